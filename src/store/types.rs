@@ -1,0 +1,63 @@
+//! Small types that every part of the store shares.
+
+/// Milliseconds since the Unix epoch, as read from an entry's stamp or, for reads, from the node's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(pub u64);
+
+/// Pseudo-random numbers that every replica draws alike: seeded from an entry's stamp.
+///
+/// The generator is SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`, without modulo bias worth speaking of; `bound` must not be 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next_u64()) * bound as u128) >> 64) as usize
+    }
+}
+
+/// When compact encodings give way to full ones: Redis' settings of the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub hash_max_listpack_entries: u32,
+    pub hash_max_listpack_value: u32,
+    /// Positive: entries a list node; negative: -1 to -5 for 4, 8, 16, 32, 64 KiB a node.
+    pub list_max_listpack_size: i32,
+    pub set_max_intset_entries: u32,
+    pub set_max_listpack_entries: u32,
+    pub set_max_listpack_value: u32,
+    pub zset_max_listpack_entries: u32,
+    pub zset_max_listpack_value: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hash_max_listpack_entries: 128,
+            hash_max_listpack_value: 64,
+            list_max_listpack_size: -2,
+            set_max_intset_entries: 512,
+            set_max_listpack_entries: 128,
+            set_max_listpack_value: 64,
+            zset_max_listpack_entries: 128,
+            zset_max_listpack_value: 64,
+        }
+    }
+}
+
+/// The key exists and holds another type than the command works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongType;
