@@ -1,5 +1,8 @@
 //! The sans-IO core of ringfort: no sockets, files, clocks, threads or randomness of its own.
 
+pub mod codec;
+pub mod slot;
 pub mod types;
 
+pub use slot::{slot_of, ShardMap, SLOTS};
 pub use types::{Epoch, Index, NodeId, ReplicaId, ShardId, Slot, Term};
