@@ -281,7 +281,12 @@ impl<'c> Replay<'c> {
 
     /// The chain has its end record. What comes after it can only be an unused segment made ahead of need.
     fn ended(&mut self, chain: &[Found], place: Place) -> Result<(), RecoverError> {
-        let evidence = self.search(chain, place.at + 1, SEGMENT_HEADER_BYTES as u64, None)?;
+        let evidence = self.search(
+            chain,
+            place.at + 1,
+            SEGMENT_HEADER_BYTES as u64,
+            Some(RecordNumber(0)),
+        )?;
         if evidence.records > 0 {
             return self.judged(
                 chain,
@@ -401,7 +406,7 @@ impl<'c> Replay<'c> {
 
     /// A whole chain goes because it may build on what was dropped before it.
     fn drop_chain(&mut self, chain: &[Found]) -> Result<(), RecoverError> {
-        let evidence = self.search(chain, 0, SEGMENT_HEADER_BYTES as u64, None)?;
+        let evidence = self.search(chain, 0, SEGMENT_HEADER_BYTES as u64, Some(RecordNumber(0)))?;
         if let Some(first) = chain.first() {
             self.outcome.losses.push(Loss {
                 path: first.path.clone(),
@@ -425,13 +430,13 @@ impl<'c> Replay<'c> {
             .extend(chain[at + 1..].iter().map(|segment| segment.path.clone()));
     }
 
-    /// Looks for records behind a place, to the end of the chain.
+    /// Looks for records with higher numbers than `after` from a place to the end of the chain; see `SegmentReader::search`.
     fn search(
         &mut self,
         chain: &[Found],
         at: usize,
         offset: u64,
-        after: Option<RecordNumber>,
+        mut after: Option<RecordNumber>,
     ) -> Result<Evidence, RecoverError> {
         let mut total = Evidence::default();
         let mut from = offset;
@@ -448,6 +453,7 @@ impl<'c> Replay<'c> {
                 total.synced_through = total.synced_through.max(found.synced_through);
             }
             from = SEGMENT_HEADER_BYTES as u64;
+            after = after.or(Some(RecordNumber(0)));
         }
         Ok(total)
     }
