@@ -226,7 +226,10 @@ impl<'c> Replay<'c> {
                 Step::Record { header, items } => (header, items),
                 Step::Nothing => {
                     reader.offset = offset;
-                    break End::Open;
+                    break match len < header.capacity {
+                        true => End::Damaged("the file is shorter than it was"),
+                        false => End::Open,
+                    };
                 }
                 Step::Malformed => {
                     reader.offset = offset;
