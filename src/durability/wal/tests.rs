@@ -404,6 +404,33 @@ fn segments_are_freed_oldest_first_so_that_replaced_entries_stay_dead() {
     );
 }
 
+/// The same over a restart, which may give the shard to another worker: its new log must not be freed while an older one
+/// still holds the tail that the new log cuts off.
+#[test]
+fn a_new_log_is_freed_only_after_the_old_ones() {
+    let (disk, shared, mut wal) = fresh();
+    put(&mut wal, 2, 1, 1, 100);
+    put(&mut wal, 1, 1, 1, 100);
+    put(&mut wal, 1, 1, 2, 100);
+    disk.process_crash();
+    let (recovered, _) = read(&shared, dir());
+    let mut wal = open(&shared, &recovered);
+    put(&mut wal, 1, 2, 1, 100);
+    fill_to(&mut wal, 3, 1, 5);
+    wal.sync().unwrap();
+    let covered = |shard: ShardId| Index([0, 1, 0, u64::MAX][usize::from(shard.0)]);
+    assert_eq!(
+        (wal.old_segments().release(&covered), wal.release(&covered)),
+        (0, 0)
+    );
+    assert_eq!(wal.oldest_holders(&covered), [ShardId(1), ShardId(2)]);
+    let covered = |shard: ShardId| Index([0, 2, 1, u64::MAX][usize::from(shard.0)]);
+    assert_eq!(
+        (wal.old_segments().release(&covered), wal.release(&covered)),
+        (1, 3)
+    );
+}
+
 /// RedisRaft lost term and vote when it rewrote its log, and committed data with them.
 #[test]
 fn votes_outlive_the_segments_they_were_written_in() {
