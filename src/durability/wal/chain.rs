@@ -1,13 +1,12 @@
 //! Reads the segments of one worker and generation in order, and judges the place where the records end: in order, by
 //! a crash, by a power cut, or by damage. Changes nothing on disk; says what is to be changed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
-
-use ringfort_cluster::{HardState, ShardId};
 
 use super::changes::{Changes, Cut, Resync};
 use super::error::{Damage, RecoverError};
+use super::hard_states::HardStates;
 use super::layout::{RecordKind, SegmentHeader, SEGMENT_HEADER_BYTES};
 use super::record::{Item, Items};
 use super::recover::{Loss, RecordView, RecoverOptions};
@@ -16,6 +15,9 @@ use super::segment::{Closed, Holdings};
 use super::RecordNumber;
 use crate::durability::disk::{SharedDisk, SharedFile};
 use crate::durability::marker::LastStop;
+
+/// How finely recovery remembers where unsynced records begin.
+const MARK_EVERY_BYTES: u64 = 64 << 10;
 
 /// A segment file in the directory.
 pub(super) struct Found {
@@ -34,7 +36,7 @@ pub(super) type Consume<'c> =
 #[derive(Default)]
 pub(super) struct Outcome {
     pub kept: Vec<Closed>,
-    pub hard_states: BTreeMap<ShardId, HardState>,
+    pub hard_states: HardStates,
     pub last_number: RecordNumber,
     pub records: u64,
     pub bytes: u64,
@@ -48,8 +50,9 @@ pub(super) struct Replay<'c> {
     newest: u64,
     consume: Consume<'c>,
     buffer: ReadBuffer,
-    /// Records of the present chain that no later record knows to be synced: number, sequence of the segment, offset.
-    unsynced: VecDeque<(RecordNumber, u64, u64)>,
+    /// Marks in the present chain, every `MARK_EVERY_BYTES`: a record's number, its segment's sequence, its offset. From the first
+    /// on there may be records that no later one knows to be synced.
+    marks: VecDeque<(RecordNumber, u64, u64)>,
     /// Set by accepted damage: later generations may build on what was dropped, and go with it.
     cut_generation: Option<u64>,
     pub outcome: Outcome,
@@ -96,7 +99,7 @@ impl<'c> Replay<'c> {
             newest,
             consume,
             buffer: ReadBuffer::default(),
-            unsynced: VecDeque::new(),
+            marks: VecDeque::new(),
             cut_generation: None,
             outcome: Outcome::default(),
         }
@@ -108,7 +111,7 @@ impl<'c> Replay<'c> {
         if self.cut_generation.is_some_and(|cut| cut < generation) {
             return self.drop_chain(chain);
         }
-        self.unsynced.clear();
+        self.marks.clear();
         self.read(chain)?;
         if generation == self.newest {
             self.plan_resync(chain);
@@ -156,7 +159,7 @@ impl<'c> Replay<'c> {
     fn plan_resync(&mut self, chain: &[Found]) {
         for segment in chain {
             let first = self
-                .unsynced
+                .marks
                 .iter()
                 .find(|(_, sequence, _)| *sequence == segment.sequence);
             let kept = self
@@ -204,15 +207,21 @@ impl<'c> Replay<'c> {
                 first_record = record.number;
             }
             *expected = Some(RecordNumber(record.number.0.saturating_add(1)));
-            while self
-                .unsynced
-                .front()
-                .is_some_and(|known| known.0 <= record.synced_through)
-            {
-                self.unsynced.pop_front();
+            let behind = self
+                .marks
+                .back()
+                .map(|(_, sequence, at)| (*sequence, at + MARK_EVERY_BYTES));
+            if behind.is_none_or(|(sequence, at)| sequence != segment.sequence || offset >= at) {
+                self.marks
+                    .push_back((record.number, segment.sequence, offset));
             }
-            self.unsynced
-                .push_back((record.number, segment.sequence, offset));
+            while self
+                .marks
+                .get(1)
+                .is_some_and(|mark| mark.0 <= record.synced_through)
+            {
+                self.marks.pop_front();
+            }
             self.outcome.last_number = self.outcome.last_number.max(record.number);
             match record.kind {
                 RecordKind::Continues => break (offset, End::Continues(record.number)),
@@ -431,23 +440,14 @@ impl<'c> Replay<'c> {
     }
 }
 
-fn note(
-    items: &Items<'_>,
-    holdings: &mut Holdings,
-    hard_states: &mut BTreeMap<ShardId, HardState>,
-) {
+fn note(items: &Items<'_>, holdings: &mut Holdings, hard_states: &mut HardStates) {
     for item in items.iter() {
         match item {
             Item::Entries(run) => {
                 holdings.note(run.shard, run.last());
-                let state = hard_states.entry(run.shard).or_default();
-                state.commit = state.commit.max(run.commit);
+                hard_states.raise_commit(run.shard, run.commit);
             }
-            Item::HardState { shard, state } => {
-                let known = hard_states.entry(shard).or_default();
-                let commit = known.commit.max(state.commit);
-                *known = HardState { commit, ..state };
-            }
+            Item::HardState { shard, state } => hard_states.set(shard, state),
         }
     }
 }

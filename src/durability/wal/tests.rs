@@ -131,7 +131,7 @@ fn entries_and_hard_states_survive_restarts_on_real_files() {
         assert_eq!(last_term, (round > 1).then_some(round - 1));
         let mut wal =
             Wal::open(disk.clone(), dir.path(), 0, options(), &recovered, &states).unwrap();
-        for index in (round * 1000)..(round * 1000 + 300) {
+        for index in (round * 1000)..(round * 1000 + 150) {
             let data = vec![index as u8; 300];
             wal.begin();
             wal.push(ShardId(3), Index(index - 1), &entry(round, index, &data));
@@ -518,7 +518,7 @@ fn the_next_segment_is_made_ahead_on_the_background_thread() {
     {
         std::thread::yield_now();
     }
-    let second = fill_to(&mut wal, 1, index + 1, 20);
+    let second = fill_to(&mut wal, 1, index + 1, 5);
     drop(wal);
     thread.join().unwrap();
     let (_, seen) = read(&disk, dir.path());
