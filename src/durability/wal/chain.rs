@@ -1,13 +1,13 @@
 //! Reads the segments of one worker and generation in order, and judges the place where the records end: in order, by
 //! a crash, by a power cut, or by damage. Changes nothing on disk; says what is to be changed.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use super::changes::{Changes, Cut, Resync};
 use super::error::{Damage, RecoverError};
 use super::hard_states::HardStates;
 use super::layout::{RecordKind, SegmentHeader, SEGMENT_HEADER_BYTES};
+use super::marks::Marks;
 use super::record::{Item, Items};
 use super::recover::{Loss, RecordView, RecoverOptions};
 use super::scan::{Evidence, ReadBuffer, SegmentReader, Step};
@@ -15,9 +15,6 @@ use super::segment::{Closed, Holdings};
 use super::RecordNumber;
 use crate::durability::disk::{SharedDisk, SharedFile};
 use crate::durability::marker::LastStop;
-
-/// How finely recovery remembers where unsynced records begin.
-const MARK_EVERY_BYTES: u64 = 64 << 10;
 
 /// A segment file in the directory.
 pub(super) struct Found {
@@ -50,9 +47,8 @@ pub(super) struct Replay<'c> {
     newest: u64,
     consume: Consume<'c>,
     buffer: ReadBuffer,
-    /// Marks in the present chain, every `MARK_EVERY_BYTES`: a record's number, its segment's sequence, its offset. From the first
-    /// on there may be records that no later one knows to be synced.
-    marks: VecDeque<(RecordNumber, u64, u64)>,
+    /// Of the present chain.
+    marks: Marks,
     /// Set by accepted damage: later generations may build on what was dropped, and go with it.
     cut_generation: Option<u64>,
     pub outcome: Outcome,
@@ -99,7 +95,7 @@ impl<'c> Replay<'c> {
             newest,
             consume,
             buffer: ReadBuffer::default(),
-            marks: VecDeque::new(),
+            marks: Marks::default(),
             cut_generation: None,
             outcome: Outcome::default(),
         }
@@ -158,21 +154,18 @@ impl<'c> Replay<'c> {
     /// A crash of the process may leave records unsynced.
     fn plan_resync(&mut self, chain: &[Found]) {
         for segment in chain {
-            let first = self
-                .marks
-                .iter()
-                .find(|(_, sequence, _)| *sequence == segment.sequence);
+            let first = self.marks.first_in(segment.sequence);
             let kept = self
                 .outcome
                 .kept
                 .iter()
                 .rev()
                 .find(|kept| kept.path == segment.path);
-            if let (Some((_, _, from)), Some(kept)) = (first, kept) {
+            if let (Some(from), Some(kept)) = (first, kept) {
                 let path = segment.path.clone();
                 self.outcome.changes.resync.push(Resync {
                     path,
-                    from: *from,
+                    from,
                     end: kept.bytes,
                 });
             }
@@ -207,21 +200,7 @@ impl<'c> Replay<'c> {
                 first_record = record.number;
             }
             *expected = Some(RecordNumber(record.number.0.saturating_add(1)));
-            let behind = self
-                .marks
-                .back()
-                .map(|(_, sequence, at)| (*sequence, at + MARK_EVERY_BYTES));
-            if behind.is_none_or(|(sequence, at)| sequence != segment.sequence || offset >= at) {
-                self.marks
-                    .push_back((record.number, segment.sequence, offset));
-            }
-            while self
-                .marks
-                .get(1)
-                .is_some_and(|mark| mark.0 <= record.synced_through)
-            {
-                self.marks.pop_front();
-            }
+            self.marks.note(&record, offset);
             self.outcome.last_number = self.outcome.last_number.max(record.number);
             match record.kind {
                 RecordKind::Continues => break (offset, End::Continues(record.number)),

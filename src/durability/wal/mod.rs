@@ -9,6 +9,7 @@ mod changes;
 mod error;
 mod hard_states;
 mod layout;
+mod marks;
 mod next;
 mod old;
 mod record;
