@@ -1,0 +1,359 @@
+//! The 80-bit `long double` in which Redis computes INCRBYFLOAT and HINCRBYFLOAT, in integer arithmetic: the
+//! same text as Redis gives on x86-64, and the same on every replica whatever its processor.
+
+use std::cmp::Ordering;
+
+use super::float_text::{round_bits, DecimalFloat, FloatText};
+
+/// Redis refuses longer text.
+const TEXT_BYTES_MAX: usize = 5 * 1024;
+const PRECISION_BITS: u32 = 64;
+/// Exponents of the lowest mantissa bit: of the smallest subnormal and of the largest finite number.
+const EXPONENT_MIN: i32 = -16_445;
+const EXPONENT_MAX: i32 = 16_320;
+/// Decimal exponents beyond which every number overflows or vanishes.
+const DECIMAL_EXPONENT_MAX: i64 = 5_000;
+
+/// A binary floating point number with a 64-bit mantissa: `mantissa * 2^exponent`, or an infinity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongDouble {
+    negative: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Infinite,
+    Finite { mantissa: u64, exponent: i32 },
+}
+
+const ZERO: Kind = Kind::Finite {
+    mantissa: 0,
+    exponent: 0,
+};
+
+impl LongDouble {
+    /// Reads a number with the strictness of [`super::parse_f64`].
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        if text.len() >= TEXT_BYTES_MAX {
+            return None;
+        }
+        let (negative, kind) = match FloatText::scan(text)? {
+            FloatText::Infinite { negative } => (negative, Kind::Infinite),
+            FloatText::Hex(hex) if hex.mantissa == 0 => (hex.negative, ZERO),
+            FloatText::Hex(hex) => {
+                let rounded = hex.round(PRECISION_BITS, EXPONENT_MIN, EXPONENT_MAX)?;
+                (hex.negative, Kind::from_parts(rounded))
+            }
+            FloatText::Decimal(decimal) => (decimal.negative, decimal_kind(&decimal)?),
+        };
+        Some(Self { negative, kind })
+    }
+
+    /// The sum, rounded to nearest; `None` when it is infinite or not a number: "increment would produce NaN
+    /// or Infinity".
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        let (Kind::Finite { .. }, Kind::Finite { .. }) = (self.kind, other.kind) else {
+            return None;
+        };
+        let (large, small) = if self.magnitude_key() >= other.magnitude_key() {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        let (big, top) = large.parts();
+        let (little, bottom) = small.parts();
+        if little == 0 {
+            return Some(if big == 0 {
+                self.zero_sum(other)
+            } else {
+                large
+            });
+        }
+        // 62 bits below the larger mantissa and one above it for the carry.
+        let big = u128::from(big) << 62;
+        let little = u128::from(little) << 62;
+        let distance = (top - bottom) as u32;
+        let (aligned, sticky) = match little.checked_shr(distance) {
+            Some(aligned) => (aligned, aligned << distance != little),
+            None => (0, true),
+        };
+        let sum = if large.negative == small.negative {
+            big + aligned
+        } else {
+            // What was shifted out makes the smaller one a little larger.
+            big - aligned - u128::from(sticky)
+        };
+        if sum == 0 {
+            return Some(Self {
+                negative: false,
+                kind: ZERO,
+            });
+        }
+        let exponent = i64::from(top) - 62;
+        let rounded = round_bits(
+            sum,
+            sticky,
+            exponent,
+            PRECISION_BITS,
+            EXPONENT_MIN,
+            EXPONENT_MAX,
+        )?;
+        Some(Self {
+            negative: large.negative,
+            kind: Kind::from_parts(rounded),
+        })
+    }
+
+    /// Plain decimal notation with up to 17 digits behind the point and no trailing zeros.
+    pub fn to_text(self) -> String {
+        const SCALE: u128 = 100_000_000_000_000_000;
+        let (mantissa, exponent) = match self.kind {
+            Kind::Infinite if self.negative => return "-inf".into(),
+            Kind::Infinite => return "inf".into(),
+            Kind::Finite { mantissa, exponent } => (mantissa, exponent),
+        };
+        let digits = if exponent >= 0 {
+            whole_digits(mantissa, exponent as u32)
+        } else {
+            let scaled = shift_right_rounded(u128::from(mantissa) * SCALE, exponent.unsigned_abs());
+            let (whole, fraction) = (scaled / SCALE, scaled % SCALE);
+            let text = format!("{whole}.{fraction:017}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        };
+        let sign = if self.negative && digits != "0" {
+            "-"
+        } else {
+            ""
+        };
+        format!("{sign}{digits}")
+    }
+
+    fn parts(self) -> (u64, i32) {
+        match self.kind {
+            Kind::Finite { mantissa, exponent } => (mantissa, exponent),
+            Kind::Infinite => (0, 0),
+        }
+    }
+
+    /// Orders finite numbers by magnitude: mantissas are normalised but for the smallest exponent.
+    fn magnitude_key(self) -> (bool, i32, u64) {
+        let (mantissa, exponent) = self.parts();
+        (mantissa != 0, exponent, mantissa)
+    }
+
+    /// -0 only from two of them.
+    fn zero_sum(self, other: Self) -> Self {
+        Self {
+            negative: self.negative && other.negative,
+            kind: ZERO,
+        }
+    }
+}
+
+impl Kind {
+    fn from_parts((mantissa, exponent): (u64, i32)) -> Self {
+        Kind::Finite { mantissa, exponent }
+    }
+}
+
+/// A double in the form that INCRBYFLOAT stores: its shortest decimal, taken as a long double.
+///
+/// To add as Redis adds, use [`LongDouble`]: a sum of doubles is not always the same.
+pub fn format_incr_float(value: f64) -> String {
+    match LongDouble::parse(format!("{value:e}").as_bytes()) {
+        Some(number) => number.to_text(),
+        None => "nan".into(),
+    }
+}
+
+/// `numerator / 2^shift`, rounded to nearest, ties to even; the numerator is below 2^127.
+fn shift_right_rounded(numerator: u128, shift: u32) -> u128 {
+    if shift > 127 {
+        return 0;
+    }
+    let kept = numerator >> shift;
+    let dropped = numerator - (kept << shift);
+    let half = 1u128 << (shift - 1);
+    kept + u128::from(dropped > half || (dropped == half && kept & 1 == 1))
+}
+
+/// Nearest number to a decimal; `None` when that overflows or vanishes.
+fn decimal_kind(decimal: &DecimalFloat<'_>) -> Option<Kind> {
+    let mut digits: Vec<u8> = decimal
+        .digits()
+        .skip_while(|&digit| digit == b'0')
+        .collect();
+    if digits.is_empty() {
+        return Some(ZERO);
+    }
+    let mut exponent = decimal.exponent - decimal.fraction.len() as i64;
+    while digits.last() == Some(&b'0') {
+        digits.pop();
+        exponent += 1;
+    }
+    if (exponent + digits.len() as i64).abs() > DECIMAL_EXPONENT_MAX {
+        return None;
+    }
+    let mut numerator = Natural::from_digits(&digits);
+    let mut denominator = Natural::from_digits(b"1");
+    // At most 2 * DECIMAL_EXPONENT_MAX, by the checks on length and exponent.
+    let power = exponent.unsigned_abs() as u32;
+    if exponent >= 0 {
+        numerator.multiply_power_of_ten(power);
+    } else {
+        denominator.multiply_power_of_ten(power);
+    }
+    // A quotient of 66 or 67 bits holds the mantissa and a bit to round by; the remainder is sticky.
+    let shift = denominator.bits() as i64 - numerator.bits() as i64 + 66;
+    if shift >= 0 {
+        numerator.shift_left(shift as usize);
+    } else {
+        denominator.shift_left(-shift as usize);
+    }
+    let (quotient, exact) = numerator.divide(&denominator);
+    let rounded = round_bits(
+        quotient,
+        !exact,
+        -shift,
+        PRECISION_BITS,
+        EXPONENT_MIN,
+        EXPONENT_MAX,
+    )?;
+    Some(Kind::from_parts(rounded))
+}
+
+/// `mantissa * 2^exponent` in decimal digits.
+fn whole_digits(mantissa: u64, exponent: u32) -> String {
+    let mut number = Natural(vec![mantissa as u32, (mantissa >> 32) as u32]);
+    number.shift_left(exponent as usize);
+    number.into_digits()
+}
+
+/// A natural number of any size: 32-bit limbs, the lowest first, no zero limb at the end.
+struct Natural(Vec<u32>);
+
+impl Natural {
+    fn from_digits(digits: &[u8]) -> Self {
+        let mut number = Self(Vec::new());
+        for chunk in digits.chunks(9) {
+            let value = chunk
+                .iter()
+                .fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
+            number.multiply_add(10u32.pow(chunk.len() as u32), value);
+        }
+        number
+    }
+
+    fn multiply_power_of_ten(&mut self, power: u32) {
+        for _ in 0..power / 9 {
+            self.multiply_add(1_000_000_000, 0);
+        }
+        self.multiply_add(10u32.pow(power % 9), 0);
+    }
+
+    fn multiply_add(&mut self, factor: u32, addend: u32) {
+        let mut carry = u64::from(addend);
+        for limb in &mut self.0 {
+            carry += u64::from(*limb) * u64::from(factor);
+            *limb = carry as u32;
+            carry >>= 32;
+        }
+        if carry != 0 {
+            self.0.push(carry as u32);
+        }
+    }
+
+    fn shift_left(&mut self, bits: usize) {
+        self.multiply_add(1 << (bits % 32), 0);
+        self.0.splice(0..0, std::iter::repeat_n(0, bits / 32));
+        self.trim();
+    }
+
+    fn shift_right_one(&mut self) {
+        let mut carry = 0;
+        for limb in self.0.iter_mut().rev() {
+            let low = *limb & 1;
+            *limb = *limb >> 1 | carry << 31;
+            carry = low;
+        }
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        while self.0.last() == Some(&0) {
+            self.0.pop();
+        }
+    }
+
+    fn bits(&self) -> usize {
+        self.0
+            .last()
+            .map_or(0, |top| self.0.len() * 32 - top.leading_zeros() as usize)
+    }
+
+    fn at_least(&self, other: &Self) -> bool {
+        let by_length = self.0.len().cmp(&other.0.len());
+        by_length.then_with(|| self.0.iter().rev().cmp(other.0.iter().rev())) != Ordering::Less
+    }
+
+    /// `other` must not be larger.
+    fn subtract(&mut self, other: &Self) {
+        let mut borrow = 0i64;
+        for (index, limb) in self.0.iter_mut().enumerate() {
+            let value =
+                i64::from(*limb) - i64::from(other.0.get(index).copied().unwrap_or(0)) + borrow;
+            *limb = value as u32;
+            borrow = value >> 32;
+        }
+        self.trim();
+    }
+
+    /// The quotient, which must be below 2^127, and whether nothing is left over.
+    fn divide(mut self, divisor: &Self) -> (u128, bool) {
+        let steps = (self.bits() + 1).saturating_sub(divisor.bits());
+        let mut shifted = Self(divisor.0.clone());
+        shifted.shift_left(steps);
+        let mut quotient = 0;
+        for _ in 0..=steps {
+            quotient <<= 1;
+            if self.at_least(&shifted) {
+                self.subtract(&shifted);
+                quotient |= 1;
+            }
+            shifted.shift_right_one();
+        }
+        (quotient, self.0.is_empty())
+    }
+
+    fn into_digits(mut self) -> String {
+        let mut chunks = Vec::new();
+        self.trim();
+        while !self.0.is_empty() {
+            let mut rest = 0u64;
+            for limb in self.0.iter_mut().rev() {
+                rest = rest << 32 | u64::from(*limb);
+                *limb = (rest / 1_000_000_000) as u32;
+                rest %= 1_000_000_000;
+            }
+            chunks.push(rest);
+            self.trim();
+        }
+        let mut text = chunks.pop().unwrap_or(0).to_string();
+        for chunk in chunks.iter().rev() {
+            text.push_str(&format!("{chunk:09}"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(a: &str, b: &str) -> Option<String> {
+        let a = LongDouble::parse(a.as_bytes()).unwrap_or_else(|| panic!("{a} is a number"));
+        let b = LongDouble::parse(b.as_bytes()).unwrap_or_else(|| panic!("{b} is a number"));
+        a.checked_add(b).map(LongDouble::to_text)
+    }
+}
