@@ -511,6 +511,7 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
         #[test]
         fn no_text_and_no_sum_panics(
             a in "-?(0x)?[0-9a-f]{0,60}[.]?[0-9]{0,60}([ep]-?[0-9]{0,7})?",

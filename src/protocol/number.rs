@@ -282,6 +282,7 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
         #[test]
         fn printed_doubles_read_back_as_the_same_double(bits: u64) {
             let value = f64::from_bits(bits);
