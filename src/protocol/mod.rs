@@ -3,6 +3,7 @@
 mod args;
 mod float_text;
 mod long_double;
+mod natural;
 mod number;
 mod parser;
 mod reply;
