@@ -42,7 +42,9 @@ impl<'a> Call<'a> {
 
     /// Whether argument `index` is there and is the word `word`, in any case.
     pub fn is_word(&self, index: usize, word: &str) -> bool {
-        self.args.get(index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+        self.args
+            .get(index)
+            .is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
     }
 
     /// Argument `index` as a signed 64-bit integer in Redis' strict notation.

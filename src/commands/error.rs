@@ -29,7 +29,9 @@ impl CommandError {
 
     pub fn text(&self) -> &str {
         match self {
-            CommandError::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
+            CommandError::WrongType => {
+                "WRONGTYPE Operation against a key holding the wrong kind of value"
+            }
             CommandError::Syntax => "ERR syntax error",
             CommandError::NotAnInteger => "ERR value is not an integer or out of range",
             CommandError::NotAFloat => "ERR value is not a valid float",

@@ -17,7 +17,8 @@ pub use host::Host;
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
 pub use session::{Replies, Session};
 pub use spec::{
-    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run, Spread,
+    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run,
+    Spread,
 };
 
 /// Every family's commands.

@@ -41,13 +41,21 @@ pub fn registry() -> &'static Registry {
 
 impl Registry {
     fn build() -> Registry {
-        let mut registry = Registry { commands: Vec::new(), by_id: Vec::new(), slots: vec![None; 2048] };
+        let mut registry = Registry {
+            commands: Vec::new(),
+            by_id: Vec::new(),
+            slots: vec![None; 2048],
+        };
         for command in FAMILIES.iter().flat_map(|family| family.iter()) {
             let registered = registry.register(command, None);
             registry.commands.push(registered);
             let mut slot = name_hash(command.name.as_bytes()) % registry.slots.len();
             while let Some(taken) = registry.slots[slot] {
-                assert!(taken.command.name != command.name, "{} is declared twice", command.name);
+                assert!(
+                    taken.command.name != command.name,
+                    "{} is declared twice",
+                    command.name
+                );
                 slot = (slot + 1) % registry.slots.len();
             }
             registry.slots[slot] = Some(registered);
@@ -55,14 +63,27 @@ impl Registry {
         registry
     }
 
-    fn register(&mut self, command: &'static Command, container: Option<&str>) -> &'static Registered {
+    fn register(
+        &mut self,
+        command: &'static Command,
+        container: Option<&str>,
+    ) -> &'static Registered {
         let name = command.name.to_ascii_lowercase();
         let full_name = container.map_or(name.clone(), |container| format!("{container}|{name}"));
-        let subcommands: Vec<_> =
-            command.subcommands.iter().map(|sub| self.register(sub, Some(&full_name))).collect();
+        let subcommands: Vec<_> = command
+            .subcommands
+            .iter()
+            .map(|sub| self.register(sub, Some(&full_name)))
+            .collect();
         let is_subcommand = container.is_some();
         let id = self.by_id.len();
-        let registered = Box::leak(Box::new(Registered { command, id, full_name, subcommands, is_subcommand }));
+        let registered = Box::leak(Box::new(Registered {
+            command,
+            id,
+            full_name,
+            subcommands,
+            is_subcommand,
+        }));
         self.by_id.push(registered);
         registered
     }
@@ -72,7 +93,12 @@ impl Registry {
     pub fn find(&self, name: &[u8]) -> Option<&'static Registered> {
         let mut slot = name_hash(name) % self.slots.len();
         while let Some(registered) = self.slots[slot] {
-            if registered.command.name.as_bytes().eq_ignore_ascii_case(name) {
+            if registered
+                .command
+                .name
+                .as_bytes()
+                .eq_ignore_ascii_case(name)
+            {
                 return Some(registered);
             }
             slot = (slot + 1) % self.slots.len();
@@ -101,7 +127,8 @@ impl Registry {
         container: &'static Registered,
         args: &Args,
     ) -> Result<&'static Registered, Unresolved> {
-        let named = |sub: &&&Registered| sub.command.name.as_bytes().eq_ignore_ascii_case(args.at(1));
+        let named =
+            |sub: &&&Registered| sub.command.name.as_bytes().eq_ignore_ascii_case(args.at(1));
         match container.subcommands.iter().find(named) {
             Some(sub) if sub.command.arity.allows(args.len()) => Ok(sub),
             Some(sub) => Err(wrong_arity(sub)),
@@ -117,11 +144,17 @@ impl Registry {
 
 /// `ERR wrong number of arguments for 'get' command`.
 pub fn wrong_arity(registered: &Registered) -> String {
-    format!("ERR wrong number of arguments for '{}' command", registered.full_name)
+    format!(
+        "ERR wrong number of arguments for '{}' command",
+        registered.full_name
+    )
 }
 
 fn unknown_command(args: &Args) -> String {
-    let mut text = format!("ERR unknown command '{}', with args beginning with: ", printable(args.at(0), 128));
+    let mut text = format!(
+        "ERR unknown command '{}', with args beginning with: ",
+        printable(args.at(0), 128)
+    );
     let start = text.len();
     for arg in args.from(1) {
         if text.len() - start >= 128 {
@@ -145,7 +178,9 @@ fn name_hash(name: &[u8]) -> usize {
         let mut word = [0u8; 8];
         word[..chunk.len()].copy_from_slice(chunk);
         let word = u64::from_le_bytes(word) | 0x2020_2020_2020_2020;
-        hash = (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+        hash = (hash ^ word)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(29);
     }
     (hash >> 32) as usize
 }
@@ -172,16 +207,30 @@ pub fn for_each_key(command: &Command, args: &Args, mut visit: impl FnMut(usize,
                 };
                 (begin, end, step)
             }
-            Find::Count { count_at, first, step } => {
-                let count = args.get(begin + count_at).and_then(crate::store::canonical_int).unwrap_or(0);
+            Find::Count {
+                count_at,
+                first,
+                step,
+            } => {
+                let count = args
+                    .get(begin + count_at)
+                    .and_then(crate::store::canonical_int)
+                    .unwrap_or(0);
                 let room = args.len().saturating_sub(begin + first) as i64;
                 if count <= 0 || count > room {
                     continue;
                 }
-                (begin + first, begin + first + (count as usize - 1) * step, step)
+                (
+                    begin + first,
+                    begin + first + (count as usize - 1) * step,
+                    step,
+                )
             }
         };
-        (first..=last).step_by(step).take_while(|&at| at < args.len()).for_each(|at| visit(at, spec.flags));
+        (first..=last)
+            .step_by(step)
+            .take_while(|&at| at < args.len())
+            .for_each(|at| visit(at, spec.flags));
     }
 }
 
@@ -193,9 +242,13 @@ fn begin_of(begin: Begin, args: &Args) -> Option<usize> {
             let is_word = |&index: &usize| args.at(index).eq_ignore_ascii_case(word.as_bytes());
             let found = match from {
                 0.. => (from as usize..args.len()).find(is_word),
-                _ => (0..=args.len().checked_sub(from.unsigned_abs() as usize)?).rev().find(is_word),
+                _ => (0..=args.len().checked_sub(from.unsigned_abs() as usize)?)
+                    .rev()
+                    .find(is_word),
             };
-            found.map(|index| index + 1).filter(|&index| index < args.len())
+            found
+                .map(|index| index + 1)
+                .filter(|&index| index < args.len())
         }
     }
 }

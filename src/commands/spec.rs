@@ -303,9 +303,17 @@ pub enum Begin {
 pub enum Find {
     /// `last` relative to the first key; -1: to the last argument, -2: to the one before ...; `limit` 0 or 1: no
     /// limit; n: only the first n-th part of the rest.
-    Range { last: i32, step: usize, limit: usize },
+    Range {
+        last: i32,
+        step: usize,
+        limit: usize,
+    },
     /// The number of keys stands at `count_at` and the first key at `first` (both relative to the begin).
-    Count { count_at: usize, first: usize, step: usize },
+    Count {
+        count_at: usize,
+        first: usize,
+        step: usize,
+    },
     Unknown,
 }
 
@@ -317,12 +325,28 @@ impl KeySpec {
 
     /// From `first` on: `last` and `step` as in [`Find::Range`].
     pub const fn range(first: usize, last: i32, step: usize, flags: KeyFlags) -> KeySpec {
-        KeySpec { begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 }, flags }
+        KeySpec {
+            begin: Begin::Index(first),
+            find: Find::Range {
+                last,
+                step,
+                limit: 0,
+            },
+            flags,
+        }
     }
 
     /// `numkeys key [key ...]` with `numkeys` at argument `index`.
     pub const fn counted(index: usize, flags: KeyFlags) -> KeySpec {
-        KeySpec { begin: Begin::Index(index), find: Find::Count { count_at: 0, first: 1, step: 1 }, flags }
+        KeySpec {
+            begin: Begin::Index(index),
+            find: Find::Count {
+                count_at: 0,
+                first: 1,
+                step: 1,
+            },
+            flags,
+        }
     }
 }
 
@@ -387,7 +411,10 @@ impl Arg {
 
     /// A key of the command's first key specification; [`Arg::spec`] names another.
     pub const fn key(name: &'static str) -> Arg {
-        Arg { key_spec: Some(0), ..Arg::new(name, ArgKind::Key) }
+        Arg {
+            key_spec: Some(0),
+            ..Arg::new(name, ArgKind::Key)
+        }
     }
 
     pub const fn string(name: &'static str) -> Arg {
@@ -412,40 +439,68 @@ impl Arg {
 
     /// A word without a value.
     pub const fn word(name: &'static str, token: &'static str) -> Arg {
-        Arg { token: Some(token), ..Arg::new(name, ArgKind::PureToken) }
+        Arg {
+            token: Some(token),
+            ..Arg::new(name, ArgKind::PureToken)
+        }
     }
 
     pub const fn one_of(name: &'static str, args: &'static [Arg]) -> Arg {
-        Arg { args, ..Arg::new(name, ArgKind::OneOf) }
+        Arg {
+            args,
+            ..Arg::new(name, ArgKind::OneOf)
+        }
     }
 
     pub const fn block(name: &'static str, args: &'static [Arg]) -> Arg {
-        Arg { args, ..Arg::new(name, ArgKind::Block) }
+        Arg {
+            args,
+            ..Arg::new(name, ArgKind::Block)
+        }
     }
 
     pub const fn optional(self) -> Arg {
-        Arg { optional: true, ..self }
+        Arg {
+            optional: true,
+            ..self
+        }
     }
 
     pub const fn multiple(self) -> Arg {
-        Arg { multiple: true, ..self }
+        Arg {
+            multiple: true,
+            ..self
+        }
     }
 
     /// May repeat, each time with its word (`GET pattern GET pattern`).
     pub const fn multiple_token(self) -> Arg {
-        Arg { multiple: true, multiple_token: true, ..self }
+        Arg {
+            multiple: true,
+            multiple_token: true,
+            ..self
+        }
     }
 
     /// A value behind a word (`EX seconds`).
     pub const fn after(self, token: &'static str) -> Arg {
-        Arg { token: Some(token), ..self }
+        Arg {
+            token: Some(token),
+            ..self
+        }
     }
 
     pub const fn since(self, version: &'static str) -> Arg {
-        Arg { since: Some(version), ..self }
+        Arg {
+            since: Some(version),
+            ..self
+        }
     }
 
     pub const fn spec(self, index: usize) -> Arg {
-        Arg { key_spec: Some(index), ..self }
+        Arg {
+            key_spec: Some(index),
+            ..self
+        }
     }
 }

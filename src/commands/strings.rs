@@ -3,9 +3,7 @@
 use crate::protocol::Reply;
 use crate::store::{Deadline, Keyspace, StrRef};
 
-use super::spec::{
-    Acl, Arg, Arity, Command, Flags, Group, KeyFlags, KeySpec, Merge, Run, Spread,
-};
+use super::spec::{Acl, Arg, Arity, Command, Flags, Group, KeyFlags, KeySpec, Merge, Run, Spread};
 use super::{Call, CommandError, CommandResult};
 
 pub static COMMANDS: &[Command] = &[
@@ -88,7 +86,9 @@ fn set(keyspace: &mut Keyspace, call: &Call, reply: &mut Reply) -> CommandResult
 
 fn mset(keyspace: &mut Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
     if call.len() % 2 == 0 {
-        return Err(CommandError::new("ERR wrong number of arguments for 'mset' command"));
+        return Err(CommandError::new(
+            "ERR wrong number of arguments for 'mset' command",
+        ));
     }
     for at in (1..call.len()).step_by(2) {
         keyspace.set_str(call.arg(at), call.arg(at + 1), Deadline::None, call.now);
@@ -101,11 +101,13 @@ fn incr(keyspace: &mut Keyspace, call: &Call, reply: &mut Reply) -> CommandResul
     let old = match keyspace.get_str(call.arg(1), call.now)? {
         None => 0,
         Some(StrRef::Int(value)) => value,
-        Some(StrRef::Bytes(bytes)) => crate::store::canonical_int(bytes).ok_or(CommandError::NotAnInteger)?,
+        Some(StrRef::Bytes(bytes)) => {
+            crate::store::canonical_int(bytes).ok_or(CommandError::NotAnInteger)?
+        }
     };
-    let new = old
-        .checked_add(1)
-        .ok_or(CommandError::new("ERR increment or decrement would overflow"))?;
+    let new = old.checked_add(1).ok_or(CommandError::new(
+        "ERR increment or decrement would overflow",
+    ))?;
     keyspace.set_int(call.arg(1), new, Deadline::Keep, call.now);
     reply.int(new);
     Ok(())
@@ -120,6 +122,9 @@ mod tests {
         let mut shard = Shard::new();
         assert_eq!(shard.run("INCR n"), ":1");
         assert_eq!(shard.run("SET n abc"), "+OK");
-        assert_eq!(shard.run("INCR n"), "-ERR value is not an integer or out of range");
+        assert_eq!(
+            shard.run("INCR n"),
+            "-ERR value is not an integer or out of range"
+        );
     }
 }

@@ -33,7 +33,10 @@ impl Shard {
     }
 
     pub fn resp3() -> Self {
-        Self { proto: Proto::Resp3, ..Self::new() }
+        Self {
+            proto: Proto::Resp3,
+            ..Self::new()
+        }
     }
 
     /// Lets `ms` milliseconds pass.

@@ -30,7 +30,12 @@ impl Default for AccessClock {
 impl AccessClock {
     /// LRU, or LFU with its two settings.
     pub fn new(lfu: bool, lfu_log_factor: u32, lfu_decay_minutes: u32) -> Self {
-        Self { lfu, lfu_log_factor, lfu_decay_minutes, chance: Cell::new(1) }
+        Self {
+            lfu,
+            lfu_log_factor,
+            lfu_decay_minutes,
+            chance: Cell::new(1),
+        }
     }
 
     /// The bits of a key that is made at `now`.
@@ -67,7 +72,12 @@ impl AccessClock {
     }
 
     /// Bits for RESTORE's IDLETIME (seconds) or FREQ.
-    pub fn from_idle_or_freq(&self, idle_seconds: Option<u64>, freq: Option<u8>, now: Timestamp) -> u32 {
+    pub fn from_idle_or_freq(
+        &self,
+        idle_seconds: Option<u64>,
+        freq: Option<u8>,
+        now: Timestamp,
+    ) -> u32 {
         match (self.lfu, idle_seconds, freq) {
             (false, Some(idle), _) => ((now.0 / 1000).wrapping_sub(idle) & CLOCK_MASK) as u32,
             (true, _, Some(freq)) => (minutes(now) << 8) | u32::from(freq),

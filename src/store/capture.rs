@@ -9,7 +9,13 @@ use super::table::{Segment, Table};
 use super::{Timestamp, ValueRef};
 
 /// Writes one key into a snapshot's buffer.
-pub type Encode = fn(database: u16, key: &[u8], deadline: Option<Timestamp>, value: ValueRef<'_>, out: &mut Vec<u8>);
+pub type Encode = fn(
+    database: u16,
+    key: &[u8],
+    deadline: Option<Timestamp>,
+    value: ValueRef<'_>,
+    out: &mut Vec<u8>,
+);
 
 /// A running capture of one keyspace.
 pub struct Capture {
@@ -33,7 +39,14 @@ pub struct Copied {
 
 impl Capture {
     pub fn new(database: u16, generation: u32, encode: Encode) -> Self {
-        Self { database, generation, encode, next: Some(0), aside: None, copied: Copied::default() }
+        Self {
+            database,
+            generation,
+            encode,
+            next: Some(0),
+            aside: None,
+            copied: Copied::default(),
+        }
     }
 
     /// Copies `segment` if that has not been done yet; to be called before any change to it.
@@ -52,7 +65,13 @@ impl Capture {
     }
 
     fn copy_entry(&mut self, entry: Entry) {
-        (self.encode)(self.database, entry.key(), entry.deadline(), entry.value(), &mut self.copied.bytes);
+        (self.encode)(
+            self.database,
+            entry.key(),
+            entry.deadline(),
+            entry.value(),
+            &mut self.copied.bytes,
+        );
         self.copied.keys += 1;
     }
 

@@ -20,7 +20,11 @@ impl Databases {
     /// `seed` keys the hash that orders every keyspace; see [`Keyspace::new`].
     pub fn new(count: usize, seed: (u64, u64), limits: Limits) -> Self {
         let keyspaces = (0..count).map(|_| Keyspace::new(seed, limits)).collect();
-        Self { keyspaces, limits, generation: 0 }
+        Self {
+            keyspaces,
+            limits,
+            generation: 0,
+        }
     }
 
     pub fn count(&self) -> usize {
@@ -40,7 +44,9 @@ impl Databases {
 
     /// Two different databases at once (MOVE, COPY ... DB).
     pub fn pair_mut(&mut self, first: u16, second: u16) -> (&mut Keyspace, &mut Keyspace) {
-        let pair = self.keyspaces.get_disjoint_mut([usize::from(first), usize::from(second)]);
+        let pair = self
+            .keyspaces
+            .get_disjoint_mut([usize::from(first), usize::from(second)]);
         let [a, b] = pair.expect("two different databases that exist");
         (a, b)
     }
@@ -69,7 +75,9 @@ impl Databases {
     /// Thresholds of compact encodings. They decide element order, so they change by log entries only.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
-        self.keyspaces.iter_mut().for_each(|keyspace| keyspace.set_limits(limits));
+        self.keyspaces
+            .iter_mut()
+            .for_each(|keyspace| keyspace.set_limits(limits));
     }
 
     /// How accesses are recorded: follows `maxmemory-policy`; not replicated data.
@@ -89,7 +97,11 @@ impl Databases {
         self.generation += 1;
         for (number, keyspace) in self.keyspaces.iter_mut().enumerate() {
             keyspace.table.born_in = self.generation;
-            keyspace.capture = Some(Box::new(Capture::new(number as u16, self.generation, encode)));
+            keyspace.capture = Some(Box::new(Capture::new(
+                number as u16,
+                self.generation,
+                encode,
+            )));
         }
     }
 
@@ -110,7 +122,9 @@ impl Databases {
 
     /// Drops a copy that was begun.
     pub fn abort_capture(&mut self) {
-        self.keyspaces.iter_mut().for_each(|keyspace| keyspace.capture = None);
+        self.keyspaces
+            .iter_mut()
+            .for_each(|keyspace| keyspace.capture = None);
     }
 
     /// A sum over all keys that two replicas share at the same index: of key, value with its element

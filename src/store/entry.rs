@@ -52,13 +52,21 @@ pub struct Entry(NonNull<u8>);
 unsafe impl Send for Entry {}
 
 impl Entry {
-    pub fn new(key: &[u8], content: Content<'_>, deadline: Option<Timestamp>, access: u32) -> Entry {
+    pub fn new(
+        key: &[u8],
+        content: Content<'_>,
+        deadline: Option<Timestamp>,
+        access: u32,
+    ) -> Entry {
         let (kind, body) = match &content {
             Content::Int(_) => (KIND_INT, 8),
             Content::Boxed(_) => (KIND_BOXED, 8),
             Content::Bytes { bytes, raw } => {
                 assert!(bytes.len() <= INLINE_MAX);
-                (KIND_BYTES | if *raw { FLAG_RAW } else { 0 }, 4 + bytes.len())
+                (
+                    KIND_BYTES | if *raw { FLAG_RAW } else { 0 },
+                    4 + bytes.len(),
+                )
             }
         };
         let flags = kind | if deadline.is_some() { FLAG_DEADLINE } else { 0 };
@@ -180,7 +188,11 @@ impl Entry {
     }
 
     fn size(&self) -> usize {
-        let bytes = if self.kind() == KIND_BYTES { self.inline_len() } else { 0 };
+        let bytes = if self.kind() == KIND_BYTES {
+            self.inline_len()
+        } else {
+            0
+        };
         self.key_offset() + self.key_len() + bytes
     }
 
@@ -188,7 +200,9 @@ impl Entry {
     #[inline]
     pub fn key<'a>(&self) -> &'a [u8] {
         // SAFETY: the key lies within the allocation.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(self.key_offset()), self.key_len()) }
+        unsafe {
+            std::slice::from_raw_parts(self.0.as_ptr().add(self.key_offset()), self.key_len())
+        }
     }
 
     #[inline]
@@ -233,11 +247,16 @@ impl Entry {
         // SAFETY: the kind tells what the body holds; lifetimes as in `key`.
         unsafe {
             match self.kind() {
-                KIND_INT => ValueRef::Str(StrRef::Int((self.0.as_ptr().add(body) as *const i64).read())),
+                KIND_INT => ValueRef::Str(StrRef::Int(
+                    (self.0.as_ptr().add(body) as *const i64).read(),
+                )),
                 KIND_BOXED => (*self.boxed_ptr()).as_value_ref(),
                 _ => {
                     let start = self.0.as_ptr().add(self.key_offset() + self.key_len());
-                    ValueRef::Str(StrRef::Bytes(std::slice::from_raw_parts(start, self.inline_len())))
+                    ValueRef::Str(StrRef::Bytes(std::slice::from_raw_parts(
+                        start,
+                        self.inline_len(),
+                    )))
                 }
             }
         }
@@ -281,7 +300,8 @@ impl Entry {
                 unsafe {
                     let base = self.0.as_ptr();
                     (base.add(body) as *mut u32).write(bytes.len() as u32);
-                    base.add(key_end).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+                    base.add(key_end)
+                        .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
                     let flags = base.read() & !FLAG_RAW;
                     base.write(flags | if *raw { FLAG_RAW } else { 0 });
                 }

@@ -105,7 +105,11 @@ impl Keyspace {
     }
 
     /// [`Keyspace::get`] for commands that work on one container type: `keyspace.get_as::<List>(key, now)?`.
-    pub fn get_as<T: Container>(&self, key: &[u8], now: Timestamp) -> Result<Option<&T>, WrongType> {
+    pub fn get_as<T: Container>(
+        &self,
+        key: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<&T>, WrongType> {
         if self.get(key, now).is_none() {
             return Ok(None);
         }
@@ -113,7 +117,11 @@ impl Keyspace {
     }
 
     /// As [`Keyspace::get_as`], without counting or marking.
-    pub fn peek_as<T: Container>(&self, key: &[u8], now: Timestamp) -> Result<Option<&T>, WrongType> {
+    pub fn peek_as<T: Container>(
+        &self,
+        key: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<&T>, WrongType> {
         match self.find_live(key, now) {
             None => Ok(None),
             Some((_, entry)) => entry.boxed().and_then(T::of).map(Some).ok_or(WrongType),
@@ -148,7 +156,9 @@ impl Keyspace {
         let (_, entry) = self.find_live(key, now)?;
         Some(match entry.value() {
             ValueRef::Str(StrRef::Int(_)) => "int",
-            ValueRef::Str(StrRef::Bytes(bytes)) if bytes.len() <= EMBSTR_MAX && !entry.is_raw() => "embstr",
+            ValueRef::Str(StrRef::Bytes(bytes)) if bytes.len() <= EMBSTR_MAX && !entry.is_raw() => {
+                "embstr"
+            }
             ValueRef::Str(_) => "raw",
             ValueRef::List(list) => list.encoding(),
             ValueRef::Hash(hash) => hash.encoding(),
@@ -184,7 +194,11 @@ impl Keyspace {
 
     /// Hits, misses and expired keys since the last call.
     pub fn take_counts(&mut self) -> (u64, u64, u64) {
-        (self.hits.take(), self.misses.take(), std::mem::take(&mut self.expired))
+        (
+            self.hits.take(),
+            self.misses.take(),
+            std::mem::take(&mut self.expired),
+        )
     }
 
     /// One step of SCAN: calls `visit` for every key of at least one segment from hash `cursor` on, until
@@ -220,7 +234,11 @@ impl Keyspace {
     }
 
     /// Calls `visit` for each key, in no promised order.
-    pub fn for_each(&self, now: Timestamp, mut visit: impl FnMut(&[u8], ValueRef<'_>, Option<Timestamp>)) {
+    pub fn for_each(
+        &self,
+        now: Timestamp,
+        mut visit: impl FnMut(&[u8], ValueRef<'_>, Option<Timestamp>),
+    ) {
         for entry in self.table.segments().flat_map(|segment| segment.entries()) {
             if !is_due(&entry, now) {
                 visit(entry.key(), entry.value(), entry.deadline());
@@ -235,9 +253,12 @@ impl Keyspace {
         if self.is_empty() {
             return None;
         }
-        let drawn = (0..DRAWS_MAX).find_map(|_| self.table.draw(rng).filter(|entry| !is_due(entry, now)));
+        let drawn =
+            (0..DRAWS_MAX).find_map(|_| self.table.draw(rng).filter(|entry| !is_due(entry, now)));
         let all = || self.table.segments().flat_map(|segment| segment.entries());
-        drawn.or_else(|| all().find(|entry| !is_due(entry, now))).map(|entry| entry.key())
+        drawn
+            .or_else(|| all().find(|entry| !is_due(entry, now)))
+            .map(|entry| entry.key())
     }
 
     // ---- writing -------------------------------------------------------------------------------------
@@ -309,15 +330,32 @@ impl Keyspace {
 
     fn put_edited(&mut self, key: &[u8], bytes: Vec<u8>, now: Timestamp) {
         if bytes.len() <= INLINE_MAX {
-            self.put(key, Content::Bytes { bytes: &bytes, raw: true }, Deadline::Keep, now);
+            self.put(
+                key,
+                Content::Bytes {
+                    bytes: &bytes,
+                    raw: true,
+                },
+                Deadline::Keep,
+                now,
+            );
         } else {
-            self.put(key, Content::Boxed(Box::new(Value::Str(bytes))), Deadline::Keep, now);
+            self.put(
+                key,
+                Content::Boxed(Box::new(Value::Str(bytes))),
+                Deadline::Keep,
+                now,
+            );
         }
     }
 
     /// The container at `key` for change, if there is one. When the guard goes and the container is empty,
     /// the key goes too.
-    pub fn edit<T: Container>(&mut self, key: &[u8], now: Timestamp) -> Result<Option<Edit<'_, T>>, WrongType> {
+    pub fn edit<T: Container>(
+        &mut self,
+        key: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<Edit<'_, T>>, WrongType> {
         let hash = self.hash(key);
         let Some((place, entry)) = self.prepare(hash, key, now) else {
             return Ok(None);
@@ -328,15 +366,32 @@ impl Keyspace {
         };
         let bytes_before = value.total_bytes();
         let inner: *mut T = T::of_mut(value).ok_or(WrongType)?;
-        Ok(Some(Edit { keyspace: self, hash, place, bytes_before, inner }))
+        Ok(Some(Edit {
+            keyspace: self,
+            hash,
+            place,
+            bytes_before,
+            inner,
+        }))
     }
 
     /// The container at `key` for change, made empty when there is none; see [`Keyspace::edit`].
-    pub fn edit_or_default<T: Container>(&mut self, key: &[u8], now: Timestamp) -> Result<Edit<'_, T>, WrongType> {
+    pub fn edit_or_default<T: Container>(
+        &mut self,
+        key: &[u8],
+        now: Timestamp,
+    ) -> Result<Edit<'_, T>, WrongType> {
         if !self.contains(key, now) {
-            self.put(key, Content::Boxed(Box::new(T::default().into_value())), Deadline::None, now);
+            self.put(
+                key,
+                Content::Boxed(Box::new(T::default().into_value())),
+                Deadline::None,
+                now,
+            );
         }
-        Ok(self.edit(key, now)?.expect("the key was just found or made"))
+        Ok(self
+            .edit(key, now)?
+            .expect("the key was just found or made"))
     }
 
     /// Removes `key`; false if there was none.
@@ -368,7 +423,12 @@ impl Keyspace {
 
     /// Sets or clears the deadline; false if there is no such key. A deadline at or before `now` does not
     /// remove the key: the caller decides (EXPIRE deletes).
-    pub fn set_deadline(&mut self, key: &[u8], deadline: Option<Timestamp>, now: Timestamp) -> bool {
+    pub fn set_deadline(
+        &mut self,
+        key: &[u8],
+        deadline: Option<Timestamp>,
+        now: Timestamp,
+    ) -> bool {
         let hash = self.hash(key);
         let Some((place, entry)) = self.prepare(hash, key, now) else {
             return false;
@@ -381,10 +441,18 @@ impl Keyspace {
         let access = entry.access();
         self.entry_bytes -= entry.shell_bytes();
         let moved = match entry.value() {
-            ValueRef::Str(StrRef::Int(value)) => Entry::new(key, Content::Int(value), deadline, access),
-            ValueRef::Str(StrRef::Bytes(bytes)) if entry.boxed().is_none() => {
-                Entry::new(key, Content::Bytes { bytes, raw: entry.is_raw() }, deadline, access)
+            ValueRef::Str(StrRef::Int(value)) => {
+                Entry::new(key, Content::Int(value), deadline, access)
             }
+            ValueRef::Str(StrRef::Bytes(bytes)) if entry.boxed().is_none() => Entry::new(
+                key,
+                Content::Bytes {
+                    bytes,
+                    raw: entry.is_raw(),
+                },
+                deadline,
+                access,
+            ),
             _ => {
                 // The box changes hands: the old entry must give it up before the new one takes it.
                 let value = std::mem::replace(
@@ -418,7 +486,12 @@ impl Keyspace {
 
     /// Looks for keys due at `now`, `segments_max` segments from hash `from` on. Returns where to go on
     /// (`None`: the end was reached) and the hash of a segment in which keys may be due.
-    pub fn next_due(&self, from: u64, now: Timestamp, segments_max: usize) -> (Option<u64>, Option<u64>) {
+    pub fn next_due(
+        &self,
+        from: u64,
+        now: Timestamp,
+        segments_max: usize,
+    ) -> (Option<u64>, Option<u64>) {
         self.table.next_due(from, now, segments_max)
     }
 
@@ -438,7 +511,10 @@ impl Keyspace {
             };
             for entry in self.table.due_in_segment(hash, wanted) {
                 let entry_hash = self.hash(entry.key());
-                let (place, _) = self.table.find(entry_hash, entry.key()).expect("just listed");
+                let (place, _) = self
+                    .table
+                    .find(entry_hash, entry.key())
+                    .expect("just listed");
                 self.remove_at(entry_hash, place);
                 removed += 1;
             }
@@ -465,7 +541,8 @@ impl Keyspace {
         mut visit: impl FnMut(&[u8], u32, Option<Timestamp>),
     ) {
         let mut entries = Vec::with_capacity(wanted);
-        self.table.sample(rng, wanted, with_deadline_only, &mut entries);
+        self.table
+            .sample(rng, wanted, with_deadline_only, &mut entries);
         for entry in entries {
             visit(entry.key(), entry.access(), entry.deadline());
         }
@@ -481,7 +558,9 @@ impl Keyspace {
 
     #[inline]
     fn find_live(&self, key: &[u8], now: Timestamp) -> Option<(Place, Entry)> {
-        self.table.find(self.hash(key), key).filter(|(_, entry)| !is_due(entry, now))
+        self.table
+            .find(self.hash(key), key)
+            .filter(|(_, entry)| !is_due(entry, now))
     }
 
     /// Makes ready to change what lies at `key`: a running snapshot gets its copy first, and a key that is
@@ -534,7 +613,8 @@ impl Keyspace {
         if old.overwrite_in_place(&content, deadline) {
             old.set_access(access);
             if had != deadline {
-                self.table.after_deadline_change(place, had.is_some(), deadline);
+                self.table
+                    .after_deadline_change(place, had.is_some(), deadline);
             }
             return;
         }

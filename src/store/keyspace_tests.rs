@@ -53,24 +53,37 @@ fn apply(keyspace: &mut Keyspace, model: &mut Model, now: &mut u64, op: Op) {
             model.insert(key(k), (v, deadline(d)));
         }
         Op::Append(k, v) => {
-            keyspace.edit_str(&key(k), at, |bytes| bytes.extend_from_slice(&v)).unwrap();
+            keyspace
+                .edit_str(&key(k), at, |bytes| bytes.extend_from_slice(&v))
+                .unwrap();
             match model.get_mut(&key(k)) {
                 Some((bytes, _)) => bytes.extend_from_slice(&v),
                 None if v.is_empty() => {}
                 None => drop(model.insert(key(k), (v, None))),
             }
         }
-        Op::Remove(k) => assert_eq!(keyspace.remove(&key(k), at), model.remove(&key(k)).is_some()),
+        Op::Remove(k) => assert_eq!(
+            keyspace.remove(&key(k), at),
+            model.remove(&key(k)).is_some()
+        ),
         Op::Take(k) => {
-            let taken = keyspace.take(&key(k), at).map(|(value, deadline)| match value {
-                Value::Str(bytes) => (bytes, deadline.map(|at| at.0)),
-                other => panic!("{other:?}"),
-            });
+            let taken = keyspace
+                .take(&key(k), at)
+                .map(|(value, deadline)| match value {
+                    Value::Str(bytes) => (bytes, deadline.map(|at| at.0)),
+                    other => panic!("{other:?}"),
+                });
             assert_eq!(taken, model.remove(&key(k)));
         }
         Op::Deadline(k, d) => {
             let done = keyspace.set_deadline(&key(k), deadline(d).map(Timestamp), at);
-            assert_eq!(done, model.get_mut(&key(k)).map(|entry| entry.1 = deadline(d)).is_some());
+            assert_eq!(
+                done,
+                model
+                    .get_mut(&key(k))
+                    .map(|entry| entry.1 = deadline(d))
+                    .is_some()
+            );
         }
         Op::Wait(ms) => {
             *now += u64::from(ms) / 8;
@@ -97,24 +110,52 @@ fn apply(keyspace: &mut Keyspace, model: &mut Model, now: &mut u64, op: Op) {
 fn check(keyspace: &Keyspace, model: &Model, now: u64) {
     let mut content = Model::new();
     keyspace.for_each(Timestamp(now), |key, value, deadline| {
-        let ValueRef::Str(string) = value else { panic!("only strings here") };
+        let ValueRef::Str(string) = value else {
+            panic!("only strings here")
+        };
         let old = content.insert(key.to_vec(), (string.to_vec(), deadline.map(|at| at.0)));
         assert!(old.is_none(), "a key stands twice");
     });
     assert_eq!(&content, model);
     for (key, (bytes, _)) in model {
-        let found = keyspace.get_str(key, Timestamp(now)).unwrap().map(|string| string.to_vec());
+        let found = keyspace
+            .get_str(key, Timestamp(now))
+            .unwrap()
+            .map(|string| string.to_vec());
         assert_eq!(found.as_ref(), Some(bytes));
     }
-    let entries = keyspace.table.segments().flat_map(|segment| segment.entries());
-    assert_eq!(keyspace.entry_bytes, entries.map(|entry| entry.total_bytes()).sum::<usize>());
-    let with_deadline = keyspace.table.segments().flat_map(|s| s.entries()).filter(|e| e.deadline().is_some());
+    let entries = keyspace
+        .table
+        .segments()
+        .flat_map(|segment| segment.entries());
+    assert_eq!(
+        keyspace.entry_bytes,
+        entries.map(|entry| entry.total_bytes()).sum::<usize>()
+    );
+    let with_deadline = keyspace
+        .table
+        .segments()
+        .flat_map(|s| s.entries())
+        .filter(|e| e.deadline().is_some());
     assert_eq!(keyspace.len_with_deadline(), with_deadline.count());
 }
 
-fn encode(database: u16, key: &[u8], deadline: Option<Timestamp>, value: ValueRef<'_>, out: &mut Vec<u8>) {
-    let ValueRef::Str(string) = value else { panic!("only strings here") };
-    let line = (database, key.to_vec(), deadline.map(|at| at.0), string.to_vec());
+fn encode(
+    database: u16,
+    key: &[u8],
+    deadline: Option<Timestamp>,
+    value: ValueRef<'_>,
+    out: &mut Vec<u8>,
+) {
+    let ValueRef::Str(string) = value else {
+        panic!("only strings here")
+    };
+    let line = (
+        database,
+        key.to_vec(),
+        deadline.map(|at| at.0),
+        string.to_vec(),
+    );
     out.extend_from_slice(format!("{line:?}\n").as_bytes());
 }
 
@@ -215,7 +256,11 @@ fn growth_and_shrinking_keep_every_key_and_give_memory_back() {
         assert!(keyspace.remove(&n.to_be_bytes(), Timestamp(0)), "{n}");
     }
     assert_eq!(keyspace.len(), 100);
-    assert!(keyspace.bytes() < full / 20, "{} of {full}", keyspace.bytes());
+    assert!(
+        keyspace.bytes() < full / 20,
+        "{} of {full}",
+        keyspace.bytes()
+    );
 }
 
 #[test]
@@ -227,12 +272,18 @@ fn a_random_key_is_drawn_evenly() {
     let mut rng = super::Rng::new(5);
     let mut counts = BTreeMap::new();
     for _ in 0..300 * 200 {
-        let key = keyspace.random_key(&mut rng, Timestamp(0)).expect("there are keys").to_vec();
+        let key = keyspace
+            .random_key(&mut rng, Timestamp(0))
+            .expect("there are keys")
+            .to_vec();
         *counts.entry(key).or_insert(0u32) += 1;
     }
     assert_eq!(counts.len(), 300);
     // 200 expected of each; 14 is one standard deviation.
-    assert!(counts.values().all(|count| (120..290).contains(count)), "{counts:?}");
+    assert!(
+        counts.values().all(|count| (120..290).contains(count)),
+        "{counts:?}"
+    );
 }
 
 #[test]

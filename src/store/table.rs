@@ -79,7 +79,9 @@ impl Segment {
         if self.occupied != u64::MAX {
             return self.place(self.occupied.trailing_ones() as usize, hash, entry);
         }
-        self.earliest = self.earliest.min(entry.deadline().unwrap_or(Timestamp(u64::MAX)));
+        self.earliest = self
+            .earliest
+            .min(entry.deadline().unwrap_or(Timestamp(u64::MAX)));
         self.overflow.push(entry);
     }
 
@@ -135,7 +137,9 @@ fn same_bytes(bytes: &[u8; PLACES], wanted: u8) -> u64 {
 
 #[cfg(not(target_arch = "x86_64"))]
 fn same_bytes(bytes: &[u8; PLACES], wanted: u8) -> u64 {
-    bytes.iter().enumerate().fold(0, |mask, (index, &byte)| mask | (u64::from(byte == wanted) << index))
+    bytes.iter().enumerate().fold(0, |mask, (index, &byte)| {
+        mask | (u64::from(byte == wanted) << index)
+    })
 }
 
 /// The table. It owns its entries.
@@ -162,7 +166,14 @@ impl Default for Table {
 impl Table {
     /// An empty table takes no memory until its first entry.
     pub fn new() -> Self {
-        Self { directory: Vec::new(), depth: 0, len: 0, with_deadline: 0, segments: 0, born_in: 0 }
+        Self {
+            directory: Vec::new(),
+            depth: 0,
+            len: 0,
+            with_deadline: 0,
+            segments: 0,
+            born_in: 0,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -194,7 +205,8 @@ impl Table {
     /// The segment that holds (or would hold) keys with this hash.
     pub fn segment_for(&mut self, hash: u64) -> Option<&mut Segment> {
         // SAFETY: directory pointers are valid, and `self` is borrowed mutably.
-        self.segment_at(hash).map(|mut segment| unsafe { segment.as_mut() })
+        self.segment_at(hash)
+            .map(|mut segment| unsafe { segment.as_mut() })
     }
 
     #[inline]
@@ -205,12 +217,27 @@ impl Table {
         for index in ones(segment.candidates(hash as u8)) {
             let entry = segment.entries[index].expect("occupied place");
             if entry.key() == key {
-                return Some((Place { segment: pointer, index }, entry));
+                return Some((
+                    Place {
+                        segment: pointer,
+                        index,
+                    },
+                    entry,
+                ));
             }
         }
         if segment.has_overflow() {
-            let found = segment.overflow.iter().position(|entry| entry.key() == key)?;
-            return Some((Place { segment: pointer, index: PLACES + found }, segment.overflow[found]));
+            let found = segment
+                .overflow
+                .iter()
+                .position(|entry| entry.key() == key)?;
+            return Some((
+                Place {
+                    segment: pointer,
+                    index: PLACES + found,
+                },
+                segment.overflow[found],
+            ));
         }
         None
     }
@@ -235,10 +262,14 @@ impl Table {
             let old = std::mem::replace(slot, new);
             self.with_deadline += new.deadline().is_some() as usize;
             self.with_deadline -= old.deadline().is_some() as usize;
-            segment.earliest = segment.earliest.min(new.deadline().unwrap_or(Timestamp(u64::MAX)));
+            segment.earliest = segment
+                .earliest
+                .min(new.deadline().unwrap_or(Timestamp(u64::MAX)));
             return old;
         }
-        let old = segment.entries[place.index].replace(new).expect("a Place holds an entry");
+        let old = segment.entries[place.index]
+            .replace(new)
+            .expect("a Place holds an entry");
         self.after_deadline_change(place, old.deadline().is_some(), new.deadline());
         old
     }
@@ -307,7 +338,11 @@ impl Table {
         segment.earliest = earliest;
         for entry in std::mem::take(&mut segment.overflow) {
             let entry_hash = hash_of(entry.key());
-            let half = if (entry_hash >> (64 - depth)) & 1 == 1 { &mut *upper } else { &mut *segment };
+            let half = if (entry_hash >> (64 - depth)) & 1 == 1 {
+                &mut *upper
+            } else {
+                &mut *segment
+            };
             half.place_or_overflow(entry_hash, entry);
         }
         let (first, span) = self.slots_of(hash, depth - 1);
@@ -341,7 +376,9 @@ impl Table {
         } else {
             segment.occupied &= !(1 << place.index);
             segment.with_deadline &= !(1 << place.index);
-            segment.entries[place.index].take().expect("a Place holds an entry")
+            segment.entries[place.index]
+                .take()
+                .expect("a Place holds an entry")
         };
         self.len -= 1;
         self.with_deadline -= entry.deadline().is_some() as usize;
@@ -375,7 +412,11 @@ impl Table {
         for index in ones(neighbour.occupied) {
             let entry = neighbour.entries[index].expect("occupied place");
             let fingerprint = u64::from(neighbour.fingerprints[index]);
-            segment.place(segment.occupied.trailing_ones() as usize, fingerprint, entry);
+            segment.place(
+                segment.occupied.trailing_ones() as usize,
+                fingerprint,
+                entry,
+            );
         }
         segment.depth -= 1;
         let (first, span) = self.slots_of(hash, segment.depth);
@@ -389,7 +430,11 @@ impl Table {
     pub fn segment_from(&self, from: u64) -> Option<(&Segment, Option<u64>)> {
         // SAFETY: directory pointers are valid while `self` lives.
         let segment = unsafe { self.segment_at(from)?.as_ref() };
-        let last = if segment.depth == 0 { u64::MAX } else { from | (u64::MAX >> segment.depth) };
+        let last = if segment.depth == 0 {
+            u64::MAX
+        } else {
+            from | (u64::MAX >> segment.depth)
+        };
         Some((segment, last.checked_add(1)))
     }
 
@@ -420,7 +465,11 @@ impl Table {
         }
         // SAFETY: as in `draw`.
         let segment = unsafe { self.directory[rng.below(self.directory.len())].as_ref() };
-        let mask = if with_deadline { segment.with_deadline } else { segment.occupied };
+        let mask = if with_deadline {
+            segment.with_deadline
+        } else {
+            segment.occupied
+        };
         let turned = rng.below(PLACES) as u32;
         for index in ones(mask.rotate_right(turned)).take(wanted) {
             out.push(segment.entries[(index + turned as usize) % PLACES].expect("occupied place"));
@@ -429,7 +478,12 @@ impl Table {
 
     /// Walks segments from hash `from` until one holds a deadline before `now` or `budget` segments
     /// were seen. Returns the hash to go on from (`None` at the end) and whether the last one may be due.
-    pub fn next_due(&self, mut from: u64, now: Timestamp, budget: usize) -> (Option<u64>, Option<u64>) {
+    pub fn next_due(
+        &self,
+        mut from: u64,
+        now: Timestamp,
+        budget: usize,
+    ) -> (Option<u64>, Option<u64>) {
         for _ in 0..budget {
             let Some((segment, next)) = self.segment_from(from) else {
                 return (None, None);
