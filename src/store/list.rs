@@ -1,6 +1,7 @@
 //! The list type: one listpack while small, a chain of listpacks beyond. Holds elements and their order;
 //! knows neither keys nor replies.
 
+mod node;
 mod quicklist;
 #[cfg(test)]
 mod tests;
@@ -8,8 +9,9 @@ mod tests;
 use super::listpack::{self, Element, Listpack, Needle};
 use super::memory::allocation_bytes;
 use super::types::Limits;
-pub use quicklist::{NodeIter, NodeRef, OwnedNode};
-use quicklist::{NodeLimit, Quicklist};
+use node::{NodeIter, NodeLimit};
+pub use node::{NodeRef, OwnedNode};
+use quicklist::Quicklist;
 use std::collections::vec_deque;
 
 /// An end of a list.
@@ -401,7 +403,7 @@ impl std::fmt::Debug for List {
 #[derive(Clone)]
 pub struct Iter<'a> {
     node: NodeIter<'a>,
-    rest: Option<vec_deque::Iter<'a, quicklist::Node>>,
+    rest: Option<vec_deque::Iter<'a, node::Node>>,
     forward: bool,
 }
 
@@ -422,11 +424,7 @@ impl<'a> Iter<'a> {
         }
     }
 
-    fn quick(
-        node: NodeIter<'a>,
-        rest: vec_deque::Iter<'a, quicklist::Node>,
-        forward: bool,
-    ) -> Self {
+    fn quick(node: NodeIter<'a>, rest: vec_deque::Iter<'a, node::Node>, forward: bool) -> Self {
         Self {
             node,
             rest: Some(rest),

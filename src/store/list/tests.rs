@@ -160,7 +160,7 @@ fn nodes_rebuild_the_same_list() {
 
 #[test]
 fn a_node_costs_24_bytes_in_the_chain() {
-    assert_eq!(std::mem::size_of::<quicklist::Node>(), 24);
+    assert_eq!(std::mem::size_of::<node::Node>(), 24);
 }
 
 #[derive(Clone, Debug)]
