@@ -1,9 +1,22 @@
 //! The data of a shard: keyspaces, value types, expiry, memory accounting. Knows no RESP, reads no clock
 //! and no random source (invariant 2): time and chance come in as arguments.
 
+mod access;
+mod capture;
+mod databases;
+mod entry;
+mod keyspace;
 pub mod list;
 pub mod listpack;
 pub mod memory;
+mod placeholder;
+mod table;
 mod types;
+mod value;
 
+pub use capture::{Copied, Encode};
+pub use databases::Databases;
+pub use keyspace::{Deadline, Edit, Keyspace};
+pub use placeholder::{Hash, List, Set, ZSet};
 pub use types::{Limits, Rng, Timestamp, WrongType};
+pub use value::{canonical_int, Container, StrRef, Value, ValueRef};
