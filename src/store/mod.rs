@@ -5,19 +5,28 @@ mod access;
 mod capture;
 mod databases;
 mod entry;
+mod intset;
 mod keyspace;
 pub mod list;
 pub mod listpack;
+mod member_table;
 pub mod memory;
 mod placeholder;
+mod set;
 mod table;
 mod types;
 mod value;
+mod zset;
 
 pub use capture::{Copied, Encode};
 pub use databases::Databases;
+pub use intset::{IntSet, IntSetError};
 pub use keyspace::{Deadline, Edit, Keyspace};
 pub use list::List;
-pub use placeholder::{Hash, Set, ZSet};
+pub use placeholder::{Hash};
+pub use set::{BadSetListpack, Members, Set, SetView};
 pub use types::{Limits, Rng, Timestamp, WrongType};
 pub use value::{canonical_int, Container, StrRef, Value, ValueRef};
+pub use zset::{
+    BadZSet, LexBound, LexRange, Pairs, ScoreBound, ScoreRange, Updated, ZSet, ZSetView,
+};

@@ -19,4 +19,4 @@ macro_rules! placeholder {
     )*};
 }
 
-placeholder!(Hash Set ZSet);
+placeholder!(Hash);
