@@ -6,6 +6,7 @@ mod error;
 pub mod histogram;
 pub mod host;
 pub mod latency;
+mod internal;
 mod registry;
 pub mod report;
 mod session;
@@ -17,7 +18,8 @@ pub mod testing;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
-pub use host::Host;
+pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
+pub use internal::limits_args;
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
 pub use session::{Replies, Session};
 pub use spec::{
@@ -26,4 +28,4 @@ pub use spec::{
 };
 
 /// Every family's commands.
-static FAMILIES: &[&[Command]] = &[strings::COMMANDS];
+static FAMILIES: &[&[Command]] = &[internal::COMMANDS, strings::COMMANDS];
