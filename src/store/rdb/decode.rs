@@ -33,7 +33,9 @@ pub fn read_value(reader: &mut Reader<'_>, decoding: Decoding<'_>) -> Result<Val
     let kind = reader.byte()?;
     let value = match kind {
         kind::STRING => Value::Str(reader.string()?.into_owned()),
-        kind::LIST_LISTPACK if matches!(decoding, Decoding::Exact) => Value::List(List::from_listpack(listpack(reader)?)),
+        kind::LIST_LISTPACK if matches!(decoding, Decoding::Exact) => {
+            Value::List(List::from_listpack(listpack(reader)?))
+        }
         kind::LIST | kind::LIST_ZIPLIST | kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => {
             Value::List(read_list(kind, reader, decoding)?)
         }
@@ -205,7 +207,8 @@ fn read_zset(kind: u8, reader: &mut Reader<'_>, decoding: Decoding<'_>) -> Resul
                 Decoding::Natural(limits)
                     if zset.len() > limits.zset_max_listpack_entries as usize =>
                 {
-                    let members: Vec<_> = zset.iter().map(|(m, score)| (m.to_box(), score)).collect();
+                    let members: Vec<_> =
+                        zset.iter().map(|(m, score)| (m.to_box(), score)).collect();
                     sorted_set(members.iter().map(|(member, score)| (&**member, *score)))?
                 }
                 _ => return Ok(zset),
@@ -221,7 +224,11 @@ fn read_zset(kind: u8, reader: &mut Reader<'_>, decoding: Decoding<'_>) -> Resul
             let members = (0..count)
                 .map(|_| {
                     let member = reader.string()?;
-                    let score = if is_text { reader.text_double()? } else { reader.double()? };
+                    let score = if is_text {
+                        reader.text_double()?
+                    } else {
+                        reader.double()?
+                    };
                     Ok((member, score))
                 })
                 .collect::<Result<Vec<_>, BadFormat>>()?;
@@ -252,7 +259,10 @@ fn ziplist_as_listpack(bytes: &[u8]) -> Result<Listpack, BadFormat> {
 }
 
 fn pack(elements: Vec<Element<'_>>) -> Result<Listpack, BadFormat> {
-    let bytes = elements.iter().map(|element| element.byte_len() + ELEMENT_OVERHEAD_MAX).sum();
+    let bytes = elements
+        .iter()
+        .map(|element| element.byte_len() + ELEMENT_OVERHEAD_MAX)
+        .sum();
     if !Listpack::new().has_room_for(bytes) {
         return Err(BadFormat);
     }
