@@ -19,4 +19,4 @@ macro_rules! placeholder {
     )*};
 }
 
-placeholder!(List Hash);
+placeholder!(Hash);
