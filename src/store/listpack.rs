@@ -10,7 +10,9 @@ mod codec;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{parse_int, Element, Needle};
+/// Only text that comes back unchanged may be kept as a number.
+pub use super::value::canonical_int as parse_int;
+pub use codec::{Element, Needle};
 
 use super::memory::allocation_bytes;
 use codec::{backlen_bytes, backlen_is, checked_entry_len, decode, read_backlen, Encoded, END};

@@ -14,6 +14,7 @@
 //! last byte backwards; every byte but the one that is read last has its top bit set.
 //! Format: <https://github.com/antirez/listpack/blob/master/listpack.md>.
 
+use crate::store::value::canonical_int as parse_int;
 use std::cmp::Ordering;
 
 /// The byte that ends a listpack.
@@ -21,7 +22,6 @@ pub(super) const END: u8 = 0xFF;
 
 const STRING_SHORT_MAX: usize = 63;
 const STRING_MEDIUM_MAX: usize = 4095;
-const INT_DIGITS_MAX: usize = 20;
 
 /// One element: integers in canonical decimal are kept as numbers, all else as bytes.
 #[derive(Clone, Copy, Debug)]
@@ -115,39 +115,6 @@ impl<'a> Needle<'a> {
             Element::Int(value) => self.int == Some(value),
             Element::Bytes(bytes) => bytes == self.bytes,
         }
-    }
-}
-
-/// Reads a canonical decimal integer: no leading zero, no plus, no space, within i64. Only such text
-/// may be kept as a number, because only such text comes back unchanged.
-pub fn parse_int(bytes: &[u8]) -> Option<i64> {
-    if bytes.is_empty() || bytes.len() > INT_DIGITS_MAX {
-        return None;
-    }
-    if bytes == b"0" {
-        return Some(0);
-    }
-    let (negative, digits) = match bytes[0] {
-        b'-' => (true, &bytes[1..]),
-        _ => (false, bytes),
-    };
-    if !matches!(digits.first(), Some(b'1'..=b'9')) {
-        return None;
-    }
-    let mut value: i64 = 0;
-    for &digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        // Counting down from zero reaches i64::MIN, counting up would not.
-        value = value
-            .checked_mul(10)?
-            .checked_sub(i64::from(digit - b'0'))?;
-    }
-    if negative {
-        Some(value)
-    } else {
-        value.checked_neg()
     }
 }
 
