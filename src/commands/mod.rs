@@ -3,9 +3,13 @@
 
 mod call;
 mod error;
-mod host;
+pub mod histogram;
+pub mod host;
+pub mod latency;
 mod registry;
+pub mod report;
 mod session;
+pub mod slowlog;
 mod spec;
 mod strings;
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use crate::protocol::Proto;
 
+use super::host::Pending;
+
 /// The state of one client connection that commands can see and change.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -21,6 +23,8 @@ pub struct Session {
     pub replies: Replies,
     /// Set by QUIT and by CLIENT KILL of oneself: close once the reply is out.
     pub close_after_reply: bool,
+    /// Work that the node has still to do before the reply; the node takes it from here.
+    pub pending: Option<Pending>,
 }
 
 /// CLIENT REPLY.
@@ -50,6 +54,7 @@ impl Session {
             no_touch: false,
             replies: Replies::On,
             close_after_reply: false,
+            pending: None,
         }
     }
 
