@@ -3,11 +3,14 @@
 
 mod call;
 mod error;
+pub mod glob;
 pub mod histogram;
 pub mod host;
 pub mod latency;
+mod random;
 mod registry;
 pub mod report;
+mod scan;
 mod session;
 pub mod slowlog;
 mod spec;
