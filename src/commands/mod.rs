@@ -3,14 +3,12 @@
 
 mod call;
 mod error;
-pub mod glob;
 pub mod histogram;
 pub mod host;
 pub mod latency;
 mod random;
 mod registry;
 pub mod report;
-mod scan;
 mod session;
 pub mod slowlog;
 mod spec;
