@@ -3,12 +3,16 @@
 
 mod call;
 mod error;
+pub mod glob;
+mod hashes;
 pub mod histogram;
 pub mod host;
 pub mod latency;
+mod lists;
 mod random;
 mod registry;
 pub mod report;
+mod scan;
 mod session;
 pub mod slowlog;
 mod spec;
@@ -27,4 +31,4 @@ pub use spec::{
 };
 
 /// Every family's commands.
-static FAMILIES: &[&[Command]] = &[strings::COMMANDS];
+static FAMILIES: &[&[Command]] = &[hashes::COMMANDS, lists::COMMANDS, strings::COMMANDS];
