@@ -3,12 +3,17 @@
 
 mod call;
 mod error;
+pub mod glob;
+mod hashes;
 pub mod histogram;
 pub mod host;
 pub mod latency;
 mod internal;
+mod lists;
+mod random;
 mod registry;
 pub mod report;
+mod scan;
 mod session;
 pub mod slowlog;
 mod spec;
@@ -28,4 +33,10 @@ pub use spec::{
 };
 
 /// Every family's commands.
-static FAMILIES: &[&[Command]] = &[internal::COMMANDS, strings::COMMANDS];
+// One family a line.
+static FAMILIES: &[&[Command]] = &[
+    hashes::COMMANDS,
+    internal::COMMANDS,
+    lists::COMMANDS,
+    strings::COMMANDS,
+];
