@@ -52,14 +52,22 @@ fn serve(settings: Arc<Settings>) -> Result<(), AnyError> {
     };
     let identity = identity(&settings, clients.addresses())?;
     let shared = Shared::new(settings.clone(), identity, usize::from(startup.shards));
-    let http_addresses = http.as_ref().map(|listener| listener.addresses()).unwrap_or_default();
+    let http_addresses = http
+        .as_ref()
+        .map(|listener| listener.addresses())
+        .unwrap_or_default();
     let admin = match http {
-        Some(listener) => Some(ringfort::admin::AdminServer::start(listener.into_sockets(), shared.clone())?),
+        Some(listener) => Some(ringfort::admin::AdminServer::start(
+            listener.into_sockets(),
+            shared.clone(),
+        )?),
         None => None,
     };
     let mut node = Node::load(shared.clone())?;
     let workers = Workers::start(node.take_parts(), &shared)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let addresses = clients.addresses();
         let accepting = clients.accept(&shared, &workers.accepted)?;
@@ -80,7 +88,10 @@ fn serve(settings: Arc<Settings>) -> Result<(), AnyError> {
     Ok(())
 }
 
-fn identity(settings: &Settings, listeners: Vec<std::net::SocketAddr>) -> Result<Identity, AnyError> {
+fn identity(
+    settings: &Settings,
+    listeners: Vec<std::net::SocketAddr>,
+) -> Result<Identity, AnyError> {
     Ok(Identity {
         run_id: process::random_id()?,
         replication_id: process::random_id()?,
@@ -88,7 +99,10 @@ fn identity(settings: &Settings, listeners: Vec<std::net::SocketAddr>) -> Result
         started: wall_clock(),
         os: process::os(),
         executable: process::executable(),
-        config_file: settings.file().map(|path| path.display().to_string()).unwrap_or_default(),
+        config_file: settings
+            .file()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
         listeners,
     })
 }
@@ -98,16 +112,27 @@ fn announce(settings: &Settings, clients: &[std::net::SocketAddr], http: &[std::
     let startup = settings.startup();
     println!("ringfort {} is ready.", env!("CARGO_PKG_VERSION"));
     for address in clients {
-        println!("  Redis clients: {address}    (redis-cli -h {} -p {})", address.ip(), address.port());
+        println!(
+            "  Redis clients: {address}    (redis-cli -h {} -p {})",
+            address.ip(),
+            address.port()
+        );
     }
     for address in http {
         println!("  HTTP:          http://{address}/metrics  /healthz  /readyz");
     }
-    println!("  Data:          {} ({})", startup.dir.display(), startup.durability.name());
+    println!(
+        "  Data:          {} ({})",
+        startup.dir.display(),
+        startup.durability.name()
+    );
 }
 
 /// Returns when the node is to go down.
-async fn wait_for_stop(shared: &Shared, logs: Option<&cli::logging::LogControl>) -> Result<(), AnyError> {
+async fn wait_for_stop(
+    shared: &Shared,
+    logs: Option<&cli::logging::LogControl>,
+) -> Result<(), AnyError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut level = tokio::time::interval(std::time::Duration::from_secs(1));

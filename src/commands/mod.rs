@@ -2,6 +2,7 @@
 //! no sockets, no node.
 
 mod call;
+mod element;
 mod error;
 pub mod glob;
 mod hashes;
