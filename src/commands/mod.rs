@@ -2,7 +2,11 @@
 //! no sockets, no node.
 
 mod call;
+mod connection;
 mod error;
+pub mod gate;
+pub mod glob;
+mod help;
 pub mod histogram;
 pub mod host;
 pub mod latency;
@@ -14,6 +18,8 @@ mod spec;
 mod strings;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+pub mod testing_host;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
@@ -26,4 +32,4 @@ pub use spec::{
 };
 
 /// Every family's commands.
-static FAMILIES: &[&[Command]] = &[strings::COMMANDS];
+static FAMILIES: &[&[Command]] = &[connection::COMMANDS, strings::COMMANDS];

@@ -29,6 +29,8 @@ pub struct Command {
     pub subcommands: &'static [Command],
     /// What changed in which version, for COMMAND DOCS.
     pub history: &'static [(&'static str, &'static str)],
+    /// Version that deprecated it and what replaces it, for COMMAND DOCS.
+    pub deprecated: Option<(&'static str, &'static str)>,
     /// Command tips, for COMMAND INFO.
     pub tips: &'static [&'static str],
 }
@@ -50,12 +52,35 @@ impl Command {
         spread: Spread::Together,
         subcommands: &[],
         history: &[],
+        deprecated: None,
         tips: &[],
     };
 
     /// Whether it goes through the log.
     pub fn is_write(&self) -> bool {
         matches!(self.run, Run::Write(_) | Run::Databases(_))
+    }
+
+    /// All ACL categories, those included that follow from the flags.
+    pub fn categories(&self) -> Acl {
+        let implied = [
+            (Flags::WRITE, Acl::WRITE),
+            (Flags::READONLY, Acl::READ),
+            (Flags::ADMIN, Acl::ADMIN.and(Acl::DANGEROUS)),
+            (Flags::PUBSUB, Acl::PUBSUB),
+            (Flags::FAST, Acl::FAST),
+            (Flags::BLOCKING, Acl::BLOCKING),
+        ];
+        let mut categories = self.acl;
+        for (flag, category) in implied {
+            if self.flags.has(flag) {
+                categories = categories.and(category);
+            }
+        }
+        if self.flags.has(Flags::FAST) {
+            return categories;
+        }
+        categories.and(Acl::SLOW)
     }
 
     /// Whether it runs against a shard's data, be it to read or to write.
@@ -220,6 +245,10 @@ bit_set! {
     NO_ASYNC_LOADING = 16, "no_async_loading";
     /// Ours: a node makes it for its own log entries; clients cannot call it.
     INTERNAL = 24, "";
+    /// Ours: a container whose subcommands COMMAND does not show (DEBUG).
+    OPAQUE = 25, "";
+    /// Ours: refused unless `enable-debug-command` allows it.
+    DEBUG = 26, "";
 }
 
 bit_set! {
