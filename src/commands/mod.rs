@@ -7,11 +7,19 @@ mod error;
 pub mod gate;
 pub mod glob;
 mod help;
+mod element;
+mod error;
+pub mod glob;
+mod hashes;
 pub mod histogram;
 pub mod host;
 pub mod latency;
+mod internal;
+mod lists;
+mod random;
 mod registry;
 pub mod report;
+mod scan;
 mod session;
 pub mod slowlog;
 mod spec;
@@ -23,7 +31,8 @@ pub mod testing_host;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
-pub use host::Host;
+pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
+pub use internal::limits_args;
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
 pub use session::{Replies, Session};
 pub use spec::{
@@ -33,3 +42,10 @@ pub use spec::{
 
 /// Every family's commands.
 static FAMILIES: &[&[Command]] = &[connection::COMMANDS, strings::COMMANDS];
+// One family a line.
+static FAMILIES: &[&[Command]] = &[
+    hashes::COMMANDS,
+    internal::COMMANDS,
+    lists::COMMANDS,
+    strings::COMMANDS,
+];
