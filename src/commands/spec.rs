@@ -201,6 +201,8 @@ macro_rules! bit_set {
             pub const NONE: $type = $type(0);
             $($(#[$doc])* pub const $name: $type = $type(1 << $bit);)*
 
+            pub const ALL: $type = $type(0 $(| 1 << $bit)*);
+
             /// Both sets together; `const`, so that tables can be declared with it.
             pub const fn and(self, other: $type) -> $type {
                 $type(self.0 | other.0)
