@@ -1,1 +1,29 @@
-//! (room under construction)
+//! The command table: a file per family, one entry per command, and the handlers. Knows store and protocol,
+//! no sockets, no node.
+
+mod call;
+mod error;
+pub mod histogram;
+pub mod host;
+pub mod latency;
+mod registry;
+pub mod report;
+mod session;
+pub mod slowlog;
+mod spec;
+mod strings;
+#[cfg(test)]
+pub mod testing;
+
+pub use call::Call;
+pub use error::{CommandError, CommandResult};
+pub use host::Host;
+pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
+pub use session::{Replies, Session};
+pub use spec::{
+    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run,
+    Spread,
+};
+
+/// Every family's commands.
+static FAMILIES: &[&[Command]] = &[strings::COMMANDS];

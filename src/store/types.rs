@@ -29,7 +29,8 @@ impl Rng {
     }
 }
 
-/// When compact encodings give way to full ones: Redis' settings of the same names.
+/// When compact encodings give way to full ones, and how long a string may get: Redis' settings of the same
+/// names. They change by log entries only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub hash_max_listpack_entries: u32,
@@ -41,6 +42,9 @@ pub struct Limits {
     pub set_max_listpack_value: u32,
     pub zset_max_listpack_entries: u32,
     pub zset_max_listpack_value: u32,
+    /// Longest string that a command may build (`proto-max-bulk-len`): part of the data's rules, since
+    /// replicas must agree on which APPEND is refused.
+    pub bulk_len_max: u64,
 }
 
 impl Default for Limits {
@@ -54,6 +58,7 @@ impl Default for Limits {
             set_max_listpack_value: 64,
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
+            bulk_len_max: 512 << 20,
         }
     }
 }
