@@ -1,1 +1,5 @@
-//! (room under construction)
+//! The node: workers, shards and what they tell of themselves.
+
+pub mod process;
+pub mod report;
+pub mod stats;
