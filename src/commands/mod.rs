@@ -1,1 +1,43 @@
-//! (room under construction)
+//! The command table: a file per family, one entry per command, and the handlers. Knows store and protocol,
+//! no sockets, no node.
+
+mod call;
+mod element;
+mod error;
+pub mod glob;
+mod hashes;
+pub mod histogram;
+pub mod host;
+pub mod latency;
+mod internal;
+mod lists;
+mod random;
+mod registry;
+pub mod report;
+mod scan;
+mod session;
+pub mod slowlog;
+mod spec;
+mod strings;
+#[cfg(test)]
+pub mod testing;
+
+pub use call::Call;
+pub use error::{CommandError, CommandResult};
+pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
+pub use internal::limits_args;
+pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
+pub use session::{Replies, Session};
+pub use spec::{
+    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run,
+    Spread,
+};
+
+/// Every family's commands.
+// One family a line.
+static FAMILIES: &[&[Command]] = &[
+    hashes::COMMANDS,
+    internal::COMMANDS,
+    lists::COMMANDS,
+    strings::COMMANDS,
+];

@@ -1,0 +1,194 @@
+//! The log as `raft` reads it: the entries since the last compaction, in memory. What is here has been handed to the
+//! driver for writing; whether it is on disk already is `raft`'s to count.
+
+use super::config::Restored;
+use super::outputs::{HardState, LogEntry, Membership};
+use crate::types::{Index, Term};
+use raft::eraftpb::{ConfState, Entry, Snapshot};
+use raft::util::limit_size;
+use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+use std::collections::VecDeque;
+
+/// What an entry costs in memory beside its data, in bytes; keeps the tail bounded when entries are tiny.
+const ENTRY_OVERHEAD_BYTES: usize = std::mem::size_of::<LogEntry>();
+
+/// Entries whose memory is kept when the log runs empty.
+const CAPACITY_KEPT: usize = 64;
+
+/// The tail of a shard's log.
+#[derive(Debug)]
+pub(super) struct LogStore {
+    hard_state: HardState,
+    conf_state: ConfState,
+    /// The last index that is no longer here, and its term.
+    compacted_index: Index,
+    compacted_term: Term,
+    entries: VecDeque<LogEntry>,
+    entry_bytes: usize,
+}
+
+impl LogStore {
+    pub(super) fn new(restored: Restored) -> Self {
+        let mut store = Self {
+            hard_state: restored.hard_state,
+            conf_state: restored.membership.to_raft(),
+            compacted_index: restored.snapshot_index,
+            compacted_term: restored.snapshot_term,
+            entries: VecDeque::new(),
+            entry_bytes: 0,
+        };
+        for entry in restored.entries {
+            store.append(entry);
+        }
+        store
+    }
+
+    /// Appends an entry; one whose index is already there voids what stands from it on.
+    #[inline]
+    pub(super) fn append(&mut self, entry: LogEntry) {
+        if entry.index != self.last().next() {
+            self.truncate_from(entry.index);
+        }
+        // Invariant 9: no gap, no repeat.
+        assert!(
+            entry.index == self.last().next(),
+            "invariant 9: entry {} does not follow {}",
+            entry.index,
+            self.last()
+        );
+        self.entry_bytes += entry.data.len() + ENTRY_OVERHEAD_BYTES;
+        self.entries.push_back(entry);
+    }
+
+    /// Drops entries up to `to`, oldest first, as long as more than `tail_bytes_max` are kept.
+    #[inline]
+    pub(super) fn compact(&mut self, to: Index, tail_bytes_max: usize) {
+        while self.entry_bytes > tail_bytes_max {
+            match self.entries.front() {
+                Some(entry) if entry.index <= to => {}
+                _ => break,
+            }
+            let Some(entry) = self.entries.pop_front() else {
+                break;
+            };
+            self.entry_bytes -= entry.data.len() + ENTRY_OVERHEAD_BYTES;
+            self.compacted_index = entry.index;
+            self.compacted_term = entry.term;
+        }
+        if self.entries.is_empty() && self.entries.capacity() > CAPACITY_KEPT {
+            self.entries.shrink_to(CAPACITY_KEPT);
+        }
+    }
+
+    /// Takes up a hard state and tells whether its term or vote are new.
+    pub(super) fn note_hard_state(&mut self, state: HardState) -> bool {
+        let changed = state.term != self.hard_state.term || state.vote != self.hard_state.vote;
+        self.hard_state = state;
+        changed
+    }
+
+    /// Starts again behind a snapshot.
+    pub(super) fn restore(&mut self, index: Index, term: Term, conf_state: ConfState) {
+        self.entries.clear();
+        self.entry_bytes = 0;
+        self.compacted_index = index;
+        self.compacted_term = term;
+        self.conf_state = conf_state;
+    }
+
+    pub(super) fn last(&self) -> Index {
+        Index(self.compacted_index.get() + self.entries.len() as u64)
+    }
+
+    pub(super) fn membership(&self) -> Membership {
+        Membership::from_raft(&self.conf_state)
+    }
+
+    /// Bytes that the entries hold in memory, their overhead included.
+    pub(super) fn bytes(&self) -> usize {
+        self.entry_bytes
+    }
+
+    /// The term of an index from the last compacted one on.
+    #[inline]
+    pub(super) fn term_of(&self, index: Index) -> Option<Term> {
+        if index == self.compacted_index {
+            return Some(self.compacted_term);
+        }
+        self.position(index)
+            .and_then(|position| self.entries.get(position))
+            .map(|entry| entry.term)
+    }
+
+    fn truncate_from(&mut self, index: Index) {
+        let Some(position) = self.position(index) else {
+            return;
+        };
+        for entry in self.entries.drain(position.min(self.entries.len())..) {
+            self.entry_bytes -= entry.data.len() + ENTRY_OVERHEAD_BYTES;
+        }
+    }
+
+    /// Where an index stands in `entries`, or would stand; `None` when it is compacted.
+    #[inline]
+    fn position(&self, index: Index) -> Option<usize> {
+        index
+            .get()
+            .checked_sub(self.compacted_index.get() + 1)
+            .map(|offset| offset as usize)
+    }
+}
+
+impl Storage for LogStore {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(RaftState::new(
+            self.hard_state.to_raft(),
+            self.conf_state.clone(),
+        ))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        let Some(first) = self.position(Index(low)) else {
+            return Err(StorageError::Compacted.into());
+        };
+        let length = high.saturating_sub(low) as usize;
+        if first + length > self.entries.len() {
+            return Err(StorageError::Unavailable.into());
+        }
+        let mut entries: Vec<Entry> = self
+            .entries
+            .range(first..first + length)
+            .map(LogEntry::to_raft)
+            .collect();
+        limit_size(&mut entries, max_size.into());
+        Ok(entries)
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        match self.term_of(Index(index)) {
+            Some(term) => Ok(term.get()),
+            None if index < self.compacted_index.get() => Err(StorageError::Compacted.into()),
+            None => Err(StorageError::Unavailable.into()),
+        }
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.compacted_index.get() + 1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last().get())
+    }
+
+    /// A replica holds no data, so it has no snapshot to give: `raft` asks again at the next heartbeat, until
+    /// the driver has one.
+    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    }
+}

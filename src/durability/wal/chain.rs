@@ -1,0 +1,481 @@
+//! Reads the segments of one worker and generation in order, and judges the place where the records end: in order, by
+//! a crash, by a power cut, or by damage. Changes nothing on disk; says what is to be changed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+
+use ringfort_cluster::{HardState, ShardId};
+
+use super::changes::{Changes, Cut, Resync};
+use super::error::{Damage, RecoverError};
+use super::layout::{RecordKind, SegmentHeader, SEGMENT_HEADER_BYTES};
+use super::record::{Item, Items};
+use super::recover::{Loss, RecordView, RecoverOptions};
+use super::scan::{Evidence, ReadBuffer, SegmentReader, Step};
+use super::segment::{Closed, Holdings};
+use super::RecordNumber;
+use crate::durability::disk::{SharedDisk, SharedFile};
+use crate::durability::marker::LastStop;
+
+/// A segment file in the directory.
+pub(super) struct Found {
+    pub path: PathBuf,
+    pub worker: u32,
+    pub sequence: u64,
+    pub generation: u64,
+    /// Or what is wrong with it.
+    pub header: Result<SegmentHeader, &'static str>,
+}
+
+pub(super) type Consume<'c> =
+    &'c mut dyn FnMut(&RecordView<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// What all chains together come to.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub kept: Vec<Closed>,
+    pub hard_states: BTreeMap<ShardId, HardState>,
+    pub last_number: RecordNumber,
+    pub records: u64,
+    pub bytes: u64,
+    pub losses: Vec<Loss>,
+    pub changes: Changes,
+}
+
+pub(super) struct Replay<'c> {
+    disk: &'c SharedDisk,
+    options: RecoverOptions,
+    newest: u64,
+    consume: Consume<'c>,
+    buffer: ReadBuffer,
+    /// Records of the present chain that no later record knows to be synced: number, sequence of the segment, offset.
+    unsynced: VecDeque<(RecordNumber, u64, u64)>,
+    /// Set by accepted damage: later generations may build on what was dropped, and go with it.
+    cut_generation: Option<u64>,
+    pub outcome: Outcome,
+}
+
+/// How the records of one segment end.
+enum End {
+    Continues,
+    Final,
+    /// Nothing valid stands there.
+    Open,
+    Damaged(&'static str),
+}
+
+/// The place in a chain where its records end.
+struct Place {
+    /// Which of the chain's segments.
+    at: usize,
+    offset: u64,
+    /// The number that the next record would have; none if the chain holds no record at all.
+    expected: Option<RecordNumber>,
+}
+
+enum Verdict {
+    /// A crash in the middle of the last write, or simply the end.
+    Torn,
+    /// Records that were never synced, taken by a power cut.
+    Unsynced,
+    Damaged(&'static str),
+}
+
+impl<'c> Replay<'c> {
+    pub fn new(
+        disk: &'c SharedDisk,
+        options: RecoverOptions,
+        newest: u64,
+        consume: Consume<'c>,
+    ) -> Self {
+        Self {
+            disk,
+            options,
+            newest,
+            consume,
+            buffer: ReadBuffer::default(),
+            unsynced: VecDeque::new(),
+            cut_generation: None,
+            outcome: Outcome::default(),
+        }
+    }
+
+    /// Reads the segments of one worker and generation. Chains come in order of generation, then worker.
+    pub fn chain(&mut self, chain: &[Found]) -> Result<(), RecoverError> {
+        let generation = chain.first().map_or(0, |segment| segment.generation);
+        if self.cut_generation.is_some_and(|cut| cut < generation) {
+            return self.drop_chain(chain);
+        }
+        self.unsynced.clear();
+        self.read(chain)?;
+        if generation == self.newest {
+            self.plan_resync(chain);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, chain: &[Found]) -> Result<(), RecoverError> {
+        let mut expected = None;
+        for (at, segment) in chain.iter().enumerate() {
+            let follows = at == 0 || chain[at - 1].sequence + 1 == segment.sequence;
+            let (offset, end) = match &segment.header {
+                _ if !follows => {
+                    let offset = self.outcome.kept.last().map_or(0, |last| last.bytes);
+                    let place = Place {
+                        at: at - 1,
+                        offset,
+                        expected,
+                    };
+                    return self.judged(
+                        chain,
+                        place,
+                        Verdict::Damaged("the segment after it is missing"),
+                    );
+                }
+                Err(what) => (0, End::Damaged(what)),
+                Ok(header) => self.segment(segment, header, &mut expected)?,
+            };
+            let is_last = at + 1 == chain.len();
+            match end {
+                End::Continues if is_last => {
+                    let place = Place {
+                        at,
+                        offset,
+                        expected,
+                    };
+                    return self.judged(
+                        chain,
+                        place,
+                        Verdict::Damaged("the segment after it is missing"),
+                    );
+                }
+                End::Continues => {}
+                End::Final => {
+                    return self.ended(
+                        chain,
+                        Place {
+                            at,
+                            offset,
+                            expected,
+                        },
+                    )
+                }
+                End::Open => {
+                    return self.open_end(
+                        chain,
+                        Place {
+                            at,
+                            offset,
+                            expected,
+                        },
+                    )
+                }
+                End::Damaged(what) => {
+                    let place = Place {
+                        at,
+                        offset,
+                        expected,
+                    };
+                    return self.judged(chain, place, Verdict::Damaged(what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A crash of the process may leave records unsynced.
+    fn plan_resync(&mut self, chain: &[Found]) {
+        for segment in chain {
+            let first = self
+                .unsynced
+                .iter()
+                .find(|(_, sequence, _)| *sequence == segment.sequence);
+            let kept = self
+                .outcome
+                .kept
+                .iter()
+                .rev()
+                .find(|kept| kept.path == segment.path);
+            if let (Some((_, _, from)), Some(kept)) = (first, kept) {
+                let path = segment.path.clone();
+                self.outcome.changes.resync.push(Resync {
+                    path,
+                    from: *from,
+                    end: kept.bytes,
+                });
+            }
+        }
+    }
+
+    /// Reads one segment's records; says where and how they end. Lists the segment as kept.
+    fn segment(
+        &mut self,
+        segment: &Found,
+        header: &SegmentHeader,
+        expected: &mut Option<RecordNumber>,
+    ) -> Result<(u64, End), RecoverError> {
+        let failed = |error| RecoverError::io("read", &segment.path, error);
+        let file = self.disk.open(&segment.path).map_err(failed)?;
+        let len = file.len().map_err(failed)?;
+        let mut reader = SegmentReader::new(&*file, len, header, &mut self.buffer);
+        let mut holdings = Holdings::default();
+        let mut first_record = RecordNumber(0);
+        let end = loop {
+            let offset = reader.offset;
+            let (record, items) = match reader.step(*expected).map_err(failed)? {
+                Step::Record { header, items } => (header, items),
+                Step::Nothing => {
+                    reader.offset = offset;
+                    break End::Open;
+                }
+                Step::Malformed => {
+                    reader.offset = offset;
+                    break End::Damaged("a record makes no sense");
+                }
+            };
+            if first_record.0 == 0 {
+                first_record = record.number;
+            }
+            *expected = Some(RecordNumber(record.number.0.saturating_add(1)));
+            while self
+                .unsynced
+                .front()
+                .is_some_and(|known| known.0 <= record.synced_through)
+            {
+                self.unsynced.pop_front();
+            }
+            self.unsynced
+                .push_back((record.number, segment.sequence, offset));
+            self.outcome.last_number = self.outcome.last_number.max(record.number);
+            match record.kind {
+                RecordKind::Continues => break End::Continues,
+                RecordKind::Final => break End::Final,
+                RecordKind::Data => {}
+            }
+            note(&items, &mut holdings, &mut self.outcome.hard_states);
+            self.outcome.records += 1;
+            let view = RecordView {
+                worker: segment.worker,
+                number: record.number,
+                path: &segment.path,
+                offset,
+                items,
+            };
+            (self.consume)(&view).map_err(|source| RecoverError::Refused {
+                path: segment.path.clone(),
+                offset,
+                source,
+            })?;
+        };
+        let bytes = reader.offset;
+        self.outcome.bytes += bytes;
+        let path = segment.path.clone();
+        self.outcome.kept.push(Closed {
+            path,
+            bytes,
+            first_record,
+            holdings,
+        });
+        Ok((bytes, end))
+    }
+
+    /// The chain has its end record. What comes after it can only be an unused segment made ahead of need.
+    fn ended(&mut self, chain: &[Found], place: Place) -> Result<(), RecoverError> {
+        let evidence = self.search(
+            chain,
+            place.at + 1,
+            SEGMENT_HEADER_BYTES as u64,
+            Some(RecordNumber(0)),
+        )?;
+        if evidence.records > 0 {
+            return self.judged(
+                chain,
+                place,
+                Verdict::Damaged("records follow the end of the log"),
+            );
+        }
+        let path = chain[place.at].path.clone();
+        self.outcome.changes.trim.push((path, place.offset));
+        self.remove_after(chain, place.at);
+        Ok(())
+    }
+
+    /// The chain ends without an end record.
+    fn open_end(&mut self, chain: &[Found], place: Place) -> Result<(), RecoverError> {
+        let evidence = self.search(chain, place.at, place.offset, place.expected)?;
+        let verdict = self.verdict(chain, &place, evidence);
+        self.judged(chain, place, verdict)
+    }
+
+    fn verdict(&self, chain: &[Found], place: &Place, evidence: Evidence) -> Verdict {
+        if let Some(what) = chain[place.at + 1..]
+            .iter()
+            .find_map(|segment| segment.header.err())
+        {
+            return Verdict::Damaged(what);
+        }
+        // Recovery and an orderly stop write an end record: without it something was cut off later.
+        if chain[place.at].generation < self.newest || self.options.last_stop == LastStop::Orderly {
+            return Verdict::Damaged("the end of the log is missing");
+        }
+        if evidence.records == 0 {
+            return Verdict::Torn;
+        }
+        // The first record of a log is synced before anything follows.
+        let was_synced = place
+            .expected
+            .is_none_or(|bad| evidence.synced_through >= bad);
+        if self.options.last_stop == LastStop::PowerCut && !was_synced {
+            return Verdict::Unsynced;
+        }
+        Verdict::Damaged("a record is damaged and later ones are not")
+    }
+
+    fn judged(
+        &mut self,
+        chain: &[Found],
+        place: Place,
+        verdict: Verdict,
+    ) -> Result<(), RecoverError> {
+        let segment = &chain[place.at];
+        let damage = match verdict {
+            Verdict::Torn => {
+                tracing::info!(path = %segment.path.display(), offset = place.offset, "the log ends here");
+                None
+            }
+            Verdict::Unsynced => None,
+            Verdict::Damaged(what) => {
+                let damage = Damage {
+                    path: segment.path.clone(),
+                    offset: place.offset,
+                    what,
+                };
+                if !self.options.accept_data_loss {
+                    return Err(RecoverError::Damaged(damage));
+                }
+                self.cut_generation = Some(segment.generation);
+                Some(damage)
+            }
+        };
+        if !matches!(verdict, Verdict::Torn) {
+            let evidence = self.search(chain, place.at, place.offset, place.expected)?;
+            let loss = Loss {
+                path: segment.path.clone(),
+                offset: place.offset,
+                records: evidence.records,
+                segments: chain.len() - place.at - 1,
+                damage,
+            };
+            tracing::warn!(
+                path = %loss.path.display(), offset = loss.offset, records = loss.records, segments = loss.segments,
+                damaged = loss.damage.is_some(), "dropping the log from here on"
+            );
+            self.outcome.losses.push(loss);
+        }
+        self.cut(chain, place);
+        Ok(())
+    }
+
+    /// Plans the end record and the removal of what is behind it.
+    fn cut(&mut self, chain: &[Found], place: Place) {
+        self.remove_after(chain, place.at);
+        let segment = &chain[place.at];
+        match (place.expected, &segment.header) {
+            (Some(number), Ok(header)) if place.offset > 0 => {
+                let cut = Cut {
+                    path: segment.path.clone(),
+                    offset: place.offset,
+                    number,
+                    header: *header,
+                };
+                if let Some(last) = self.outcome.kept.last_mut() {
+                    last.bytes = cut.end();
+                }
+                self.outcome.last_number = self.outcome.last_number.max(number);
+                self.outcome.changes.cuts.push(cut);
+            }
+            // Nothing of the segment can be kept.
+            (_, header) => {
+                if header.is_ok() {
+                    self.outcome.kept.pop();
+                }
+                self.outcome.changes.remove.push(segment.path.clone());
+            }
+        }
+    }
+
+    /// A whole chain goes because it may build on what was dropped before it.
+    fn drop_chain(&mut self, chain: &[Found]) -> Result<(), RecoverError> {
+        let evidence = self.search(chain, 0, SEGMENT_HEADER_BYTES as u64, Some(RecordNumber(0)))?;
+        if let Some(first) = chain.first() {
+            self.outcome.losses.push(Loss {
+                path: first.path.clone(),
+                offset: 0,
+                records: evidence.records,
+                segments: chain.len(),
+                damage: None,
+            });
+        }
+        self.outcome
+            .changes
+            .remove
+            .extend(chain.iter().map(|segment| segment.path.clone()));
+        Ok(())
+    }
+
+    fn remove_after(&mut self, chain: &[Found], at: usize) {
+        self.outcome
+            .changes
+            .remove
+            .extend(chain[at + 1..].iter().map(|segment| segment.path.clone()));
+    }
+
+    /// Looks for records with higher numbers than `after` from a place to the end of the chain; see `SegmentReader::search`.
+    fn search(
+        &mut self,
+        chain: &[Found],
+        at: usize,
+        offset: u64,
+        mut after: Option<RecordNumber>,
+    ) -> Result<Evidence, RecoverError> {
+        let mut total = Evidence::default();
+        let mut from = offset;
+        for segment in chain.get(at..).unwrap_or_default() {
+            if let Ok(header) = &segment.header {
+                let failed = |error| RecoverError::io("read", &segment.path, error);
+                let file: SharedFile = self.disk.open(&segment.path).map_err(failed)?;
+                let len = file.len().map_err(failed)?;
+                let mut reader = SegmentReader::new(&*file, len, header, &mut self.buffer);
+                let found = reader
+                    .search(from.max(SEGMENT_HEADER_BYTES as u64), after)
+                    .map_err(failed)?;
+                total.records += found.records;
+                total.synced_through = total.synced_through.max(found.synced_through);
+            }
+            from = SEGMENT_HEADER_BYTES as u64;
+            after = after.or(Some(RecordNumber(0)));
+        }
+        Ok(total)
+    }
+}
+
+fn note(
+    items: &Items<'_>,
+    holdings: &mut Holdings,
+    hard_states: &mut BTreeMap<ShardId, HardState>,
+) {
+    for item in items.iter() {
+        match item {
+            Item::Entries(run) => {
+                holdings.note(run.shard, run.last());
+                let state = hard_states.entry(run.shard).or_default();
+                state.commit = state.commit.max(run.commit);
+            }
+            Item::HardState { shard, state } => {
+                let known = hard_states.entry(shard).or_default();
+                let commit = known.commit.max(state.commit);
+                *known = HardState { commit, ..state };
+            }
+        }
+    }
+}
