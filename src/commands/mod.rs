@@ -3,14 +3,14 @@
 
 mod call;
 mod connection;
+mod element;
+mod error;
 mod error;
 pub mod gate;
 pub mod glob;
-mod help;
-mod element;
-mod error;
 pub mod glob;
 mod hashes;
+mod help;
 pub mod histogram;
 pub mod host;
 mod internal;
