@@ -3,23 +3,27 @@
 
 mod call;
 mod connection;
+mod connection;
 mod error;
 pub mod gate;
 pub mod glob;
 mod help;
 mod element;
 mod error;
+pub mod gate;
 pub mod glob;
 mod hashes;
+mod help;
 pub mod histogram;
 pub mod host;
-pub mod latency;
 mod internal;
+pub mod latency;
 mod lists;
 mod random;
 mod registry;
 pub mod report;
 mod scan;
+mod server;
 mod session;
 pub mod slowlog;
 mod spec;
@@ -28,12 +32,15 @@ mod strings;
 pub mod testing;
 #[cfg(test)]
 pub mod testing_host;
+#[cfg(test)]
+pub mod testing_host;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
 pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
 pub use internal::limits_args;
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
+pub use server::add_hex;
 pub use session::{Replies, Session};
 pub use spec::{
     Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run,
@@ -44,8 +51,11 @@ pub use spec::{
 static FAMILIES: &[&[Command]] = &[connection::COMMANDS, strings::COMMANDS];
 // One family a line.
 static FAMILIES: &[&[Command]] = &[
+    connection::COMMANDS,
     hashes::COMMANDS,
     internal::COMMANDS,
     lists::COMMANDS,
+    server::COMMANDS,
+    server::PERSISTENCE,
     strings::COMMANDS,
 ];
