@@ -8,6 +8,14 @@ mod error;
 mod error;
 pub mod gate;
 pub mod glob;
+mod connection;
+mod error;
+pub mod gate;
+pub mod glob;
+mod help;
+mod element;
+mod error;
+pub mod gate;
 pub mod glob;
 mod hashes;
 mod help;
@@ -20,6 +28,7 @@ mod random;
 mod registry;
 pub mod report;
 mod scan;
+mod server;
 mod session;
 pub mod slowlog;
 mod spec;
@@ -28,12 +37,15 @@ mod strings;
 pub mod testing;
 #[cfg(test)]
 pub mod testing_host;
+#[cfg(test)]
+pub mod testing_host;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
 pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
 pub use internal::limits_args;
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
+pub use server::add_hex;
 pub use session::{Replies, Session};
 pub use spec::{
     Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run,
@@ -44,8 +56,11 @@ pub use spec::{
 static FAMILIES: &[&[Command]] = &[connection::COMMANDS, strings::COMMANDS];
 // One family a line.
 static FAMILIES: &[&[Command]] = &[
+    connection::COMMANDS,
     hashes::COMMANDS,
     internal::COMMANDS,
     lists::COMMANDS,
+    server::COMMANDS,
+    server::PERSISTENCE,
     strings::COMMANDS,
 ];

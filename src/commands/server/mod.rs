@@ -16,10 +16,11 @@ mod tests;
 use crate::protocol::Reply;
 
 use super::report::REDIS_VERSION;
-use super::spec::{Arg, Arity, Command, Flags, Group, Run};
+use super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
 use super::{Call, CommandResult, Host};
 
 pub use debug::add_hex;
+pub use persistence::COMMANDS as PERSISTENCE;
 
 pub static COMMANDS: &[Command] = &[
     acl::ACL,

@@ -8,7 +8,7 @@ use crate::protocol::Reply;
 
 use super::super::glob;
 use super::super::help::help;
-use super::super::spec::{Arg, Arity, Command, Flags, Group, Run};
+use super::super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
 use super::super::{registry, Call, CommandError, CommandResult, Host, Registered};
 
 pub const COMMAND: Command =
