@@ -1,6 +1,7 @@
 //! The command table: a file per family, one entry per command, and the handlers. Knows store and protocol,
 //! no sockets, no node.
 
+mod bitmaps;
 mod call;
 mod error;
 pub mod histogram;
@@ -26,4 +27,4 @@ pub use spec::{
 };
 
 /// Every family's commands.
-static FAMILIES: &[&[Command]] = &[strings::COMMANDS];
+static FAMILIES: &[&[Command]] = &[bitmaps::COMMANDS, strings::COMMANDS];

@@ -14,6 +14,7 @@ const SMALL: Limits = Limits {
     set_max_listpack_value: 8,
     zset_max_listpack_entries: 8,
     zset_max_listpack_value: 8,
+    bulk_len_max: 512 << 20,
 };
 
 type Model = BTreeMap<Vec<u8>, f64>;
