@@ -1,18 +1,9 @@
 //! The command table: a file per family, one entry per command, and the handlers. Knows store and protocol,
 //! no sockets, no node.
 
+mod bitmaps;
 mod call;
 mod connection;
-mod element;
-mod error;
-mod error;
-pub mod gate;
-pub mod glob;
-mod connection;
-mod error;
-pub mod gate;
-pub mod glob;
-mod help;
 mod element;
 mod error;
 pub mod gate;
@@ -33,34 +24,27 @@ mod session;
 pub mod slowlog;
 mod spec;
 mod strings;
+pub mod testing_host;
 #[cfg(test)]
 pub mod testing;
-#[cfg(test)]
-pub mod testing_host;
-#[cfg(test)]
-pub mod testing_host;
 
-pub use call::Call;
+pub use call::{Call};
 pub use error::{CommandError, CommandResult};
 pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
-pub use internal::limits_args;
-pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
-pub use server::add_hex;
+pub use internal::{limits_args};
+pub use registry::{Registered, Registry, for_each_key, registry, wrong_arity};
+pub use server::{add_hex};
 pub use session::{Replies, Session};
-pub use spec::{
-    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run,
-    Spread,
-};
+pub use spec::{Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run, Spread};
 
 /// Every family's commands.
-static FAMILIES: &[&[Command]] = &[connection::COMMANDS, strings::COMMANDS];
 // One family a line.
 static FAMILIES: &[&[Command]] = &[
+    bitmaps::COMMANDS,
     connection::COMMANDS,
     hashes::COMMANDS,
     internal::COMMANDS,
     lists::COMMANDS,
     server::COMMANDS,
-    server::PERSISTENCE,
     strings::COMMANDS,
 ];

@@ -114,6 +114,16 @@ impl Keyspace {
         }
     }
 
+    /// As [`Keyspace::get_str`], without counting or marking: for writes that look first.
+    #[inline]
+    pub fn peek_str(&self, key: &[u8], now: Timestamp) -> Result<Option<StrRef<'_>>, WrongType> {
+        match self.peek(key, now) {
+            None => Ok(None),
+            Some(ValueRef::Str(string)) => Ok(Some(string)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
     /// [`Keyspace::get`] for commands that work on one container type: `keyspace.get_as::<List>(key, now)?`.
     pub fn get_as<T: Container>(
         &self,
@@ -297,6 +307,27 @@ impl Keyspace {
         self.put(key, content, deadline, now);
     }
 
+    /// Sets `key` to a string that is kept as bytes even if it reads as an integer. `edited` as in an entry that
+    /// was edited in place: its encoding is `raw` whatever its length.
+    pub fn set_bytes(
+        &mut self,
+        key: &[u8],
+        bytes: Vec<u8>,
+        edited: bool,
+        deadline: Deadline,
+        now: Timestamp,
+    ) {
+        let content = if bytes.len() <= INLINE_MAX {
+            Content::Bytes {
+                bytes: &bytes,
+                raw: edited,
+            }
+        } else {
+            Content::Boxed(Box::new(Value::Str(bytes)))
+        };
+        self.put(key, content, deadline, now);
+    }
+
     /// Sets `key` to an integer (INCR and its kin).
     #[inline]
     pub fn set_int(&mut self, key: &[u8], value: i64, deadline: Deadline, now: Timestamp) {
@@ -328,7 +359,7 @@ impl Keyspace {
             let mut bytes = Vec::new();
             let result = edit(&mut bytes);
             if !bytes.is_empty() {
-                self.put_edited(key, bytes, now);
+                self.set_bytes(key, bytes, true, Deadline::Keep, now);
             }
             return Ok(result);
         };
@@ -347,29 +378,8 @@ impl Keyspace {
         };
         let mut bytes = string.to_vec();
         let result = edit(&mut bytes);
-        self.put_edited(key, bytes, now);
+        self.set_bytes(key, bytes, true, Deadline::Keep, now);
         Ok(result)
-    }
-
-    fn put_edited(&mut self, key: &[u8], bytes: Vec<u8>, now: Timestamp) {
-        if bytes.len() <= INLINE_MAX {
-            self.put(
-                key,
-                Content::Bytes {
-                    bytes: &bytes,
-                    raw: true,
-                },
-                Deadline::Keep,
-                now,
-            );
-        } else {
-            self.put(
-                key,
-                Content::Boxed(Box::new(Value::Str(bytes))),
-                Deadline::Keep,
-                now,
-            );
-        }
     }
 
     /// The container at `key` for change, if there is one. When the guard goes and the container is empty,
