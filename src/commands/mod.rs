@@ -2,6 +2,7 @@
 //! no sockets, no node.
 
 mod call;
+mod element;
 mod error;
 pub mod glob;
 mod hashes;
@@ -14,11 +15,13 @@ mod registry;
 pub mod report;
 mod scan;
 mod session;
+mod sets;
 pub mod slowlog;
 mod spec;
 mod strings;
 #[cfg(test)]
 pub mod testing;
+mod zsets;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
@@ -31,4 +34,15 @@ pub use spec::{
 };
 
 /// Every family's commands.
-static FAMILIES: &[&[Command]] = &[hashes::COMMANDS, lists::COMMANDS, strings::COMMANDS];
+static FAMILIES: &[&[Command]] = &[
+    hashes::COMMANDS,
+    lists::COMMANDS,
+    sets::COMMANDS,
+    strings::COMMANDS,
+    zsets::add::COMMANDS,
+    zsets::combine::COMMANDS,
+    zsets::random::COMMANDS,
+    zsets::range::COMMANDS,
+    zsets::read::COMMANDS,
+    zsets::remove::COMMANDS,
+];

@@ -1,0 +1,13 @@
+//! Writes what containers hold. Knows no commands.
+
+use crate::protocol::Reply;
+use crate::store::listpack::Element;
+
+/// A member, field or value as a bulk string.
+#[inline]
+pub fn write_element(reply: &mut Reply, element: Element<'_>) {
+    match element {
+        Element::Bytes(bytes) => reply.bulk(bytes),
+        Element::Int(value) => reply.bulk_int(value),
+    }
+}
