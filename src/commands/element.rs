@@ -1,9 +1,9 @@
-//! Writes what containers hold. Knows no commands.
+//! How an element of a container goes into a reply.
 
 use crate::protocol::Reply;
 use crate::store::listpack::Element;
 
-/// A member, field or value as a bulk string.
+/// The element as a bulk string.
 #[inline]
 pub fn write_element(reply: &mut Reply, element: Element<'_>) {
     match element {

@@ -9,6 +9,7 @@ mod hashes;
 pub mod histogram;
 pub mod host;
 pub mod latency;
+mod internal;
 mod lists;
 mod random;
 mod registry;
@@ -25,7 +26,8 @@ mod zsets;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
-pub use host::Host;
+pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
+pub use internal::limits_args;
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
 pub use session::{Replies, Session};
 pub use spec::{
@@ -34,8 +36,10 @@ pub use spec::{
 };
 
 /// Every family's commands.
+// One family a line.
 static FAMILIES: &[&[Command]] = &[
     hashes::COMMANDS,
+    internal::COMMANDS,
     lists::COMMANDS,
     sets::COMMANDS,
     strings::COMMANDS,

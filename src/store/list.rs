@@ -91,6 +91,14 @@ impl List {
         packed.into_iter().chain(quick.into_iter().flatten())
     }
 
+    /// The listpack of a list that is one.
+    pub fn as_listpack(&self) -> Option<&Listpack> {
+        match &self.repr {
+            Repr::Packed(listpack) => Some(listpack),
+            Repr::Quick(_) => None,
+        }
+    }
+
     /// Number of elements.
     #[inline]
     pub fn len(&self) -> usize {

@@ -1,11 +1,14 @@
 //! HRANDFIELD: one field, some different ones, or draws with repetition.
 
-use super::read::write_element;
+use crate::commands::element::write_element;
 use crate::commands::{Call, CommandError, CommandResult};
 use crate::protocol::Reply;
 use crate::store::listpack::Element;
 use crate::store::{Hash, Keyspace, Rng};
 use std::collections::BTreeSet;
+
+/// The shortest bulk string: `$0\r\n\r\n`.
+const BULK_BYTES_MIN: usize = 6;
 
 type Pair<'a> = (Element<'a>, Element<'a>);
 
@@ -31,12 +34,13 @@ pub(super) fn hrandfield(keyspace: &Keyspace, call: &Call, reply: &mut Reply) ->
         reply.array(0);
         return Ok(());
     };
+    let bytes_max = usize::try_from(keyspace.limits().bulk_len_max).unwrap_or(usize::MAX);
     let mut drawn = Drawn { reply, with_values };
     match usize::try_from(count) {
         Ok(count) => drawn.different(hash, count, &mut call.rng()),
         Err(_) => {
             let count = count.unsigned_abs() as usize;
-            return drawn.repeated(hash, count, call);
+            return drawn.repeated(hash, count, bytes_max, &mut call.rng());
         }
     }
     Ok(())
@@ -99,20 +103,29 @@ impl Drawn<'_, '_> {
 
     /// `count` draws, each from all pairs. The reply may be far larger than the hash, so it may not grow
     /// beyond what one string may hold: a server that runs out of memory serves nobody.
-    fn repeated(&mut self, hash: &Hash, count: usize, call: &Call) -> CommandResult {
+    /// A count that cannot fit is refused before the first draw.
+    fn repeated(
+        &mut self,
+        hash: &Hash,
+        count: usize,
+        bytes_max: usize,
+        rng: &mut Rng,
+    ) -> CommandResult {
+        if count.saturating_mul(BULK_BYTES_MIN) > bytes_max {
+            return Err(CommandError::OutOfRange);
+        }
         let start = self.reply.mark();
         self.header(count);
-        let mut rng = call.rng();
         let listed: Option<Vec<Pair<'_>>> = hash.as_listpack().map(|_| hash.iter().collect());
         for _ in 0..count {
             let drawn = match &listed {
                 Some(pairs) => pairs.get(rng.below(pairs.len().max(1))).copied(),
-                None => hash.random(&mut rng),
+                None => hash.random(rng),
             };
             if let Some(pair) = drawn {
                 self.pair(pair);
             }
-            if self.reply.mark() - start > call.bulk_len_max {
+            if self.reply.mark() - start > bytes_max {
                 return Err(CommandError::OutOfRange);
             }
         }

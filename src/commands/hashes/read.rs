@@ -1,19 +1,11 @@
 //! Hash commands that only read.
 
+use crate::commands::element::write_element;
 use crate::commands::scan::{parse_cursor, ScanOptions};
 use crate::commands::{Call, CommandResult};
 use crate::protocol::Reply;
 use crate::store::listpack::Element;
 use crate::store::{Hash, Keyspace};
-
-/// A field or value as a bulk string.
-#[inline]
-pub(super) fn write_element(reply: &mut Reply, element: Element<'_>) {
-    match element {
-        Element::Bytes(bytes) => reply.bulk(bytes),
-        Element::Int(value) => reply.bulk_int(value),
-    }
-}
 
 fn write_value(reply: &mut Reply, value: Option<Element<'_>>) {
     match value {

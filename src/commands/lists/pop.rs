@@ -1,7 +1,7 @@
 //! List commands that take elements away and answer them.
 
-use super::read::write_element;
 use super::side;
+use crate::commands::element::write_element;
 use crate::commands::{Call, CommandError, CommandResult};
 use crate::protocol::Reply;
 use crate::store::list::{List, Side};

@@ -1,20 +1,11 @@
 //! List commands that only read.
 
 use super::span;
+use crate::commands::element::write_element;
 use crate::commands::{Call, CommandError, CommandResult};
 use crate::protocol::Reply;
 use crate::store::list::{List, Side};
-use crate::store::listpack::Element;
 use crate::store::Keyspace;
-
-/// An element as a bulk string.
-#[inline]
-pub(super) fn write_element(reply: &mut Reply, element: Element<'_>) {
-    match element {
-        Element::Bytes(bytes) => reply.bulk(bytes),
-        Element::Int(value) => reply.bulk_int(value),
-    }
-}
 
 pub(super) fn llen(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
     let list = keyspace.get_as::<List>(call.arg(1), call.now)?;
