@@ -21,12 +21,14 @@ pub mod report;
 mod scan;
 mod server;
 mod session;
+mod sets;
 pub mod slowlog;
 mod spec;
 mod strings;
 pub mod testing_host;
 #[cfg(test)]
 pub mod testing;
+mod zsets;
 
 pub use call::{Call};
 pub use error::{CommandError, CommandResult};
@@ -46,5 +48,12 @@ static FAMILIES: &[&[Command]] = &[
     internal::COMMANDS,
     lists::COMMANDS,
     server::COMMANDS,
+    sets::COMMANDS,
     strings::COMMANDS,
+    zsets::add::COMMANDS,
+    zsets::combine::COMMANDS,
+    zsets::random::COMMANDS,
+    zsets::range::COMMANDS,
+    zsets::read::COMMANDS,
+    zsets::remove::COMMANDS,
 ];
