@@ -26,9 +26,9 @@ pub mod slowlog;
 mod spec;
 mod strings;
 pub mod testing_host;
+mod zsets;
 #[cfg(test)]
 pub mod testing;
-mod zsets;
 
 pub use call::{Call};
 pub use error::{CommandError, CommandResult};
@@ -50,10 +50,4 @@ static FAMILIES: &[&[Command]] = &[
     server::COMMANDS,
     sets::COMMANDS,
     strings::COMMANDS,
-    zsets::add::COMMANDS,
-    zsets::combine::COMMANDS,
-    zsets::random::COMMANDS,
-    zsets::range::COMMANDS,
-    zsets::read::COMMANDS,
-    zsets::remove::COMMANDS,
 ];
