@@ -3,11 +3,14 @@
 
 mod call;
 mod error;
+mod generic;
+mod glob;
 pub mod histogram;
 pub mod host;
 pub mod latency;
 mod registry;
 pub mod report;
+mod scan;
 mod session;
 pub mod slowlog;
 mod spec;
@@ -17,6 +20,7 @@ pub mod testing;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
+pub use generic::sort_pattern_keys;
 pub use host::Host;
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
 pub use session::{Replies, Session};
@@ -26,4 +30,11 @@ pub use spec::{
 };
 
 /// Every family's commands.
-static FAMILIES: &[&[Command]] = &[strings::COMMANDS];
+static FAMILIES: &[&[Command]] = &[
+    generic::KEYS,
+    generic::DEADLINES,
+    generic::DATABASES,
+    generic::OBJECT,
+    generic::SORT,
+    strings::COMMANDS,
+];

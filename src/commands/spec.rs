@@ -1,7 +1,7 @@
 //! The vocabulary in which a command is declared (DESIGN 4). Everything that the server knows of a command
 //! follows from one [`Command`].
 
-use crate::protocol::Reply;
+use crate::protocol::{Args, Reply};
 use crate::store::{Databases, Keyspace};
 
 use super::host::Host;
@@ -297,6 +297,8 @@ pub enum Begin {
     Keyword { word: &'static str, from: i32 },
     /// Cannot be told from the arguments' places (SORT's BY and GET).
     Unknown,
+    /// Only the command's own grammar tells (SORT's STORE); to clients it is as unknown as above.
+    Found(fn(&Args) -> Option<usize>),
 }
 
 #[derive(Clone, Copy)]
