@@ -2,12 +2,18 @@
 //! no sockets, no node.
 
 mod call;
+mod element;
 mod error;
 mod generic;
 mod glob;
+pub mod glob;
+mod hashes;
 pub mod histogram;
 pub mod host;
 pub mod latency;
+mod internal;
+mod lists;
+mod random;
 mod registry;
 pub mod report;
 mod scan;
@@ -22,6 +28,8 @@ pub use call::Call;
 pub use error::{CommandError, CommandResult};
 pub use generic::sort_pattern_keys;
 pub use host::Host;
+pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
+pub use internal::limits_args;
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
 pub use session::{Replies, Session};
 pub use spec::{
@@ -36,5 +44,10 @@ static FAMILIES: &[&[Command]] = &[
     generic::DATABASES,
     generic::OBJECT,
     generic::SORT,
+// One family a line.
+static FAMILIES: &[&[Command]] = &[
+    hashes::COMMANDS,
+    internal::COMMANDS,
+    lists::COMMANDS,
     strings::COMMANDS,
 ];

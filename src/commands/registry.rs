@@ -122,6 +122,11 @@ impl Registry {
         }
     }
 
+    /// What a client hears that calls a command it may not know of.
+    pub fn unknown(&self, args: &Args) -> Unresolved {
+        unknown_command(args)
+    }
+
     fn resolve_subcommand(
         &self,
         container: &'static Registered,

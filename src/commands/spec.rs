@@ -29,6 +29,8 @@ pub struct Command {
     pub subcommands: &'static [Command],
     /// What changed in which version, for COMMAND DOCS.
     pub history: &'static [(&'static str, &'static str)],
+    /// Version that deprecated it and what replaces it, for COMMAND DOCS.
+    pub deprecated: Option<(&'static str, &'static str)>,
     /// Command tips, for COMMAND INFO.
     pub tips: &'static [&'static str],
 }
@@ -50,6 +52,7 @@ impl Command {
         spread: Spread::Together,
         subcommands: &[],
         history: &[],
+        deprecated: None,
         tips: &[],
     };
 

@@ -175,6 +175,20 @@ impl List {
         Some(value)
     }
 
+    /// Moves the element at one end to an end (LMOVE of a list to itself); gives the element. The encoding
+    /// is decided once the element is back, so that a list whose size does not change keeps it.
+    pub fn rotate(&mut self, from: Side, to: Side, limits: &Limits) -> Option<Vec<u8>> {
+        let value = self.peek(from)?.to_vec();
+        let at = match from {
+            Side::Head => 0,
+            Side::Tail => self.len() - 1,
+        };
+        self.cut(at, 1);
+        self.push(to, &value, limits);
+        self.shrink(limits);
+        Some(value)
+    }
+
     /// Removes up to `count` elements at an end.
     pub fn drop_end(&mut self, side: Side, count: usize, limits: &Limits) {
         let start = match side {
@@ -250,6 +264,11 @@ impl List {
 
     /// Removes up to `count` elements from index `start` on.
     pub fn remove_range(&mut self, start: usize, count: usize, limits: &Limits) {
+        self.cut(start, count);
+        self.shrink(limits);
+    }
+
+    fn cut(&mut self, start: usize, count: usize) {
         match &mut self.repr {
             Repr::Packed(listpack) => {
                 if let Some(at) = listpack.seek(start as i64) {
@@ -258,7 +277,6 @@ impl List {
             }
             Repr::Quick(quick) => quick.remove_range(start, count),
         }
-        self.shrink(limits);
     }
 
     /// Keeps only the `count` elements from index `start` on.

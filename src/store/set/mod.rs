@@ -13,10 +13,10 @@
 mod tests;
 
 use super::intset::IntSet;
-use super::listpack::{parse_int, Element, Listpack, ELEMENT_OVERHEAD_MAX};
+use super::listpack::{Element, Listpack, ELEMENT_OVERHEAD_MAX};
 use super::member_table::MemberTable;
 use super::memory::allocation_bytes;
-use super::{Limits, Rng};
+use super::{canonical_int, Limits, Rng};
 
 /// Members without order and without repeats; see the module's text for its encodings.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl Set {
     /// An empty set for `expected` members of which `first` is the first: where they cannot fit a
     /// compact encoding it starts as a hash table.
     pub fn expecting(first: &[u8], expected: usize, limits: &Limits) -> Self {
-        if parse_int(first).is_some() && expected <= limits.set_max_intset_entries as usize {
+        if canonical_int(first).is_some() && expected <= limits.set_max_intset_entries as usize {
             Self::new()
         } else if expected <= limits.set_max_listpack_entries as usize {
             Self(Encoded::Listpack(Listpack::new()))
@@ -143,7 +143,7 @@ impl Set {
     pub fn contains(&self, member: &[u8]) -> bool {
         match &self.0 {
             Encoded::IntSet(intset) => {
-                parse_int(member).is_some_and(|value| intset.contains(value))
+                canonical_int(member).is_some_and(|value| intset.contains(value))
             }
             Encoded::Listpack(listpack) => listpack.find(listpack.first(), member, 0).is_some(),
             Encoded::Table(table) => table.find(member).is_some(),
@@ -174,7 +174,9 @@ impl Set {
     /// False when it was not there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
         match &mut self.0 {
-            Encoded::IntSet(intset) => parse_int(member).is_some_and(|value| intset.remove(value)),
+            Encoded::IntSet(intset) => {
+                canonical_int(member).is_some_and(|value| intset.remove(value))
+            }
             Encoded::Listpack(listpack) => {
                 let found = listpack.find(listpack.first(), member, 0);
                 found.map(|at| listpack.remove(at)).is_some()
@@ -242,7 +244,7 @@ impl Set {
         let Encoded::IntSet(intset) = &mut self.0 else {
             unreachable!("the caller looked")
         };
-        if let Some(value) = parse_int(member) {
+        if let Some(value) = canonical_int(member) {
             let added = intset.add(value);
             if added && intset.len() > limits.set_max_intset_entries as usize {
                 self.become_table();
