@@ -5,7 +5,6 @@ mod call;
 mod element;
 mod error;
 mod generic;
-mod glob;
 pub mod glob;
 mod hashes;
 pub mod histogram;
@@ -27,7 +26,6 @@ pub mod testing;
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
 pub use generic::sort_pattern_keys;
-pub use host::Host;
 pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
 pub use internal::limits_args;
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
@@ -38,14 +36,13 @@ pub use spec::{
 };
 
 /// Every family's commands.
+// One family a line.
 static FAMILIES: &[&[Command]] = &[
     generic::KEYS,
     generic::DEADLINES,
     generic::DATABASES,
     generic::OBJECT,
     generic::SORT,
-// One family a line.
-static FAMILIES: &[&[Command]] = &[
     hashes::COMMANDS,
     internal::COMMANDS,
     lists::COMMANDS,

@@ -7,7 +7,7 @@ use crate::protocol::Reply;
 use crate::store::Keyspace;
 
 /// One step over this shard. The cursor is the hash to go on from, in the order of [`Keyspace::scan`]; 0
-/// begins and 0 ends. Who walks over several shards puts the shard's number into the low bits, which are 0.
+/// begins and 0 ends. Clients see another one, which names the shard too.
 pub fn scan(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
     let from = parse_cursor(call.arg(1))?;
     let options = ScanOptions::parse(call, 2, true)?;
