@@ -9,8 +9,8 @@ pub mod glob;
 mod hashes;
 pub mod histogram;
 pub mod host;
-pub mod latency;
 mod internal;
+pub mod latency;
 mod lists;
 mod random;
 mod registry;
@@ -25,14 +25,13 @@ pub mod testing;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
-pub use generic::sort_pattern_keys;
 pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
 pub use internal::limits_args;
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
 pub use session::{Replies, Session};
 pub use spec::{
-    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run,
-    Spread,
+    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge,
+    MoreKeys, Run, Spread,
 };
 
 /// Every family's commands.

@@ -6,7 +6,7 @@ use crate::store::{Databases, Keyspace};
 
 use super::host::Host;
 use super::session::Session;
-use super::{Call, CommandResult};
+use super::{Call, CommandError, CommandResult};
 
 /// One command, or one subcommand of a container such as CONFIG.
 pub struct Command {
@@ -26,6 +26,8 @@ pub struct Command {
     pub flags: Flags,
     pub run: Run,
     pub spread: Spread,
+    /// Keys beyond [`Command::keys`] that only the values tell (SORT's BY and GET).
+    pub more_keys: Option<MoreKeys>,
     pub subcommands: &'static [Command],
     /// What changed in which version, for COMMAND DOCS.
     pub history: &'static [(&'static str, &'static str)],
@@ -50,6 +52,7 @@ impl Command {
         flags: Flags::NONE,
         run: Run::Container,
         spread: Spread::Together,
+        more_keys: None,
         subcommands: &[],
         history: &[],
         deprecated: None,
@@ -83,6 +86,9 @@ pub enum Run {
     /// Only its subcommands run.
     Container,
 }
+
+/// Given the keyspace that holds the declared keys: the further keys that a call reads.
+pub type MoreKeys = fn(&Keyspace, &Call) -> Result<Vec<Vec<u8>>, CommandError>;
 
 /// What happens when the keys of a command lie in several shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -391,7 +391,7 @@ impl Connection {
                     break;
                 }
                 Parsed::Error(error) => {
-                    worker.answer_error(self.handle.conn, true, &error.to_string());
+                    worker.answer_protocol_error(self.handle.conn, error);
                     at = input.len();
                     ran = Ran::Stopped(Next::Close);
                     break;

@@ -95,7 +95,7 @@ impl Run<'_> {
                 match expected {
                     Some(expected) => {
                         let reply = self.client()?.read()?;
-                        Ok(self.compare(&quoted(&bytes), expected, reply))
+                        Ok(self.compare(&word(&bytes), expected, reply))
                     }
                     None => Ok(None),
                 }

@@ -18,7 +18,6 @@ pub use database_table::COMMANDS as DATABASES;
 pub use expire_table::COMMANDS as DEADLINES;
 pub use keys_table::COMMANDS as KEYS;
 pub use object::COMMANDS as OBJECT;
-pub use sort::pattern_keys as sort_pattern_keys;
 pub use sort::COMMANDS as SORT;
 
 use super::{Call, CommandError};

@@ -2,7 +2,7 @@
 
 use crate::commands::spec::KeyFlags;
 use crate::commands::testing::Shard;
-use crate::commands::{for_each_key, registry, sort_pattern_keys, Call};
+use crate::commands::{for_each_key, registry, Call};
 use crate::protocol::{OwnedArgs, Proto};
 use crate::store::list::Side;
 use crate::store::{Deadline, Hash, Limits, List, Set, Timestamp, Value, ZSet};
@@ -522,7 +522,10 @@ fn the_keys_of_sort_are_known_before_it_runs() {
             bulk_len_max: 1 << 20,
             proto: Proto::Resp2,
         };
-        let keys = sort_pattern_keys(shard.databases.keyspace(0), &call);
+        let more_keys = registry()
+            .find(b"SORT")
+            .and_then(|sort| sort.command.more_keys);
+        let keys = more_keys.expect("SORT reads them")(shard.databases.keyspace(0), &call);
         keys.map(|keys| {
             keys.iter()
                 .map(|key| String::from_utf8_lossy(key).into_owned())

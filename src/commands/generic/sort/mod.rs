@@ -4,7 +4,7 @@ mod options;
 mod pattern;
 mod run;
 
-pub use pattern::pattern_keys;
+use pattern::pattern_keys;
 
 use crate::commands::spec::{
     Acl, Arg, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Run,
@@ -70,6 +70,7 @@ pub static COMMANDS: &[Command] = &[
         acl: CATEGORIES,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLE_KEYS),
         run: Run::Write(sort),
+        more_keys: Some(pattern_keys),
         ..Command::BASE
     },
     Command {
@@ -84,6 +85,7 @@ pub static COMMANDS: &[Command] = &[
         acl: CATEGORIES,
         flags: Flags::READONLY.and(Flags::MOVABLE_KEYS),
         run: Run::Read(sort_ro),
+        more_keys: Some(pattern_keys),
         ..Command::BASE
     },
 ];
