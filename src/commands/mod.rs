@@ -2,11 +2,14 @@
 //! no sockets, no node.
 
 mod call;
+mod connection;
 mod element;
 mod error;
+pub mod gate;
 mod generic;
 pub mod glob;
 mod hashes;
+mod help;
 pub mod histogram;
 pub mod host;
 mod internal;
@@ -22,6 +25,8 @@ mod spec;
 mod strings;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+pub mod testing_host;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
@@ -37,6 +42,7 @@ pub use spec::{
 /// Every family's commands.
 // One family a line.
 static FAMILIES: &[&[Command]] = &[
+    connection::COMMANDS,
     generic::KEYS,
     generic::DEADLINES,
     generic::DATABASES,
