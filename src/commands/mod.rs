@@ -20,6 +20,7 @@ mod registry;
 pub mod report;
 mod scan;
 mod session;
+mod sets;
 pub mod slowlog;
 mod spec;
 mod strings;
@@ -27,6 +28,7 @@ mod strings;
 pub mod testing;
 #[cfg(test)]
 pub mod testing_host;
+mod zsets;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
@@ -51,5 +53,12 @@ static FAMILIES: &[&[Command]] = &[
     hashes::COMMANDS,
     internal::COMMANDS,
     lists::COMMANDS,
+    sets::COMMANDS,
     strings::COMMANDS,
+    zsets::add::COMMANDS,
+    zsets::combine::COMMANDS,
+    zsets::random::COMMANDS,
+    zsets::range::COMMANDS,
+    zsets::read::COMMANDS,
+    zsets::remove::COMMANDS,
 ];
