@@ -7,6 +7,7 @@ mod connection;
 mod element;
 mod error;
 pub mod gate;
+mod generic;
 pub mod glob;
 mod hashes;
 mod help;
@@ -29,6 +30,11 @@ pub mod testing_host;
 mod zsets;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+pub mod testing_host;
+mod zsets;
 
 pub use call::{Call};
 pub use error::{CommandError, CommandResult};
@@ -38,12 +44,22 @@ pub use registry::{Registered, Registry, for_each_key, registry, wrong_arity};
 pub use server::{add_hex};
 pub use session::{Replies, Session};
 pub use spec::{Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run, Spread};
+pub use spec::{
+    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge,
+    MoreKeys, Run, Spread,
+};
 
 /// Every family's commands.
 // One family a line.
 static FAMILIES: &[&[Command]] = &[
     bitmaps::COMMANDS,
     connection::COMMANDS,
+    connection::COMMANDS,
+    generic::KEYS,
+    generic::DEADLINES,
+    generic::DATABASES,
+    generic::OBJECT,
+    generic::SORT,
     hashes::COMMANDS,
     internal::COMMANDS,
     lists::COMMANDS,
