@@ -30,11 +30,6 @@ pub mod testing_host;
 mod zsets;
 #[cfg(test)]
 pub mod testing;
-#[cfg(test)]
-pub mod testing;
-#[cfg(test)]
-pub mod testing_host;
-mod zsets;
 
 pub use call::{Call};
 pub use error::{CommandError, CommandResult};
@@ -43,23 +38,13 @@ pub use internal::{limits_args};
 pub use registry::{Registered, Registry, for_each_key, registry, wrong_arity};
 pub use server::{add_hex};
 pub use session::{Replies, Session};
-pub use spec::{Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run, Spread};
-pub use spec::{
-    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge,
-    MoreKeys, Run, Spread,
-};
+pub use spec::{Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, MoreKeys, Run, Spread};
 
 /// Every family's commands.
 // One family a line.
 static FAMILIES: &[&[Command]] = &[
     bitmaps::COMMANDS,
     connection::COMMANDS,
-    connection::COMMANDS,
-    generic::KEYS,
-    generic::DEADLINES,
-    generic::DATABASES,
-    generic::OBJECT,
-    generic::SORT,
     hashes::COMMANDS,
     internal::COMMANDS,
     lists::COMMANDS,
