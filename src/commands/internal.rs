@@ -37,7 +37,8 @@ pub static COMMANDS: &[Command] = &[
         since: "7.2.0",
         group: Group::Generic,
         complexity: "O(1)",
-        summary: "Removes a key that was evicted, or that a command over several shards has removed.",
+        summary:
+            "Removes a key that was evicted, or that a command over several shards has removed.",
         arity: Arity::Exact(2),
         keys: &[KeySpec::one(1, KeyFlags::RM_DELETE)],
         flags: Flags::WRITE.and(Flags::INTERNAL),
@@ -90,7 +91,10 @@ fn remove(keyspace: &mut Keyspace, call: &Call, reply: &mut Reply) -> CommandRes
 
 fn sweep(keyspace: &mut Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
     let [from, to] = [1, 2].map(|index| parse_i64(call.arg(index)).map(|hash| hash as u64));
-    let (from, to) = (from.ok_or(CommandError::NotAnInteger)?, to.ok_or(CommandError::NotAnInteger)?);
+    let (from, to) = (
+        from.ok_or(CommandError::NotAnInteger)?,
+        to.ok_or(CommandError::NotAnInteger)?,
+    );
     reply.int(keyspace.remove_due(from, to, call.now) as i64);
     Ok(())
 }
@@ -100,7 +104,7 @@ mod tests {
     use super::super::testing::Shard;
     use super::*;
     use crate::store::rdb::put_record;
-    use crate::store::{Timestamp, ValueRef, StrRef};
+    use crate::store::{StrRef, Timestamp, ValueRef};
 
     #[test]
     fn a_sweep_removes_what_is_due_and_nothing_else() {
@@ -120,10 +124,19 @@ mod tests {
         let mut shard = Shard::new();
         let at = Timestamp(shard.now.0 + 500);
         let mut record = Vec::new();
-        put_record(0, b"k", Some(at), ValueRef::Str(StrRef::Bytes(b"v")), &mut record);
+        put_record(
+            0,
+            b"k",
+            Some(at),
+            ValueRef::Str(StrRef::Bytes(b"v")),
+            &mut record,
+        );
         assert_eq!(shard.run_args([&b"RF.PUT"[..], b"k", &record]), "+OK");
         assert_eq!(shard.run("GET k"), "$1 v");
-        assert_eq!(shard.databases.keyspace(0).deadline(b"k", shard.now), Some(Some(at)));
+        assert_eq!(
+            shard.databases.keyspace(0).deadline(b"k", shard.now),
+            Some(Some(at))
+        );
         assert_eq!(shard.run("RF.REMOVE k"), ":1");
         assert_eq!(shard.run("GET k"), "$-1");
     }
@@ -131,7 +144,11 @@ mod tests {
     #[test]
     fn limits_arrive_as_they_were_sent() {
         let mut shard = Shard::new();
-        let wanted = Limits { hash_max_listpack_entries: 3, bulk_len_max: 1 << 40, ..Limits::default() };
+        let wanted = Limits {
+            hash_max_listpack_entries: 3,
+            bulk_len_max: 1 << 40,
+            ..Limits::default()
+        };
         shard.raw(&limits_args(&wanted).as_args());
         assert_eq!(*shard.databases.limits(), wanted);
     }

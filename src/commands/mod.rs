@@ -2,14 +2,19 @@
 //! no sockets, no node.
 
 mod call;
+mod connection;
+mod error;
+pub mod gate;
+pub mod glob;
+mod help;
 mod element;
 mod error;
 pub mod glob;
 mod hashes;
 pub mod histogram;
 pub mod host;
-pub mod latency;
 mod internal;
+pub mod latency;
 mod lists;
 mod random;
 mod registry;
@@ -21,6 +26,8 @@ mod spec;
 mod strings;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+pub mod testing_host;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
@@ -34,6 +41,7 @@ pub use spec::{
 };
 
 /// Every family's commands.
+static FAMILIES: &[&[Command]] = &[connection::COMMANDS, strings::COMMANDS];
 // One family a line.
 static FAMILIES: &[&[Command]] = &[
     hashes::COMMANDS,

@@ -59,7 +59,13 @@ impl Client {
 
     /// The connection was read from; to be called once a read, not once a command.
     #[inline]
-    pub fn was_active(&self, now: Timestamp, last_command: usize, query_bytes: usize, output_bytes: usize) {
+    pub fn was_active(
+        &self,
+        now: Timestamp,
+        last_command: usize,
+        query_bytes: usize,
+        output_bytes: usize,
+    ) {
         self.last_active_ms.store(now.0, Relaxed);
         self.last_command.store(last_command, Relaxed);
         self.query_bytes.store(query_bytes as u64, Relaxed);
@@ -76,7 +82,11 @@ impl Client {
     }
 
     pub fn name(&self) -> Vec<u8> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner).name.clone()
+        self.session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .name
+            .clone()
     }
 
     pub fn idle_ms(&self, now: Timestamp) -> u64 {
@@ -84,11 +94,18 @@ impl Client {
     }
 
     pub fn buffer_bytes(&self) -> (u64, u64) {
-        (self.query_bytes.load(Relaxed), self.output_bytes.load(Relaxed))
+        (
+            self.query_bytes.load(Relaxed),
+            self.output_bytes.load(Relaxed),
+        )
     }
 
     fn report(&self, now: Timestamp) -> ClientReport {
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let session = self
+            .session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let (query_bytes, output_bytes) = self.buffer_bytes();
         let command = registry().by_id.get(self.last_command.load(Relaxed));
         ClientReport {

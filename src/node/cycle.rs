@@ -43,7 +43,10 @@ impl Worker {
 
     /// Brings changed settings to the shards. What decides about data goes through the log.
     pub fn take_up_settings(&mut self) {
-        let lfu = matches!(self.live.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu);
+        let lfu = matches!(
+            self.live.maxmemory_policy,
+            MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
+        );
         let (factor, decay) = (self.live.lfu_log_factor, self.live.lfu_decay_time_minutes);
         let limits = limits(&self.live);
         let mut changed = Vec::new();
@@ -66,8 +69,19 @@ impl Worker {
     /// Adds a command of the node's own to a shard's turn.
     pub(super) fn propose_own(&mut self, args: &OwnedArgs, database: u16, shard: u16) {
         let args = args.as_args();
-        let command = registry().find(args.at(0)).expect("internal commands are declared");
-        self.ask(Question { command, args, database, proto: Proto::Resp2 }, shard, Target::NOBODY);
+        let command = registry()
+            .find(args.at(0))
+            .expect("internal commands are declared");
+        self.ask(
+            Question {
+                command,
+                args,
+                database,
+                proto: Proto::Resp2,
+            },
+            shard,
+            Target::NOBODY,
+        );
     }
 
     // ---- expiry --------------------------------------------------------------------------------------
@@ -86,7 +100,11 @@ impl Worker {
                 }
                 self.expire_keyspace(place, now);
             }
-            self.expire_at = ExpireAt { place: place + 1, database: 0, hash: 0 };
+            self.expire_at = ExpireAt {
+                place: place + 1,
+                database: 0,
+                hash: 0,
+            };
         }
     }
 
@@ -130,7 +148,11 @@ impl Worker {
     /// Bytes that `maxmemory` is compared with: this worker's data as of now, the others' as published, and
     /// what the process needs besides.
     pub fn used_memory(&self) -> u64 {
-        let own: usize = self.shards.iter().map(|shard| shard.databases.bytes()).sum();
+        let own: usize = self
+            .shards
+            .iter()
+            .map(|shard| shard.databases.bytes())
+            .sum();
         let published = self.io.stats.memory_bytes.get();
         let all = self.shared.stats.sum(|worker| &worker.memory_bytes);
         self.shared.memory_base.load(Relaxed) + all - published + own as u64
@@ -165,7 +187,10 @@ impl Worker {
         let policy = self.live.maxmemory_policy;
         let volatile = matches!(
             policy,
-            Policy::VolatileLru | Policy::VolatileLfu | Policy::VolatileRandom | Policy::VolatileTtl
+            Policy::VolatileLru
+                | Policy::VolatileLfu
+                | Policy::VolatileRandom
+                | Policy::VolatileTtl
         );
         let wanted = self.live.maxmemory_samples as usize;
         let now = self.now();
@@ -187,7 +212,9 @@ impl Worker {
                 seen += 1;
                 let score = match policy {
                     Policy::AllkeysLru | Policy::VolatileLru => access.idle_seconds(bits, now),
-                    Policy::AllkeysLfu | Policy::VolatileLfu => 255 - u64::from(access.frequency(bits, now)),
+                    Policy::AllkeysLfu | Policy::VolatileLfu => {
+                        255 - u64::from(access.frequency(bits, now))
+                    }
                     Policy::VolatileTtl => u64::MAX - deadline.map_or(u64::MAX, |at| at.0),
                     _ => 0,
                 };
@@ -206,7 +233,11 @@ impl Worker {
         let mut populated = Vec::new();
         for (place, shard) in self.shards.iter().enumerate() {
             for (number, keyspace) in shard.databases.iter().enumerate() {
-                let keys = if volatile { keyspace.len_with_deadline() } else { keyspace.len() };
+                let keys = if volatile {
+                    keyspace.len_with_deadline()
+                } else {
+                    keyspace.len()
+                };
                 if keys > 0 {
                     populated.push((place, number as u16));
                 }

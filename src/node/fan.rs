@@ -24,7 +24,12 @@ pub struct Collector {
 
 impl Collector {
     pub fn new(target: Target, join: Join, parts: usize) -> Self {
-        Self { target, join, parts: (0..parts).map(|_| None).collect(), missing: parts }
+        Self {
+            target,
+            join,
+            parts: (0..parts).map(|_| None).collect(),
+            missing: parts,
+        }
     }
 
     /// Takes the reply of one part; true when it was the last one.
@@ -38,7 +43,11 @@ impl Collector {
 
     /// The one reply, once all parts are there.
     pub fn finish(self) -> Vec<u8> {
-        let parts: Vec<Vec<u8>> = self.parts.into_iter().map(|part| part.expect("all parts are there")).collect();
+        let parts: Vec<Vec<u8>> = self
+            .parts
+            .into_iter()
+            .map(|part| part.expect("all parts are there"))
+            .collect();
         if let Some(error) = parts.iter().find(|part| part.first() == Some(&b'-')) {
             return error.clone();
         }
@@ -60,7 +69,10 @@ fn join(how: &Join, parts: &[Vec<u8>], proto: Proto) -> Vec<u8> {
         Join::Merge(Merge::Concat | Merge::InKeyOrder) => {
             let lists: Vec<_> = parts.iter().map(|part| elements(part)).collect();
             reply.array(lists.iter().map(Vec::len).sum());
-            lists.iter().flatten().for_each(|element| reply.raw(element));
+            lists
+                .iter()
+                .flatten()
+                .for_each(|element| reply.raw(element));
         }
         Join::First(whole) => reply.raw(whole),
         Join::InOrder(places) => {
@@ -81,7 +93,8 @@ fn join(how: &Join, parts: &[Vec<u8>], proto: Proto) -> Vec<u8> {
 /// The number of an integer reply or of a header line.
 fn integer(reply: &[u8]) -> i64 {
     let line = reply.strip_suffix(b"\r\n").unwrap_or(reply);
-    crate::store::canonical_int(&line[1.min(line.len())..]).expect("our own handlers answer integers")
+    crate::store::canonical_int(&line[1.min(line.len())..])
+        .expect("our own handlers answer integers")
 }
 
 fn hex(reply: &[u8]) -> [u8; 20] {
@@ -145,9 +158,18 @@ mod tests {
 
     #[test]
     fn parts_become_one_reply() {
-        assert_eq!(joined(Join::Merge(Merge::Sum), &[b":2\r\n", b":40\r\n"]), ":42\r\n");
-        assert_eq!(joined(Join::Merge(Merge::Ok), &[b"+OK\r\n", b"+OK\r\n"]), "+OK\r\n");
-        assert_eq!(joined(Join::Merge(Merge::Ok), &[b"+OK\r\n", b"-ERR no\r\n"]), "-ERR no\r\n");
+        assert_eq!(
+            joined(Join::Merge(Merge::Sum), &[b":2\r\n", b":40\r\n"]),
+            ":42\r\n"
+        );
+        assert_eq!(
+            joined(Join::Merge(Merge::Ok), &[b"+OK\r\n", b"+OK\r\n"]),
+            "+OK\r\n"
+        );
+        assert_eq!(
+            joined(Join::Merge(Merge::Ok), &[b"+OK\r\n", b"-ERR no\r\n"]),
+            "-ERR no\r\n"
+        );
         let arrays: [&[u8]; 2] = [b"*2\r\n$1\r\na\r\n$-1\r\n", b"*1\r\n$3\r\nb\r\n\r\n"];
         assert_eq!(
             joined(Join::InOrder(vec![vec![2, 0], vec![1]]), &arrays),

@@ -43,9 +43,12 @@ struct Gather {
 impl Worker {
     /// An empty scratch keyspace.
     pub(super) fn scratch(&self) -> Databases {
-        let (count, limits) = self.shards.first().map_or((16, Limits::default()), |shard| {
-            (shard.databases.count(), *shard.databases.limits())
-        });
+        let (count, limits) = self
+            .shards
+            .first()
+            .map_or((16, Limits::default()), |shard| {
+                (shard.databases.count(), *shard.databases.limits())
+            });
         Databases::new(count, (0, 0), limits)
     }
 
@@ -70,7 +73,12 @@ impl Worker {
     }
 
     /// Asks each worker for its keys and goes on when the last has answered.
-    fn gather_from(&mut self, question: Question, by_worker: Vec<(u16, Vec<Vec<u8>>)>, target: Target) {
+    fn gather_from(
+        &mut self,
+        question: Question,
+        by_worker: Vec<(u16, Vec<Vec<u8>>)>,
+        target: Target,
+    ) {
         let gather = Gather {
             target,
             database: question.database,
@@ -97,8 +105,20 @@ impl Worker {
             return;
         }
         let gather = self.gathers.remove(number);
-        let Gather { target, database, command, args, found, .. } = gather;
-        let question = Question { command, args: args.as_args(), database, proto: target.proto };
+        let Gather {
+            target,
+            database,
+            command,
+            args,
+            found,
+            ..
+        } = gather;
+        let question = Question {
+            command,
+            args: args.as_args(),
+            database,
+            proto: target.proto,
+        };
         self.run_gathered(&question, found, target);
     }
 
@@ -110,12 +130,21 @@ impl Worker {
         for key in keys {
             let shard = &self.shards[self.place(self.shard_of(key))];
             let now = shard.read_clock(now);
-            let databases = if all_databases { 0..shard.databases.count() as u16 } else { database..database + 1 };
+            let databases = if all_databases {
+                0..shard.databases.count() as u16
+            } else {
+                database..database + 1
+            };
             for database in databases {
                 let keyspace = shard.databases.keyspace(database);
                 if let Some(value) = keyspace.get(key, now) {
                     let deadline = keyspace.deadline(key, now).flatten();
-                    found.push(Gathered { database, key: key.clone(), value: value.to_value(), deadline });
+                    found.push(Gathered {
+                        database,
+                        key: key.clone(),
+                        value: value.to_value(),
+                        deadline,
+                    });
                 }
             }
         }
@@ -128,7 +157,13 @@ impl Worker {
         let mut scratch = self.scratch();
         let mut before: Vec<(u16, Vec<u8>, Vec<u8>)> = Vec::new();
         let writes = question.command.command.is_write();
-        for Gathered { database, key, value, deadline } in found {
+        for Gathered {
+            database,
+            key,
+            value,
+            deadline,
+        } in found
+        {
             if writes {
                 before.push((database, key.clone(), image(value.as_value_ref(), deadline)));
             }
@@ -139,7 +174,8 @@ impl Worker {
         if let Err(error) = self.run_on_scratch(&mut scratch, question, &mut out) {
             return self.complete_error(target, error.text());
         }
-        self.io.count(question.command, &question.args, started, &out, None);
+        self.io
+            .count(question.command, &question.args, started, &out, None);
         if !writes {
             return self.io.complete(target, &out);
         }
@@ -161,7 +197,10 @@ impl Worker {
         };
         let mut effects = Vec::new();
         let mut done: Vec<&[u8]> = Vec::new();
-        for (at, _) in written_keys(question).into_iter().filter(|(_, written)| *written) {
+        for (at, _) in written_keys(question)
+            .into_iter()
+            .filter(|(_, written)| *written)
+        {
             let key = question.args.at(at);
             if done.contains(&key) {
                 continue;
@@ -169,7 +208,9 @@ impl Worker {
             done.push(key);
             for database in databases.clone() {
                 let keyspace = scratch.keyspace(database);
-                let old = before.iter().find(|(of, name, _)| *of == database && name == key);
+                let old = before
+                    .iter()
+                    .find(|(of, name, _)| *of == database && name == key);
                 let shard = self.shard_of(key);
                 let args = match keyspace.peek(key, now) {
                     Some(value) => {
@@ -183,7 +224,11 @@ impl Worker {
                     None if old.is_some() => OwnedArgs::new([&b"RF.REMOVE"[..], key]),
                     None => continue,
                 };
-                effects.push(Effect { shard, database, args });
+                effects.push(Effect {
+                    shard,
+                    database,
+                    args,
+                });
             }
         }
         effects
@@ -191,9 +236,14 @@ impl Worker {
 
     /// Proposes the effects and answers when they are applied.
     fn carry_out(&mut self, effects: Vec<Effect>, target: Target, reply: Vec<u8>) {
-        if effects.iter().all(|effect| self.worker_of(effect.shard) == self.number) {
+        if effects
+            .iter()
+            .all(|effect| self.worker_of(effect.shard) == self.number)
+        {
             self.hold_turn = true;
-            effects.iter().for_each(|effect| self.propose_effect(effect));
+            effects
+                .iter()
+                .for_each(|effect| self.propose_effect(effect));
             self.hold_turn = false;
             // Nothing was asked since the values were fetched, and nothing is before the flush.
             if self.flush() {
@@ -210,17 +260,29 @@ impl Worker {
                 None => by_worker.push((worker, vec![effect])),
             }
         }
-        let collector = super::fan::Collector::new(target, super::fan::Join::First(reply), by_worker.len());
+        let collector =
+            super::fan::Collector::new(target, super::fan::Join::First(reply), by_worker.len());
         let number = self.io.collect(collector);
         let home = self.number;
         for (part, (worker, effects)) in by_worker.into_iter().enumerate() {
-            let waiter = Waiter::Part { collector: number, part: part as u32 };
+            let waiter = Waiter::Part {
+                collector: number,
+                part: part as u32,
+            };
             self.task(worker, move |there| {
-                effects.iter().for_each(|effect| there.propose_effect(effect));
-                let target = Target { worker: home, waiter, ..target };
+                effects
+                    .iter()
+                    .for_each(|effect| there.propose_effect(effect));
+                let target = Target {
+                    worker: home,
+                    waiter,
+                    ..target
+                };
                 match there.flush() {
                     true => there.io.complete(target, b"+OK\r\n"),
-                    false => there.complete_error(target, &there.write_error.clone().unwrap_or_default()),
+                    false => {
+                        there.complete_error(target, &there.write_error.clone().unwrap_or_default())
+                    }
                 }
             });
         }
@@ -228,8 +290,15 @@ impl Worker {
 
     fn propose_effect(&mut self, effect: &Effect) {
         let args = effect.args.as_args();
-        let command = registry().find(args.at(0)).expect("internal commands are declared");
-        let question = Question { command, args, database: effect.database, proto: Target::NOBODY.proto };
+        let command = registry()
+            .find(args.at(0))
+            .expect("internal commands are declared");
+        let question = Question {
+            command,
+            args,
+            database: effect.database,
+            proto: Target::NOBODY.proto,
+        };
         self.ask(question, effect.shard, Target::NOBODY);
     }
 }
@@ -243,7 +312,10 @@ fn image(value: crate::store::ValueRef<'_>, deadline: Option<Timestamp>) -> Vec<
 
 /// Whether the command reaches databases other than the selected one.
 fn spans_databases(question: &Question) -> bool {
-    matches!(question.command.command.run, crate::commands::Run::Databases(_))
+    matches!(
+        question.command.command.run,
+        crate::commands::Run::Databases(_)
+    )
 }
 
 /// Gathers under way, by number.
@@ -254,10 +326,14 @@ pub(super) struct Gathers {
 
 impl Gathers {
     fn insert(&mut self, gather: Gather) -> usize {
-        let free = self.running.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.running.push(None);
-            self.running.len() - 1
-        });
+        let free = self
+            .running
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.running.push(None);
+                self.running.len() - 1
+            });
         self.running[free] = Some(gather);
         free
     }

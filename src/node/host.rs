@@ -27,7 +27,11 @@ pub struct NodeHost {
 
 impl NodeHost {
     pub fn new(shared: Arc<Shared>, worker: u16) -> Self {
-        Self { shared, worker, tasks: RefCell::default() }
+        Self {
+            shared,
+            worker,
+            tasks: RefCell::default(),
+        }
     }
 
     fn later(&self, task: impl FnOnce(&mut Worker) + 'static) {
@@ -89,13 +93,19 @@ impl Host for NodeHost {
         };
         client.set_closing();
         if let Some(conn) = client.conn() {
-            self.later(move |worker| worker.task(client.worker, move |there| there.kills.push(conn)));
+            self.later(move |worker| {
+                worker.task(client.worker, move |there| there.kills.push(conn))
+            });
         }
         true
     }
 
     fn pause_clients(&self, pause: Pause) {
-        let mut current = self.shared.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self
+            .shared
+            .pause
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let running = current.filter(|current| current.until > self.now());
         *current = Some(match running {
             None => pause,
@@ -108,7 +118,11 @@ impl Host for NodeHost {
     }
 
     fn unpause_clients(&self) {
-        *self.shared.pause.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self
+            .shared
+            .pause
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
         self.shared.is_paused.store(false, Relaxed);
     }
 
@@ -135,7 +149,11 @@ impl Host for NodeHost {
 
     fn change_replication_id(&self) {
         if let Ok(id) = super::process::random_id() {
-            *self.shared.replication_id.lock().unwrap_or_else(PoisonError::into_inner) = id;
+            *self
+                .shared
+                .replication_id
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = id;
         }
     }
 

@@ -92,7 +92,10 @@ impl Io {
         slot.outbox = Some(Outbox::default());
         slot.is_touched = false;
         slot.client = Some(client);
-        ConnKey { place, uses: slot.uses }
+        ConnKey {
+            place,
+            uses: slot.uses,
+        }
     }
 
     /// Gives the place back; replies that are still under way to it are dropped.
@@ -106,7 +109,10 @@ impl Io {
     /// The outbox of an open connection.
     #[inline]
     pub fn outbox(&mut self, conn: ConnKey) -> &mut Outbox {
-        self.outboxes[conn.place as usize].outbox.as_mut().expect("an open connection has an outbox")
+        self.outboxes[conn.place as usize]
+            .outbox
+            .as_mut()
+            .expect("an open connection has an outbox")
     }
 
     /// The server has looked at this connection's outbox.
@@ -117,8 +123,16 @@ impl Io {
     /// The target of a reply to a connection of this worker.
     pub fn target(&mut self, conn: ConnKey, proto: crate::protocol::Proto, wanted: bool) -> Target {
         let seq = self.outbox(conn).reserve(wanted);
-        let waiter = Waiter::Client { conn: conn.place, uses: conn.uses, seq };
-        Target { worker: self.worker, waiter, proto }
+        let waiter = Waiter::Client {
+            conn: conn.place,
+            uses: conn.uses,
+            seq,
+        };
+        Target {
+            worker: self.worker,
+            waiter,
+            proto,
+        }
     }
 
     /// Opens a collector and returns its number.
@@ -139,7 +153,10 @@ impl Io {
     #[inline]
     pub fn complete(&mut self, target: Target, reply: &[u8]) {
         if target.worker != self.worker && !matches!(target.waiter, Waiter::Nobody) {
-            let done = Message::Done { waiter: target.waiter, reply: reply.to_vec() };
+            let done = Message::Done {
+                waiter: target.waiter,
+                reply: reply.to_vec(),
+            };
             return self.outgoing[usize::from(target.worker)].push(done);
         }
         self.complete_here(target.waiter, reply);
@@ -180,7 +197,14 @@ impl Io {
 
     /// Counts a command that ran from `started` (of [`quanta::Clock::raw`]) until now.
     #[inline]
-    pub fn count(&mut self, command: &Registered, args: &Args, started: u64, reply: &[u8], client: Option<u32>) {
+    pub fn count(
+        &mut self,
+        command: &Registered,
+        args: &Args,
+        started: u64,
+        reply: &[u8],
+        client: Option<u32>,
+    ) {
         let ended = self.ticks.raw();
         let nanos = self.ticks.delta_as_nanos(started, ended);
         let failed = reply.first() == Some(&b'-');

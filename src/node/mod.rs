@@ -68,9 +68,12 @@ impl Node {
         let settings = shared.settings.clone();
         let startup = settings.startup().clone();
         let loaded = recovery::load(&startup, cycle::limits(&settings.live()))?;
-        shared.keys_loaded.store(loaded.keys, std::sync::atomic::Ordering::Relaxed);
+        shared
+            .keys_loaded
+            .store(loaded.keys, std::sync::atomic::Ordering::Relaxed);
         let workers = startup.threads as u16;
-        let map = ShardMap::new(u32::from(startup.shards)).map_err(|error| StartError(error.to_string()))?;
+        let map = ShardMap::new(u32::from(startup.shards))
+            .map_err(|error| StartError(error.to_string()))?;
         for shard in &loaded.shards {
             let place = &shared.snapshot_indexes[usize::from(shard.id.0)];
             place.store(shard.snapshot_index.0, std::sync::atomic::Ordering::Release);
@@ -83,7 +86,9 @@ impl Node {
         for (number, shards) in by_worker.into_iter().enumerate() {
             let number = number as u16;
             let wal = match &loaded.disk {
-                Some(disk) => Some(disk.open_wal(number, &shards.iter().collect::<Vec<_>>(), &startup)?),
+                Some(disk) => {
+                    Some(disk.open_wal(number, &shards.iter().collect::<Vec<_>>(), &startup)?)
+                }
                 None => None,
             };
             let snapshots = Snapshots::on(loaded.disk.as_ref());
@@ -107,7 +112,11 @@ impl Node {
         if let Some(disk) = &loaded.disk {
             disk.mark_started()?;
         }
-        Ok(Self { shared, disk: loaded.disk, parts })
+        Ok(Self {
+            shared,
+            disk: loaded.disk,
+            parts,
+        })
     }
 
     /// The workers' makings, each to be taken to its thread and given to [`Worker::start`].

@@ -57,7 +57,11 @@ impl Outbox {
     #[inline]
     pub fn reserve(&mut self, wanted: bool) -> Seq {
         let seq = Seq(self.head + self.slots.len() as u64);
-        self.slots.push_back(if wanted { Slot::Waiting } else { Slot::Unwanted });
+        self.slots.push_back(if wanted {
+            Slot::Waiting
+        } else {
+            Slot::Unwanted
+        });
         seq
     }
 
@@ -67,7 +71,11 @@ impl Outbox {
         let index = (seq.0 - self.head) as usize;
         if index > 0 {
             let wanted = matches!(self.slots[index], Slot::Waiting);
-            self.slots[index] = Slot::Ready(if wanted { Short::from_slice(reply) } else { Short::new() });
+            self.slots[index] = Slot::Ready(if wanted {
+                Short::from_slice(reply)
+            } else {
+                Short::new()
+            });
             return;
         }
         if let Some(Slot::Waiting) = self.slots.pop_front() {
@@ -103,7 +111,11 @@ pub struct Target {
 
 impl Target {
     /// Of commands that the node proposes for itself.
-    pub const NOBODY: Target = Target { worker: 0, waiter: Waiter::Nobody, proto: Proto::Resp2 };
+    pub const NOBODY: Target = Target {
+        worker: 0,
+        waiter: Waiter::Nobody,
+        proto: Proto::Resp2,
+    };
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use ringfort_cluster::{
 use crate::durability::snapshot::{find_snapshots, SnapshotFile};
 use crate::durability::wal::{Entry, Item, Recovered, Run};
 use crate::durability::{
-    boot_id, lock_directory, recover, DiskLock, DiskWorker, DurabilityMode, LastStop, Marker, RealDisk,
-    RecoverOptions, SharedDisk, SnapshotReader, Wal, WalOptions,
+    boot_id, lock_directory, recover, DiskLock, DiskWorker, DurabilityMode, LastStop, Marker,
+    RealDisk, RecoverOptions, SharedDisk, SnapshotReader, Wal, WalOptions,
 };
 use crate::protocol::Args;
 use crate::settings::{Durability, Startup};
@@ -68,7 +68,11 @@ impl SnapshotExtra {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let wire: ExtraWire = codec::decode(bytes).ok()?;
         let limits = Limits::from_numbers(wire.limits);
-        Some(Self { last_clock_ms: wire.last_clock_ms, databases: wire.databases, limits })
+        Some(Self {
+            last_clock_ms: wire.last_clock_ms,
+            databases: wire.databases,
+            limits,
+        })
     }
 }
 
@@ -97,15 +101,23 @@ pub struct Loaded {
 pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
     if startup.durability == Durability::None {
         let seed = random_seed()?;
-        let shards = (0..startup.shards).map(|id| new_shard(ShardId(id), startup, seed, limits)).collect();
-        return Ok(Loaded { shards: start_all(shards, None)?, disk: None, keys: 0 });
+        let shards = (0..startup.shards)
+            .map(|id| new_shard(ShardId(id), startup, seed, limits))
+            .collect();
+        return Ok(Loaded {
+            shards: start_all(shards, None)?,
+            disk: None,
+            keys: 0,
+        });
     }
     let disk: SharedDisk = Arc::new(RealDisk);
     let dir = &startup.dir;
     let lock = lock_directory(&disk, dir).map_err(StartError::from)?;
     let last = Marker::read(&disk, dir).map_err(StartError::from)?;
     check_marker(last.as_ref(), startup)?;
-    let seed = last.as_ref().map_or_else(random_seed, |marker| Ok(marker.hash_seed))?;
+    let seed = last
+        .as_ref()
+        .map_or_else(random_seed, |marker| Ok(marker.hash_seed))?;
     let marker = Marker {
         boot_id: boot_id(),
         clean: false,
@@ -116,16 +128,27 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
         hash_seed: seed,
         node_id: ringfort_cluster::NodeId(1),
     };
-    let mut shards: Vec<Shard> =
-        (0..startup.shards).map(|id| new_shard(ShardId(id), startup, seed, limits)).collect();
+    let mut shards: Vec<Shard> = (0..startup.shards)
+        .map(|id| new_shard(ShardId(id), startup, seed, limits))
+        .collect();
     let [snapshots, logs] = directories(&disk, dir)?;
     load_snapshots(&disk, &snapshots, startup, seed, &mut shards)?;
     let last_stop = LastStop::of(last.as_ref(), &marker.boot_id);
-    if last.as_ref().is_some_and(|last| last.is_suspect(&marker.boot_id)) {
-        tracing::warn!("the machine stopped without a clean shutdown: writes of its last second may be gone");
+    if last
+        .as_ref()
+        .is_some_and(|last| last.is_suspect(&marker.boot_id))
+    {
+        tracing::warn!(
+            "the machine stopped without a clean shutdown: writes of its last second may be gone"
+        );
     }
-    let options = RecoverOptions { last_stop, accept_data_loss: startup.accept_data_loss };
-    let mut replay = Replay { shards: &mut shards };
+    let options = RecoverOptions {
+        last_stop,
+        accept_data_loss: startup.accept_data_loss,
+    };
+    let mut replay = Replay {
+        shards: &mut shards,
+    };
     let recovered = recover(&disk, &logs, options, |record| {
         record.items.iter().try_for_each(|item| match item {
             Item::Entries(run) => replay.run(&run),
@@ -143,12 +166,29 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
         );
     }
     let shards = start_all(shards, Some(&recovered))?;
-    let keys = shards.iter().flat_map(|shard| shard.databases.iter()).map(|keyspace| keyspace.len() as u64).sum();
+    let keys = shards
+        .iter()
+        .flat_map(|shard| shard.databases.iter())
+        .map(|keyspace| keyspace.len() as u64)
+        .sum();
     let sync_every = (startup.durability == Durability::Everysec).then_some(SYNC_EVERY);
-    let failed = Box::new(|error: crate::durability::wal::WalError| super::stop_the_process(&error));
+    let failed =
+        Box::new(|error: crate::durability::wal::WalError| super::stop_the_process(&error));
     let (worker, thread) = DiskWorker::start(sync_every, failed).map_err(StartError::from)?;
-    let disk = Disk { disk, dir: dir.clone(), worker, thread, recovered, marker, _lock: lock };
-    Ok(Loaded { shards, disk: Some(disk), keys })
+    let disk = Disk {
+        disk,
+        dir: dir.clone(),
+        worker,
+        thread,
+        recovered,
+        marker,
+        _lock: lock,
+    };
+    Ok(Loaded {
+        shards,
+        disk: Some(disk),
+        keys,
+    })
 }
 
 impl Disk {
@@ -156,16 +196,30 @@ impl Disk {
     ///
     /// # Errors
     /// No room, or a failing disk.
-    pub fn open_wal(&self, worker: u16, shards: &[&Shard], startup: &Startup) -> Result<Wal, StartError> {
+    pub fn open_wal(
+        &self,
+        worker: u16,
+        shards: &[&Shard],
+        startup: &Startup,
+    ) -> Result<Wal, StartError> {
         let options = WalOptions {
             segment_bytes: startup.wal_segment_bytes,
             ..WalOptions::new(self.worker.clone())
         };
-        let states: Vec<(ShardId, HardState)> =
-            shards.iter().map(|shard| (shard.id, shard.replica.hard_state())).collect();
+        let states: Vec<(ShardId, HardState)> = shards
+            .iter()
+            .map(|shard| (shard.id, shard.replica.hard_state()))
+            .collect();
         let logs = self.dir.join("wal");
-        let wal = Wal::open(self.disk.clone(), &logs, u32::from(worker), options, &self.recovered, &states)
-            .map_err(StartError::from)?;
+        let wal = Wal::open(
+            self.disk.clone(),
+            &logs,
+            u32::from(worker),
+            options,
+            &self.recovered,
+            &states,
+        )
+        .map_err(StartError::from)?;
         if startup.durability == Durability::Everysec {
             self.worker.sync_regularly(wal.syncer());
         }
@@ -177,12 +231,19 @@ impl Disk {
     /// # Errors
     /// A failing disk.
     pub fn mark_started(&self) -> Result<(), StartError> {
-        self.marker.write(&self.disk, &self.dir).map_err(StartError::from)
+        self.marker
+            .write(&self.disk, &self.dir)
+            .map_err(StartError::from)
     }
 
     /// Waits for the disk thread to end; every handle to it must be gone.
     pub fn end(self) {
-        let Disk { worker, thread, recovered, .. } = self;
+        let Disk {
+            worker,
+            thread,
+            recovered,
+            ..
+        } = self;
         drop((worker, recovered));
         if thread.join().is_err() {
             tracing::error!("the disk thread ended badly");
@@ -194,8 +255,13 @@ impl Disk {
     /// # Errors
     /// A failing disk.
     pub fn mark_clean(&self) -> Result<(), StartError> {
-        let marker = Marker { clean: true, ..self.marker.clone() };
-        marker.write(&self.disk, &self.dir).map_err(StartError::from)
+        let marker = Marker {
+            clean: true,
+            ..self.marker.clone()
+        };
+        marker
+            .write(&self.disk, &self.dir)
+            .map_err(StartError::from)
     }
 }
 
@@ -227,20 +293,27 @@ fn check_marker(last: Option<&Marker>, startup: &Startup) -> Result<(), StartErr
 fn directories(disk: &SharedDisk, dir: &Path) -> Result<[std::path::PathBuf; 2], StartError> {
     let both = [dir.join("snapshots"), dir.join("wal")];
     for dir in &both {
-        disk.create_dir(dir).map_err(|error| StartError(format!("cannot create {}: {error}", dir.display())))?;
+        disk.create_dir(dir)
+            .map_err(|error| StartError(format!("cannot create {}: {error}", dir.display())))?;
     }
-    disk.sync_dir(dir).map_err(|error| StartError(format!("cannot sync {}: {error}", dir.display())))?;
+    disk.sync_dir(dir)
+        .map_err(|error| StartError(format!("cannot sync {}: {error}", dir.display())))?;
     Ok(both)
 }
 
 pub(super) fn random_seed() -> Result<u64, StartError> {
-    let id = super::process::random_id().map_err(|error| StartError(format!("/dev/urandom: {error}")))?;
+    let id = super::process::random_id()
+        .map_err(|error| StartError(format!("/dev/urandom: {error}")))?;
     Ok(u64::from_str_radix(&id[..16], 16).expect("hexadecimal digits"))
 }
 
 /// An empty shard with a replica that has not started.
 fn new_shard(id: ShardId, startup: &Startup, seed: u64, limits: Limits) -> Shard {
-    let databases = Databases::new(startup.databases as usize, (seed, !seed.rotate_left(32)), limits);
+    let databases = Databases::new(
+        startup.databases as usize,
+        (seed, !seed.rotate_left(32)),
+        limits,
+    );
     let replica = replica(id, Restored::fresh([ONLY_REPLICA])).expect("a fresh replica starts");
     Shard::new(id, databases, replica, (Index::ZERO, Term(0)), Timestamp(0))
 }
@@ -259,7 +332,10 @@ fn load_snapshots(
 ) -> Result<(), StartError> {
     for file in find_snapshots(disk, dir).map_err(StartError::from)? {
         let Some(shard) = shards.get_mut(usize::from(file.shard.0)) else {
-            return Err(StartError(format!("{} belongs to no shard of this node", file.path.display())));
+            return Err(StartError(format!(
+                "{} belongs to no shard of this node",
+                file.path.display()
+            )));
         };
         match load_snapshot(disk, &file, startup, seed) {
             Ok(loaded) => *shard = loaded,
@@ -280,11 +356,16 @@ fn load_snapshot(
 ) -> Result<Shard, StartError> {
     let mut reader = SnapshotReader::open(disk, file).map_err(StartError::from)?;
     let meta = reader.meta().clone();
-    let bad = |what: &str| StartError(format!("snapshot {} {what}: restore the directory from a backup, or start once with --accept-data-loss to go on without this shard's data", file.path.display()));
-    let extra = SnapshotExtra::decode(&meta.extra).ok_or_else(|| bad("has a description that makes no sense"))?;
+    let bad = |what: &str| {
+        StartError(format!("snapshot {} {what}: restore the directory from a backup, or start once with --accept-data-loss to go on without this shard's data", file.path.display()))
+    };
+    let extra = SnapshotExtra::decode(&meta.extra)
+        .ok_or_else(|| bad("has a description that makes no sense"))?;
     let mut shard = new_shard(meta.shard, startup, seed, extra.limits);
     let mut bytes = Vec::with_capacity(reader.stream_bytes() as usize);
-    reader.read_to_end(&mut bytes).map_err(|error| bad(&format!("cannot be read ({error})")))?;
+    reader
+        .read_to_end(&mut bytes)
+        .map_err(|error| bad(&format!("cannot be read ({error})")))?;
     for record in Records::new(&bytes) {
         let record = record.map_err(|_| bad("holds a key that makes no sense"))?;
         if u32::from(record.database) >= startup.databases {
@@ -296,7 +377,13 @@ fn load_snapshot(
         keyspace.set(&record.key, record.value, deadline, Timestamp(0));
     }
     let start = Timestamp(extra.last_clock_ms);
-    shard = Shard::new(meta.shard, shard.databases, shard.replica, (meta.index, meta.term), start);
+    shard = Shard::new(
+        meta.shard,
+        shard.databases,
+        shard.replica,
+        (meta.index, meta.term),
+        start,
+    );
     shard.snapshot_index = meta.index;
     Ok(shard)
 }
@@ -309,7 +396,9 @@ struct Replay<'a> {
 impl Replay<'_> {
     fn run(&mut self, run: &Run) -> Result<(), StartError> {
         let shard = self.shards.get_mut(usize::from(run.shard.0));
-        let shard = shard.ok_or_else(|| StartError(format!("the log holds shard {}, which is none", run.shard)))?;
+        let shard = shard.ok_or_else(|| {
+            StartError(format!("the log holds shard {}, which is none", run.shard))
+        })?;
         for entry in run.entries() {
             let applied = shard.applied().0;
             if entry.index <= applied {
@@ -322,7 +411,9 @@ impl Replay<'_> {
                     run.shard, entry.index
                 )));
             }
-            shard.unapplied.retain(|earlier| earlier.index < entry.index);
+            shard
+                .unapplied
+                .retain(|earlier| earlier.index < entry.index);
             shard.unapplied.push(log_entry(&entry, run.term));
             shard.apply_until(run.commit);
         }
@@ -331,7 +422,12 @@ impl Replay<'_> {
 }
 
 fn log_entry(entry: &Entry, term: Term) -> LogEntry {
-    LogEntry { index: entry.index, term, kind: entry.kind, data: Bytes::copy_from_slice(entry.data) }
+    LogEntry {
+        index: entry.index,
+        term,
+        kind: entry.kind,
+        data: Bytes::copy_from_slice(entry.data),
+    }
 }
 
 /// Nobody waits for replies during a replay.
@@ -349,7 +445,10 @@ impl Shard {
     /// Applies what the replay has read, as far as it is known to be committed.
     fn apply_until(&mut self, commit: Index) {
         let mut unapplied = std::mem::take(&mut self.unapplied);
-        let ready = unapplied.iter().take_while(|entry| entry.index <= commit).count();
+        let ready = unapplied
+            .iter()
+            .take_while(|entry| entry.index <= commit)
+            .count();
         for entry in unapplied.drain(..ready) {
             self.apply(&entry, &mut Silence);
         }
@@ -363,7 +462,9 @@ fn start_all(shards: Vec<Shard>, recovered: Option<&Recovered>) -> Result<Vec<Sh
     shards
         .into_iter()
         .map(|mut shard| {
-            let found = recovered.and_then(|recovered| recovered.hard_states().get(&shard.id)).copied();
+            let found = recovered
+                .and_then(|recovered| recovered.hard_states().get(&shard.id))
+                .copied();
             let mut hard_state = found.unwrap_or_default();
             let (applied, term) = shard.applied();
             hard_state.commit = hard_state.commit.max(applied);
@@ -378,7 +479,10 @@ fn start_all(shards: Vec<Shard>, recovered: Option<&Recovered>) -> Result<Vec<Sh
             };
             shard.replica = replica(shard.id, restored)?;
             if shard.last_clock() > Timestamp(started.0 + 60_000) {
-                tracing::warn!("the clock is more than a minute behind the log of shard {}", shard.id);
+                tracing::warn!(
+                    "the clock is more than a minute behind the log of shard {}",
+                    shard.id
+                );
             }
             Ok(shard)
         })

@@ -49,7 +49,12 @@ impl Worker {
         if !command.command.runs_on_shards() {
             return self.run_here(session, conn, command, args);
         }
-        let question = Question { command, args, database: session.database, proto: session.proto };
+        let question = Question {
+            command,
+            args,
+            database: session.database,
+            proto: session.proto,
+        };
         if command.command.flags.has(Flags::DENYOOM) && !self.make_room() {
             self.io.stats.rejected(command.id);
             let text = "OOM command not allowed when used memory > 'maxmemory'.";
@@ -127,12 +132,18 @@ impl Worker {
         let started = self.io.ticks.raw();
         let seed = self.rng.next_u64();
         let now = self.now();
-        let Question { command, args, database, proto } = question;
+        let Question {
+            command,
+            args,
+            database,
+            proto,
+        } = question;
         // The output buffer is lent out while the shard writes into it.
         let mut out = std::mem::take(&mut self.io.outbox(conn).out);
         let mark = out.len();
         self.shards[place].read(command, database, args, now, seed, proto, &mut out);
-        self.io.count(command, &args, started, &out[mark..], Some(conn.place));
+        self.io
+            .count(command, &args, started, &out[mark..], Some(conn.place));
         if !wanted {
             out.truncate(mark);
         }
@@ -152,8 +163,17 @@ impl Worker {
             bytes.extend_from_slice(arg);
             spans.push((start, bytes.len() as u32));
         }
-        let Question { command, database, .. } = question;
-        let forwarded = Forwarded { shard, database, command, target, bytes, spans };
+        let Question {
+            command, database, ..
+        } = question;
+        let forwarded = Forwarded {
+            shard,
+            database,
+            command,
+            target,
+            bytes,
+            spans,
+        };
         self.io.outgoing[usize::from(to)].push(Message::Run(forwarded));
         self.flush_wanted = true;
     }
@@ -162,7 +182,12 @@ impl Worker {
     #[inline]
     pub fn ask(&mut self, question: Question, shard: u16, target: Target) {
         let place = self.place(shard);
-        let Question { command, args, database, .. } = question;
+        let Question {
+            command,
+            args,
+            database,
+            ..
+        } = question;
         let shard = &mut self.shards[place];
         let was_idle = shard.is_idle();
         let asked = if command.command.is_write() {
@@ -178,9 +203,21 @@ impl Worker {
 
     /// Runs what another worker's connection asked.
     pub fn run_forwarded(&mut self, forwarded: &Forwarded) {
-        let Forwarded { shard, database, command, target, bytes, spans } = forwarded;
+        let Forwarded {
+            shard,
+            database,
+            command,
+            target,
+            bytes,
+            spans,
+        } = forwarded;
         let args = Args::new(bytes, spans);
-        let question = Question { command, args, database: *database, proto: target.proto };
+        let question = Question {
+            command,
+            args,
+            database: *database,
+            proto: target.proto,
+        };
         if command.command.flags.has(Flags::DENYOOM) && !self.make_room() {
             let text = "OOM command not allowed when used memory > 'maxmemory'.";
             return self.complete_error(*target, text);
@@ -218,7 +255,12 @@ impl Worker {
         let join = match merge {
             Merge::InKeyOrder => {
                 let key_number = |at: &u32| (*at - first as u32) / step as u32;
-                Join::InOrder(parts.iter().map(|part| part.1.iter().map(key_number).collect()).collect())
+                Join::InOrder(
+                    parts
+                        .iter()
+                        .map(|part| part.1.iter().map(key_number).collect())
+                        .collect(),
+                )
             }
             merge => Join::Merge(merge),
         };
@@ -226,10 +268,19 @@ impl Worker {
         // The parts of one turn share one log record: MSET over shards is atomic, also over a crash.
         self.hold_turn = true;
         for (number, (shard, keys)) in parts.iter().enumerate() {
-            let with_values = keys.iter().flat_map(|&at| (at as usize..at as usize + step).map(|at| question.args.at(at)));
+            let with_values = keys
+                .iter()
+                .flat_map(|&at| (at as usize..at as usize + step).map(|at| question.args.at(at)));
             let args = OwnedArgs::new(std::iter::once(question.args.at(0)).chain(with_values));
-            let part = Question { args: args.as_args(), ..question };
-            self.send(part, *shard, self.part_target(collector, number, question.proto));
+            let part = Question {
+                args: args.as_args(),
+                ..question
+            };
+            self.send(
+                part,
+                *shard,
+                self.part_target(collector, number, question.proto),
+            );
         }
         self.hold_turn = false;
     }
@@ -237,25 +288,55 @@ impl Worker {
     /// Every shard runs the command; the replies are merged.
     fn everywhere(&mut self, question: Question, conn: ConnKey, wanted: bool, merge: Merge) {
         let shards = self.map.shards();
-        let collector = self.open_collector(conn, question.proto, wanted, Join::Merge(merge), usize::from(shards));
+        let collector = self.open_collector(
+            conn,
+            question.proto,
+            wanted,
+            Join::Merge(merge),
+            usize::from(shards),
+        );
         self.hold_turn = true;
         for shard in 0..shards {
-            self.send(question, shard, self.part_target(collector, usize::from(shard), question.proto));
+            self.send(
+                question,
+                shard,
+                self.part_target(collector, usize::from(shard), question.proto),
+            );
         }
         self.hold_turn = false;
     }
 
-    fn open_collector(&mut self, conn: ConnKey, proto: Proto, wanted: bool, join: Join, parts: usize) -> u32 {
+    fn open_collector(
+        &mut self,
+        conn: ConnKey,
+        proto: Proto,
+        wanted: bool,
+        join: Join,
+        parts: usize,
+    ) -> u32 {
         let target = self.io.target(conn, proto, wanted);
         self.io.collect(Collector::new(target, join, parts))
     }
 
     fn part_target(&self, collector: u32, part: usize, proto: Proto) -> Target {
-        Target { worker: self.number, waiter: Waiter::Part { collector, part: part as u32 }, proto }
+        Target {
+            worker: self.number,
+            waiter: Waiter::Part {
+                collector,
+                part: part as u32,
+            },
+            proto,
+        }
     }
 
     /// Commands on the connection or the node run at once.
-    fn run_here(&mut self, session: &mut Session, conn: ConnKey, command: &'static Registered, args: Args) {
+    fn run_here(
+        &mut self,
+        session: &mut Session,
+        conn: ConnKey,
+        command: &'static Registered,
+        args: Args,
+    ) {
         let started = self.io.ticks.raw();
         let call = Call {
             args,
@@ -277,7 +358,8 @@ impl Worker {
             error.write(&mut reply);
         }
         session.is_changed = true;
-        self.io.count(command, &args, started, &out, Some(conn.place));
+        self.io
+            .count(command, &args, started, &out, Some(conn.place));
         if session.pending.is_some() {
             return; // The reply comes when the work is done.
         }
@@ -319,9 +401,21 @@ impl Worker {
         question: &Question,
         out: &mut Vec<u8>,
     ) -> CommandResult {
-        let Question { command, args, database, proto } = *question;
+        let Question {
+            command,
+            args,
+            database,
+            proto,
+        } = *question;
         let bulk_len_max = scratch.limits().bulk_len_max as usize;
-        let call = Call { args, now: self.now(), seed: self.rng.next_u64(), database, bulk_len_max, proto };
+        let call = Call {
+            args,
+            now: self.now(),
+            seed: self.rng.next_u64(),
+            database,
+            bulk_len_max,
+            proto,
+        };
         let mut reply = Reply::new(out, proto);
         match command.command.run {
             Run::Read(run) => run(scratch.keyspace(database), &call, &mut reply),
@@ -338,7 +432,10 @@ fn split_shape(question: &Question) -> (usize, usize) {
     let spec = &question.command.command.keys[0];
     match (spec.begin, spec.find) {
         (Begin::Index(first), Find::Range { step, .. }) => (first, step),
-        _ => unreachable!("{} splits by key and has no range of keys", question.command.full_name),
+        _ => unreachable!(
+            "{} splits by key and has no range of keys",
+            question.command.full_name
+        ),
     }
 }
 
@@ -354,6 +451,10 @@ fn check_split(question: &Question) -> Result<(), String> {
 /// Whether the command may change the key at `at`.
 pub(super) fn written_keys(question: &Question) -> Vec<(usize, bool)> {
     let mut keys = Vec::new();
-    for_each_key(question.command.command, &question.args, |at, flags: KeyFlags| keys.push((at, flags.writes())));
+    for_each_key(
+        question.command.command,
+        &question.args,
+        |at, flags: KeyFlags| keys.push((at, flags.writes())),
+    );
     keys
 }

@@ -27,7 +27,10 @@ struct Cursor {
 impl Cursor {
     fn decode(number: u64) -> Self {
         let shard = (number >> HASH_BITS) as u16;
-        Self { shard, hash: (number & ((1 << HASH_BITS) - 1)) << (64 - HASH_BITS) }
+        Self {
+            shard,
+            hash: (number & ((1 << HASH_BITS) - 1)) << (64 - HASH_BITS),
+        }
     }
 
     fn encode(self) -> u64 {
@@ -51,7 +54,9 @@ struct Scan {
 
 impl Worker {
     pub(super) fn scan(&mut self, question: Question, conn: ConnKey, wanted: bool) {
-        let number = std::str::from_utf8(question.args.at(1)).ok().and_then(|text| text.parse::<u64>().ok());
+        let number = std::str::from_utf8(question.args.at(1))
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok());
         let Some(number) = number else {
             return self.answer_error(conn, wanted, "ERR invalid cursor");
         };
@@ -102,19 +107,37 @@ impl Worker {
         let place = self.place(scan.cursor.shard);
         let hash = scan.cursor.hash.to_string();
         let given = scan.args.as_args();
-        let args = OwnedArgs::new([given.at(0), hash.as_bytes()].into_iter().chain(given.from(2)));
+        let args = OwnedArgs::new(
+            [given.at(0), hash.as_bytes()]
+                .into_iter()
+                .chain(given.from(2)),
+        );
         let mut out = Vec::new();
         let (now, seed) = (self.now(), self.rng.next_u64());
         let shard = &self.shards[place];
         let args = args.as_args();
-        shard.read(scan.command, scan.database, args, now, seed, Proto::Resp2, &mut out);
+        shard.read(
+            scan.command,
+            scan.database,
+            args,
+            now,
+            seed,
+            Proto::Resp2,
+            &mut out,
+        );
         let (next, keys, count) = parse_step(&out)?;
         scan.found.extend_from_slice(keys);
         scan.count += count;
         let is_empty = shard.databases.keyspace(scan.database).is_empty();
         scan.cursor = match next {
-            0 => Cursor { shard: scan.cursor.shard + 1, hash: 0 },
-            hash => Cursor { hash, ..scan.cursor },
+            0 => Cursor {
+                shard: scan.cursor.shard + 1,
+                hash: 0,
+            },
+            hash => Cursor {
+                hash,
+                ..scan.cursor
+            },
         };
         // An empty shard is passed for free, so that a small keyspace needs few calls.
         Ok(if is_empty { 0 } else { count.max(1) })
@@ -138,13 +161,23 @@ impl Worker {
         let args = OwnedArgs::new(question.args.from(0));
         let all = self.shared.stats.databases();
         let total = all.iter().map(|size| size.keys).sum::<u64>().max(1);
-        let own: u64 = self.shards.iter().map(|s| s.databases.keyspace(question.database).len() as u64).sum();
+        let own: u64 = self
+            .shards
+            .iter()
+            .map(|s| s.databases.keyspace(question.database).len() as u64)
+            .sum();
         // Chance decides between here and the next worker by how much of the keys is here.
         let here = self.workers == 1 || self.rng.below(total as usize) < own as usize;
-        let to = if here { self.number } else { (self.number + 1) % self.workers };
+        let to = if here {
+            self.number
+        } else {
+            (self.number + 1) % self.workers
+        };
         let database = question.database;
         let hops = self.workers;
-        self.task(to, move |there| there.draw_here(command, args, database, target, hops));
+        self.task(to, move |there| {
+            there.draw_here(command, args, database, target, hops)
+        });
     }
 
     fn draw_here(
@@ -156,12 +189,18 @@ impl Worker {
         hops: u16,
     ) {
         self.flush();
-        let lens: Vec<usize> = self.shards.iter().map(|shard| shard.databases.keyspace(database).len()).collect();
+        let lens: Vec<usize> = self
+            .shards
+            .iter()
+            .map(|shard| shard.databases.keyspace(database).len())
+            .collect();
         let total: usize = lens.iter().sum();
         if total == 0 && hops > 0 {
             let next = (self.number + 1) % self.workers;
             if next != self.number {
-                return self.task(next, move |there| there.draw_here(command, args, database, target, hops - 1));
+                return self.task(next, move |there| {
+                    there.draw_here(command, args, database, target, hops - 1)
+                });
             }
         }
         let mut out = Vec::new();
@@ -172,7 +211,15 @@ impl Worker {
             out.clear();
             let place = (first + offset) % self.shards.len();
             let proto = target.proto;
-            self.shards[place].read(command, database, args.as_args(), now, seed, proto, &mut out);
+            self.shards[place].read(
+                command,
+                database,
+                args.as_args(),
+                now,
+                seed,
+                proto,
+                &mut out,
+            );
             if out.first() == Some(&b'$') && out.get(1) != Some(&b'-') {
                 break;
             }
@@ -202,7 +249,11 @@ fn parse_step(reply: &[u8]) -> Result<(u64, &[u8], usize), String> {
         let text = String::from_utf8_lossy(&reply[1..reply.len() - 2]).into_owned();
         return Err(text);
     }
-    let broken = || CommandError::new("ERR SCAN answered something else than a cursor and keys").text().to_string();
+    let broken = || {
+        CommandError::new("ERR SCAN answered something else than a cursor and keys")
+            .text()
+            .to_string()
+    };
     let header = line_end(reply);
     let length = line_end(&reply[header..]);
     let digits = &reply[header + length..];
@@ -211,7 +262,9 @@ fn parse_step(reply: &[u8]) -> Result<(u64, &[u8], usize), String> {
     let next = text.parse().map_err(|_| broken())?;
     let keys = &digits[digits_end..];
     let keys_header = line_end(keys);
-    let count = std::str::from_utf8(&keys[1..keys_header - 2]).ok().and_then(|text| text.parse().ok());
+    let count = std::str::from_utf8(&keys[1..keys_header - 2])
+        .ok()
+        .and_then(|text| text.parse().ok());
     Ok((next, &keys[keys_header..], count.ok_or_else(broken)?))
 }
 
@@ -233,7 +286,10 @@ mod tests {
     #[test]
     fn a_step_is_taken_apart() {
         let reply = b"*2\r\n$3\r\n512\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n";
-        assert_eq!(parse_step(reply), Ok((512, &b"$1\r\na\r\n$1\r\nb\r\n"[..], 2)));
+        assert_eq!(
+            parse_step(reply),
+            Ok((512, &b"$1\r\na\r\n$1\r\nb\r\n"[..], 2))
+        );
         assert_eq!(parse_step(b"-ERR no\r\n"), Err("ERR no".into()));
     }
 }

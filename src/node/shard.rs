@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use ringfort_cluster::replica::EntryKind;
 use ringfort_cluster::entry::Cursor;
+use ringfort_cluster::replica::EntryKind;
 use ringfort_cluster::{Batch, BatchBuilder, Index, LogEntry, Replica, ShardId, Stamp, Term};
 
 use crate::commands::{registry, Call, CommandError, CommandResult, Registered, Run};
@@ -134,7 +134,11 @@ impl Shard {
     ) -> CommandResult {
         let pushed = self.writes.push(database, args.from(0));
         pushed.map_err(|error| CommandError::new(format!("ERR {error}")))?;
-        self.turn.asked.push(Asked { target, command, is_read: false });
+        self.turn.asked.push(Asked {
+            target,
+            command,
+            is_read: false,
+        });
         Ok(())
     }
 
@@ -148,14 +152,21 @@ impl Shard {
     ) -> CommandResult {
         let pushed = self.turn.reads.push(database, args.from(0));
         pushed.map_err(|error| CommandError::new(format!("ERR {error}")))?;
-        self.turn.asked.push(Asked { target, command, is_read: true });
+        self.turn.asked.push(Asked {
+            target,
+            command,
+            is_read: true,
+        });
         Ok(())
     }
 
     /// Closes the turn: proposes its entry. What only reads wait in runs at once.
     pub fn propose(&mut self, now: Timestamp, seed: u64, replies: &mut impl Replies) {
         let clock = self.read_clock(now);
-        let stamp = Stamp { clock_ms: clock.0, seed };
+        let stamp = Stamp {
+            clock_ms: clock.0,
+            seed,
+        };
         let reads = match self.turn.reads.is_empty() {
             true => Bytes::new(),
             false => self.turn.reads.finish(stamp),
@@ -163,20 +174,28 @@ impl Shard {
         let asked = std::mem::take(&mut self.turn.asked);
         if self.writes.is_empty() {
             let mut queued = QueuedReads::new(&reads);
-            return asked.iter().for_each(|read| self.run_read(read, &mut queued, stamp, replies));
+            return asked
+                .iter()
+                .for_each(|read| self.run_read(read, &mut queued, stamp, replies));
         }
         let entry = self.writes.finish(stamp);
         match self.replica.propose(entry) {
             Ok(()) => {
                 self.last_clock = clock;
                 let index = self.replica.last_index();
-                self.in_flight.push_back(InFlight { index, asked, reads });
+                self.in_flight.push_back(InFlight {
+                    index,
+                    asked,
+                    reads,
+                });
             }
             Err(error) => {
                 let text = format!("-TRYAGAIN {error}; the command was not applied\r\n");
                 let now = replies.clock();
                 let nothing = Args::new(&[], &[]);
-                asked.iter().for_each(|asked| replies.reply(asked, &nothing, now, text.as_bytes()));
+                asked
+                    .iter()
+                    .for_each(|asked| replies.reply(asked, &nothing, now, text.as_bytes()));
             }
         }
     }
@@ -198,7 +217,12 @@ impl Shard {
     /// on would let replicas differ.
     pub fn apply(&mut self, entry: &LogEntry, replies: &mut impl Replies) {
         // Invariant 9: no gap, no repeat.
-        assert!(entry.index == self.applied.0.next(), "invariant 9: {} after {}", entry.index, self.applied.0);
+        assert!(
+            entry.index == self.applied.0.next(),
+            "invariant 9: {} after {}",
+            entry.index,
+            self.applied.0
+        );
         if entry.kind == EntryKind::Commands {
             let asked = match self.in_flight.front() {
                 Some(first) if first.index == entry.index => self.in_flight.pop_front(),
@@ -209,7 +233,12 @@ impl Shard {
         self.applied = (entry.index, entry.term);
     }
 
-    fn apply_batch(&mut self, data: &[u8], in_flight: Option<InFlight>, replies: &mut impl Replies) {
+    fn apply_batch(
+        &mut self,
+        data: &[u8],
+        in_flight: Option<InFlight>,
+        replies: &mut impl Replies,
+    ) {
         let batch = Batch::decode(data).expect("a committed entry can be read");
         let stamp = batch.stamp();
         self.last_clock = self.last_clock.max(Timestamp(stamp.clock_ms));
@@ -227,11 +256,16 @@ impl Shard {
             while let Some(read) = asked.next_if(|asked| asked.is_read) {
                 self.run_read(read, &mut queued, stamp, replies);
             }
-            let Some(database) = cursor.next_into(&mut spans).expect("a committed entry can be read") else {
+            let Some(database) = cursor
+                .next_into(&mut spans)
+                .expect("a committed entry can be read")
+            else {
                 break;
             };
             let args = Args::new(batch.bytes(), &spans);
-            let seed = stamp.seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let seed = stamp
+                .seed
+                .wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
             let write = asked.next();
             self.run_write(write, database, args, seed);
             if let Some(write) = write {
@@ -250,15 +284,27 @@ impl Shard {
         let mut reply = Reply::new(&mut self.scratch, proto);
         let run = match asked {
             Some(asked) => asked.command.command.run,
-            None => registry().resolve(&args).map_or(Run::Container, |found| found.command.run),
+            None => registry()
+                .resolve(&args)
+                .map_or(Run::Container, |found| found.command.run),
         };
         let bulk_len_max = self.databases.limits().bulk_len_max as usize;
-        let call = Call { args, now: self.last_clock, seed, database, bulk_len_max, proto };
+        let call = Call {
+            args,
+            now: self.last_clock,
+            seed,
+            database,
+            bulk_len_max,
+            proto,
+        };
         let result = match run {
             Run::Write(run) => run(self.databases.keyspace_mut(database), &call, &mut reply),
             Run::Databases(run) => run(&mut self.databases, &call, &mut reply),
             // Invariant 9 would break if one replica ran what another skipped.
-            _ => panic!("an entry holds {:?}, which is no write", String::from_utf8_lossy(args.at(0))),
+            _ => panic!(
+                "an entry holds {:?}, which is no write",
+                String::from_utf8_lossy(args.at(0))
+            ),
         };
         if let Err(error) = result {
             reply.rewind(0);
@@ -266,13 +312,27 @@ impl Shard {
         }
     }
 
-    fn run_read(&mut self, asked: &Asked, queued: &mut QueuedReads, stamp: Stamp, replies: &mut impl Replies) {
+    fn run_read(
+        &mut self,
+        asked: &Asked,
+        queued: &mut QueuedReads,
+        stamp: Stamp,
+        replies: &mut impl Replies,
+    ) {
         let started = replies.clock();
         let (database, args) = queued.next();
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         let now = Timestamp(stamp.clock_ms);
-        self.read(asked.command, database, args, now, stamp.seed, asked.target.proto, &mut out);
+        self.read(
+            asked.command,
+            database,
+            args,
+            now,
+            stamp.seed,
+            asked.target.proto,
+            &mut out,
+        );
         replies.reply(asked, &args, started, &out);
         self.scratch = out;
     }
@@ -293,7 +353,14 @@ impl Shard {
         let mut reply = Reply::new(out, proto);
         let mark = reply.mark();
         let bulk_len_max = self.databases.limits().bulk_len_max as usize;
-        let call = Call { args, now: self.read_clock(now), seed, database, bulk_len_max, proto };
+        let call = Call {
+            args,
+            now: self.read_clock(now),
+            seed,
+            database,
+            bulk_len_max,
+            proto,
+        };
         let Run::Read(run) = command.command.run else {
             panic!("{} was routed as a read", command.full_name);
         };
@@ -313,12 +380,23 @@ struct QueuedReads<'a> {
 impl<'a> QueuedReads<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         let batch = (!bytes.is_empty()).then(|| Batch::decode(bytes).expect("made by this node"));
-        Self { batch: batch.map(|batch| { let cursor = batch.cursor(); (batch, cursor) }), spans: Vec::new() }
+        Self {
+            batch: batch.map(|batch| {
+                let cursor = batch.cursor();
+                (batch, cursor)
+            }),
+            spans: Vec::new(),
+        }
     }
 
     fn next(&mut self) -> (u16, Args<'_>) {
         let (batch, cursor) = self.batch.as_mut().expect("a read was asked");
-        let database = cursor.next_into(&mut self.spans).expect("made by this node");
-        (database.expect("one for each read asked"), Args::new(batch.bytes(), &self.spans))
+        let database = cursor
+            .next_into(&mut self.spans)
+            .expect("made by this node");
+        (
+            database.expect("one for each read asked"),
+            Args::new(batch.bytes(), &self.spans),
+        )
     }
 }

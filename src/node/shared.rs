@@ -78,8 +78,14 @@ impl Shared {
     /// `shards` counts all shards of the node.
     pub fn new(settings: Arc<Settings>, identity: Identity, shards: usize) -> Arc<Self> {
         let workers = settings.startup().threads;
-        let names: Vec<String> = registry().by_id.iter().map(|command| command.full_name.clone()).collect();
-        let stats = (0..workers).map(|_| WorkerStats::new(names.len())).collect();
+        let names: Vec<String> = registry()
+            .by_id
+            .iter()
+            .map(|command| command.full_name.clone())
+            .collect();
+        let stats = (0..workers)
+            .map(|_| WorkerStats::new(names.len()))
+            .collect();
         let replication_id = identity.replication_id.clone();
         let started = identity.started;
         Arc::new(Self {
@@ -144,10 +150,12 @@ impl Shared {
     pub fn measure_memory(&self) {
         let memory = process::allocator_memory();
         let data = self.stats.sum(|worker| &worker.memory_bytes);
-        self.memory_base.store(memory.allocated.saturating_sub(data), Relaxed);
+        self.memory_base
+            .store(memory.allocated.saturating_sub(data), Relaxed);
         self.memory_peak.fetch_max(memory.allocated, Relaxed);
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        self.stats.sample_rates(since.unwrap_or_default().as_micros() as u64);
+        self.stats
+            .sample_rates(since.unwrap_or_default().as_micros() as u64);
     }
 
     /// Everything, for INFO and the metrics page.
@@ -173,7 +181,12 @@ impl Shared {
     }
 
     fn clients_report(&self) -> ClientsReport {
-        let buffers: Vec<(u64, u64)> = self.clients.all().iter().map(|client| client.buffer_bytes()).collect();
+        let buffers: Vec<(u64, u64)> = self
+            .clients
+            .all()
+            .iter()
+            .map(|client| client.buffer_bytes())
+            .collect();
         ClientsReport {
             connected: buffers.len() as u64,
             blocked: 0,
@@ -207,7 +220,11 @@ impl Shared {
             syncs: self.stats.sum(|worker| &worker.log_syncs),
             syncs_pending: self.stats.sum(|worker| &worker.log_syncs_pending),
             entries_applied: self.stats.sum(|worker| &worker.entries_applied),
-            snapshot_bytes: self.snapshot_bytes.iter().map(|bytes| bytes.load(Relaxed)).sum(),
+            snapshot_bytes: self
+                .snapshot_bytes
+                .iter()
+                .map(|bytes| bytes.load(Relaxed))
+                .sum(),
             snapshots_taken: self.stats.sum(|worker| &worker.snapshots_taken),
             snapshots_failed: self.stats.sum(|worker| &worker.snapshots_failed),
             snapshot_running_since: None,
@@ -226,7 +243,11 @@ impl NodeHandle for Shared {
         if state != State::Ready {
             return state;
         }
-        match self.write_errors.iter().find_map(|error| lock(error).clone()) {
+        match self
+            .write_errors
+            .iter()
+            .find_map(|error| lock(error).clone())
+        {
             Some(error) => State::WritesRefused(error),
             None => State::Ready,
         }

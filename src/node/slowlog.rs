@@ -40,20 +40,44 @@ impl Slow {
 
     /// Notes a command for which [`Slow::is_slow`] was true.
     #[cold]
-    pub fn note(&self, command: &Registered, args: &Args, nanoseconds: u64, client: Option<&Client>) {
+    pub fn note(
+        &self,
+        command: &Registered,
+        args: &Args,
+        nanoseconds: u64,
+        client: Option<&Client>,
+    ) {
         let at_seconds = wall_clock().0 / 1000;
         let flags = command.command.flags;
         let logged = self.threshold_us >= 0 && nanoseconds >= self.threshold_us as u64 * 1_000;
         if logged && !flags.has(Flags::SKIP_SLOWLOG) && !args.is_empty() {
             let name = client.map(Client::name).unwrap_or_default();
-            let client = (client.map_or("", |client| client.address.as_str()), &name[..]);
-            let mut slowlog = self.shared.slowlog.lock().unwrap_or_else(PoisonError::into_inner);
+            let client = (
+                client.map_or("", |client| client.address.as_str()),
+                &name[..],
+            );
+            let mut slowlog = self
+                .shared
+                .slowlog
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             slowlog.record(args, at_seconds, nanoseconds / 1_000, client, self.len_max);
         }
         if self.latency_ms > 0 && nanoseconds >= self.latency_ms * 1_000_000 {
-            let event = if flags.has(Flags::FAST) { "fast-command" } else { "command" };
-            let sample = Sample { at_seconds, duration_ms: nanoseconds / 1_000_000 };
-            self.shared.latency.lock().unwrap_or_else(PoisonError::into_inner).record(event, sample);
+            let event = if flags.has(Flags::FAST) {
+                "fast-command"
+            } else {
+                "command"
+            };
+            let sample = Sample {
+                at_seconds,
+                duration_ms: nanoseconds / 1_000_000,
+            };
+            self.shared
+                .latency
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .record(event, sample);
         }
     }
 }

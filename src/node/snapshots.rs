@@ -54,8 +54,22 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    fn new(disk: SharedDisk, dir: PathBuf, disk_worker: DiskWorker, old: Option<Arc<OldSegments>>) -> Self {
-        Self { disk, dir, disk_worker, old, running: None, queue: VecDeque::new(), retry_at: None, failed: None }
+    fn new(
+        disk: SharedDisk,
+        dir: PathBuf,
+        disk_worker: DiskWorker,
+        old: Option<Arc<OldSegments>>,
+    ) -> Self {
+        Self {
+            disk,
+            dir,
+            disk_worker,
+            old,
+            running: None,
+            queue: VecDeque::new(),
+            retry_at: None,
+            failed: None,
+        }
     }
 
     /// The snapshots of a worker of a node with this disk; without one there are none.
@@ -107,11 +121,20 @@ impl Worker {
     /// Once a cycle: begins snapshots of the shards that hold the oldest log when the log has grown too long.
     pub(super) fn snapshot_cycle(&mut self) {
         let Some(wal) = &self.wal else { return };
-        if self.snapshots.is_active() || self.snapshots.retry_at.is_some_and(|at| at > Instant::now()) {
+        if self.snapshots.is_active()
+            || self
+                .snapshots
+                .retry_at
+                .is_some_and(|at| at > Instant::now())
+        {
             return;
         }
         self.snapshots.retry_at = None;
-        let data: usize = self.shards.iter().map(|shard| shard.databases.bytes()).sum();
+        let data: usize = self
+            .shards
+            .iter()
+            .map(|shard| shard.databases.bytes())
+            .sum();
         let share = self.live.wal_max_bytes / u64::from(self.workers);
         let old_bytes = self.snapshots.old.as_ref().map_or(0, |old| old.bytes());
         if wal.bytes() + old_bytes <= share.max(data as u64) {
@@ -133,7 +156,8 @@ impl Worker {
 
     fn release_log(&mut self) {
         let shared = self.shared.clone();
-        let covered = |shard: ShardId| Index(shared.snapshot_indexes[usize::from(shard.0)].load(Acquire));
+        let covered =
+            |shard: ShardId| Index(shared.snapshot_indexes[usize::from(shard.0)].load(Acquire));
         if let Some(old) = &self.snapshots.old {
             old.release(&covered);
         }
@@ -185,16 +209,39 @@ impl Worker {
             extra: extra.encode(),
         };
         shard.databases.begin_capture(put_record);
-        let Snapshots { disk, dir, disk_worker, .. } = &self.snapshots;
+        let Snapshots {
+            disk,
+            dir,
+            disk_worker,
+            ..
+        } = &self.snapshots;
         let writer = BackgroundSnapshot::begin(disk_worker.clone(), disk.clone(), dir, meta);
         let phase = Phase::Copying(writer);
-        self.snapshots.running = Some(Running { place, index, keys: 0, waiting: Vec::new(), phase });
+        self.snapshots.running = Some(Running {
+            place,
+            index,
+            keys: 0,
+            waiting: Vec::new(),
+            phase,
+        });
     }
 
     fn copy(&mut self, running: Running, ends: Instant) -> Running {
-        let Running { place, index, mut keys, mut waiting, phase } = running;
+        let Running {
+            place,
+            index,
+            mut keys,
+            mut waiting,
+            phase,
+        } = running;
         let Phase::Copying(writer) = phase else {
-            return Running { place, index, keys, waiting, phase };
+            return Running {
+                place,
+                index,
+                keys,
+                waiting,
+                phase,
+            };
         };
         let databases = &mut self.shards[place].databases;
         loop {
@@ -212,10 +259,22 @@ impl Worker {
             keys += copied.keys;
             waiting = copied.bytes;
             if complete && waiting.is_empty() {
-                return finish(Running { place, index, keys, waiting, phase: Phase::Copying(writer) });
+                return finish(Running {
+                    place,
+                    index,
+                    keys,
+                    waiting,
+                    phase: Phase::Copying(writer),
+                });
             }
         }
-        Running { place, index, keys, waiting, phase: Phase::Copying(writer) }
+        Running {
+            place,
+            index,
+            keys,
+            waiting,
+            phase: Phase::Copying(writer),
+        }
     }
 
     fn end_snapshot(&mut self, running: &Running, result: Result<SnapshotInfo, String>) {
@@ -227,7 +286,8 @@ impl Worker {
                 let place = &self.shared.snapshot_indexes[usize::from(shard.id.0)];
                 place.store(running.index.0, std::sync::atomic::Ordering::Release);
                 self.io.stats.snapshots_taken.add(1);
-                self.shared.note_snapshot(shard.id.0, info.bytes, self.now());
+                self.shared
+                    .note_snapshot(shard.id.0, info.bytes, self.now());
                 self.snapshots.failed = None;
                 self.release_log();
             }

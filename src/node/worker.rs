@@ -237,7 +237,10 @@ impl Worker {
         let Some(wal) = &mut self.wal else {
             return Ok(());
         };
-        let bytes: usize = dirty.iter().map(|&place| self.shards[place].pending_bytes()).sum();
+        let bytes: usize = dirty
+            .iter()
+            .map(|&place| self.shards[place].pending_bytes())
+            .sum();
         // A shard may have a new term to write beside its entry.
         wal.reserve(record_bytes(2 * dirty.len(), dirty.len(), bytes))
     }
@@ -260,7 +263,9 @@ impl Worker {
 
     fn publish_write_error(&self) {
         let place = &self.shared.write_errors[usize::from(self.number)];
-        *place.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = self.write_error.clone();
+        *place
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = self.write_error.clone();
     }
 
     /// Makes the replicas leaders and takes up the settings; the worker serves afterwards.
@@ -323,6 +328,8 @@ impl Worker {
 
 /// The node's clock.
 pub fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp(since.as_millis() as u64)
 }

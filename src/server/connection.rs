@@ -57,7 +57,10 @@ impl Handle {
         }
         let limit = worker.live.client_output_buffer_limit.normal;
         if self.is_over_limit(limit, worker.io.outbox(self.conn).out.len()) {
-            tracing::warn!("client {} closed: its unsent replies are beyond client-output-buffer-limit", self.client.id);
+            tracing::warn!(
+                "client {} closed: its unsent replies are beyond client-output-buffer-limit",
+                self.client.id
+            );
             self.is_broken.set(true);
         }
         if self.is_blocked.get() || self.is_broken.get() || self.waits_for_replies.get() {
@@ -326,7 +329,10 @@ impl Connection {
             Poll::Ready(Ok(())) if bytes > 0 => {
                 let limit = local.worker.borrow().live.client_query_buffer_limit_bytes;
                 if self.input.len() as u64 > limit {
-                    tracing::warn!("client {} closed: its request is beyond client-query-buffer-limit", self.session.id);
+                    tracing::warn!(
+                        "client {} closed: its request is beyond client-query-buffer-limit",
+                        self.session.id
+                    );
                     self.handle.is_broken.set(true);
                     return Poll::Ready(Ran::Stopped(Next::Close));
                 }
@@ -417,7 +423,9 @@ impl Connection {
         let conn = self.handle.conn;
         let unsent = worker.io.outbox(conn).out.len();
         let last = self.session.last_command;
-        self.handle.client.was_active(worker.now(), last, left, unsent);
+        self.handle
+            .client
+            .was_active(worker.now(), last, left, unsent);
         if std::mem::take(&mut self.session.is_changed) {
             self.handle.client.update(&self.session);
         }

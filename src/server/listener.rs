@@ -44,7 +44,10 @@ pub fn bind(addresses: &[BindAddress], port: u16, backlog: u32) -> io::Result<Li
         }
     }
     if sockets.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "bind: no address to listen on"));
+        return Err(io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            "bind: no address to listen on",
+        ));
     }
     Ok(Listener { sockets })
 }
@@ -64,7 +67,10 @@ fn bind_one(address: SocketAddr, backlog: u32) -> io::Result<StdListener> {
 impl Listener {
     /// Where it listens.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+        self.sockets
+            .iter()
+            .filter_map(|socket| socket.local_addr().ok())
+            .collect()
     }
 
     /// The sockets, for a server that is not ours (HTTP).
@@ -76,11 +82,19 @@ impl Listener {
     ///
     /// # Errors
     /// When a socket cannot be registered with the runtime.
-    pub fn accept(self, shared: &Arc<Shared>, workers: &[Accepted]) -> io::Result<Vec<tokio::task::JoinHandle<()>>> {
+    pub fn accept(
+        self,
+        shared: &Arc<Shared>,
+        workers: &[Accepted],
+    ) -> io::Result<Vec<tokio::task::JoinHandle<()>>> {
         let mut tasks = Vec::new();
         for socket in self.sockets {
             let listener = TcpListener::from_std(socket)?;
-            tasks.push(tokio::spawn(accept(listener, shared.clone(), workers.to_vec())));
+            tasks.push(tokio::spawn(accept(
+                listener,
+                shared.clone(),
+                workers.to_vec(),
+            )));
         }
         Ok(tasks)
     }
@@ -128,7 +142,8 @@ fn admit(stream: TcpStream, peer: IpAddr, shared: &Shared) -> Option<std::net::T
     let _ = socket.set_tcp_nodelay(true);
     if live.tcp_keepalive_seconds > 0 {
         let time = Duration::from_secs(u64::from(live.tcp_keepalive_seconds));
-        let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(time / 3));
+        let _ =
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(time / 3));
     }
     stream.into_std().ok()
 }
@@ -136,6 +151,8 @@ fn admit(stream: TcpStream, peer: IpAddr, shared: &Shared) -> Option<std::net::T
 fn is_loopback(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_loopback(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback()),
+        IpAddr::V6(v6) => {
+            v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
+        }
     }
 }

@@ -60,12 +60,17 @@ impl Workers {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(parts: Vec<WorkerParts>, shared: &Arc<Shared>) -> std::io::Result<Self> {
-        let mut workers = Self { threads: Vec::new(), accepted: Vec::new() };
+        let mut workers = Self {
+            threads: Vec::new(),
+            accepted: Vec::new(),
+        };
         for parts in parts {
             let (sender, receiver) = mpsc::channel(ACCEPTED_MAX);
             let shared = shared.clone();
             let name = format!("worker-{}", parts.number);
-            let thread = std::thread::Builder::new().name(name).spawn(move || run(parts, shared, receiver))?;
+            let thread = std::thread::Builder::new()
+                .name(name)
+                .spawn(move || run(parts, shared, receiver))?;
             workers.threads.push(thread);
             workers.accepted.push(sender);
         }
@@ -85,7 +90,10 @@ impl Workers {
 
 /// One worker's thread. Ends when nobody can hand it connections any more.
 fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<StdStream>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => crate::node::stop_the_process(&error),
     };
@@ -103,6 +111,8 @@ fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<StdStre
     drop(tasks);
     match Rc::try_unwrap(local) {
         Ok(local) => local.worker.into_inner().stop(),
-        Err(_) => tracing::error!("a connection outlived its worker; the log ends as after a crash"),
+        Err(_) => {
+            tracing::error!("a connection outlived its worker; the log ends as after a crash")
+        }
     }
 }

@@ -191,7 +191,9 @@ impl Keyspace {
     pub fn ttl_ms_mean(&self, now: Timestamp) -> u64 {
         const SEGMENTS_SAMPLED: usize = 8;
         let segments = self.table.segments().take(SEGMENTS_SAMPLED);
-        let deadlines = segments.flat_map(|segment| segment.entries()).filter_map(|entry| entry.deadline());
+        let deadlines = segments
+            .flat_map(|segment| segment.entries())
+            .filter_map(|entry| entry.deadline());
         let (sum, count) = deadlines.fold((0u64, 0u64), |(sum, count), at| {
             (sum.saturating_add(at.0.saturating_sub(now.0)), count + 1)
         });

@@ -150,6 +150,14 @@ impl Set {
         }
     }
 
+    /// As [`Set::contains`], for a member of another set.
+    pub fn has(&self, member: Element<'_>) -> bool {
+        match (&self.0, member) {
+            (Encoded::IntSet(intset), Element::Int(value)) => intset.contains(value),
+            _ => member.with_bytes(|bytes| self.contains(bytes)),
+        }
+    }
+
     /// False when it was there already. May change the encoding.
     pub fn add(&mut self, member: &[u8], limits: &Limits) -> bool {
         match &mut self.0 {
@@ -228,7 +236,7 @@ impl Set {
 
     /// Shows about `count` members and answers the cursor to go on from; 0 begins and 0 ends a walk.
     /// Compact encodings show all at once, as in Redis. Members that stay are never missed.
-    pub fn scan(&self, cursor: u64, count: usize, mut show: impl FnMut(Element<'_>)) -> u64 {
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut show: impl FnMut(Element<'a>)) -> u64 {
         match &self.0 {
             Encoded::Table(table) => {
                 table.scan(cursor, count, |member, ()| show(Element::Bytes(member)))

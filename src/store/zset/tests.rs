@@ -13,13 +13,8 @@ static SMALL: LazyLock<Limits> = LazyLock::new(|| Limits {
     set_max_listpack_value: 8,
     zset_max_listpack_entries: 8,
     zset_max_listpack_value: 8,
-<<<<<<< HEAD
     ..Limits::default()
 });
-=======
-    bulk_len_max: 512 << 20,
-};
->>>>>>> lists
 
 type Model = BTreeMap<Vec<u8>, f64>;
 
