@@ -3,11 +3,6 @@
 
 mod call;
 mod connection;
-mod connection;
-mod error;
-pub mod gate;
-pub mod glob;
-mod help;
 mod element;
 mod error;
 pub mod gate;
@@ -32,8 +27,6 @@ mod strings;
 pub mod testing;
 #[cfg(test)]
 pub mod testing_host;
-#[cfg(test)]
-pub mod testing_host;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
@@ -47,9 +40,7 @@ pub use spec::{
     Spread,
 };
 
-/// Every family's commands.
-static FAMILIES: &[&[Command]] = &[connection::COMMANDS, strings::COMMANDS];
-// One family a line.
+/// Every family's commands, one family a line.
 static FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     hashes::COMMANDS,

@@ -75,6 +75,11 @@ impl Host for NodeHost {
         self.shared.stats.reset();
     }
 
+    fn count_auth_denied(&self) {
+        let worker = usize::from(self.worker);
+        self.shared.stats.workers()[worker].auth_denied.add(1);
+    }
+
     fn slowlog(&self) -> &Mutex<SlowLog> {
         &self.shared.slowlog
     }
