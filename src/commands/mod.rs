@@ -1,11 +1,13 @@
 //! The command table: a file per family, one entry per command, and the handlers. Knows store and protocol,
 //! no sockets, no node.
 
+mod bitmaps;
 mod call;
 mod connection;
 mod element;
 mod error;
 pub mod gate;
+mod generic;
 pub mod glob;
 mod hashes;
 mod help;
@@ -20,13 +22,16 @@ pub mod report;
 mod scan;
 mod server;
 mod session;
+mod sets;
 pub mod slowlog;
 mod spec;
 mod strings;
 #[cfg(test)]
 pub mod testing;
+pub mod testing_host;
 #[cfg(test)]
 pub mod testing_host;
+mod zsets;
 
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
@@ -36,17 +41,20 @@ pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
 pub use server::add_hex;
 pub use session::{Replies, Session};
 pub use spec::{
-    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run,
-    Spread,
+    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge,
+    MoreKeys, Run, Spread,
 };
 
 /// Every family's commands, one family a line.
+/// Every family's commands.
+// One family a line.
 static FAMILIES: &[&[Command]] = &[
+    bitmaps::COMMANDS,
     connection::COMMANDS,
     hashes::COMMANDS,
     internal::COMMANDS,
     lists::COMMANDS,
     server::COMMANDS,
-    server::PERSISTENCE,
+    sets::COMMANDS,
     strings::COMMANDS,
 ];
