@@ -29,8 +29,6 @@ mod strings;
 #[cfg(test)]
 pub mod testing;
 pub mod testing_host;
-#[cfg(test)]
-pub mod testing_host;
 mod zsets;
 
 pub use call::Call;
@@ -45,16 +43,26 @@ pub use spec::{
     MoreKeys, Run, Spread,
 };
 
-/// Every family's commands, one family a line.
 /// Every family's commands.
 // One family a line.
 static FAMILIES: &[&[Command]] = &[
     bitmaps::COMMANDS,
     connection::COMMANDS,
+    generic::DATABASES,
+    generic::DEADLINES,
+    generic::KEYS,
+    generic::OBJECT,
+    generic::SORT,
     hashes::COMMANDS,
     internal::COMMANDS,
     lists::COMMANDS,
     server::COMMANDS,
     sets::COMMANDS,
     strings::COMMANDS,
+    zsets::add::COMMANDS,
+    zsets::combine::COMMANDS,
+    zsets::random::COMMANDS,
+    zsets::range::COMMANDS,
+    zsets::read::COMMANDS,
+    zsets::remove::COMMANDS,
 ];
