@@ -71,13 +71,14 @@ impl Host for NodeHost {
         self.shared.stats.commands()
     }
 
-    fn reset_statistics(&self) {
-        self.shared.stats.reset();
+    fn count_auth_denied(&self) {
+        self.shared.stats.workers()[usize::from(self.worker)]
+            .auth_denied
+            .add(1);
     }
 
-    fn count_auth_denied(&self) {
-        let worker = usize::from(self.worker);
-        self.shared.stats.workers()[worker].auth_denied.add(1);
+    fn reset_statistics(&self) {
+        self.shared.stats.reset();
     }
 
     fn slowlog(&self) -> &Mutex<SlowLog> {
