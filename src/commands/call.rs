@@ -51,4 +51,28 @@ impl<'a> Call<'a> {
     pub fn int(&self, index: usize) -> Result<i64, CommandError> {
         crate::store::canonical_int(self.arg(index)).ok_or(CommandError::NotAnInteger)
     }
+
+    /// As [`Call::int`], within bounds.
+    pub fn int_within(&self, index: usize, min: i64, max: i64) -> Result<i64, CommandError> {
+        let value = self.int(index)?;
+        if value < min || value > max {
+            return Err(CommandError::new(format!(
+                "ERR value is out of range, value must between {min} and {max}"
+            )));
+        }
+        Ok(value)
+    }
+
+    /// As [`Call::int`], at least `min`; else, and where it is no integer, the error is `message`.
+    pub fn int_at_least(
+        &self,
+        index: usize,
+        min: i64,
+        message: &'static str,
+    ) -> Result<i64, CommandError> {
+        match self.int(index) {
+            Ok(value) if value >= min => Ok(value),
+            _ => Err(CommandError::new(message)),
+        }
+    }
 }

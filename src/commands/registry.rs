@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::protocol::Args;
 
-use super::spec::{Begin, Command, Find, KeyFlags, Run};
+use super::spec::{Begin, Command, Find, Flags, KeyFlags, Run};
 use super::FAMILIES;
 
 /// A command with what the registry adds.
@@ -122,6 +122,11 @@ impl Registry {
         }
     }
 
+    /// What a client hears that calls a command it may not know of.
+    pub fn unknown(&self, args: &Args) -> Unresolved {
+        unknown_command(args)
+    }
+
     fn resolve_subcommand(
         &self,
         container: &'static Registered,
@@ -131,6 +136,7 @@ impl Registry {
             |sub: &&&Registered| sub.command.name.as_bytes().eq_ignore_ascii_case(args.at(1));
         match container.subcommands.iter().find(named) {
             Some(sub) if sub.command.arity.allows(args.len()) => Ok(sub),
+            _ if container.command.flags.has(Flags::OPAQUE) => Err(subcommand_syntax(args)),
             Some(sub) => Err(wrong_arity(sub)),
             // A container that runs by itself takes other first arguments too (COMMAND takes none).
             None => Err(format!(
@@ -147,6 +153,15 @@ pub fn wrong_arity(registered: &Registered) -> String {
     format!(
         "ERR wrong number of arguments for '{}' command",
         registered.full_name
+    )
+}
+
+/// How containers answer a mistake behind the name of their subcommand.
+pub fn subcommand_syntax(args: &Args) -> String {
+    format!(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+        printable(args.at(1), 128),
+        printable(args.at(0), 128).to_ascii_uppercase()
     )
 }
 

@@ -29,6 +29,8 @@ pub struct Report {
     /// Databases that hold keys.
     pub databases: Vec<DatabaseSize>,
     pub workers: Vec<WorkerReport>,
+    /// Entries in SLOWLOG.
+    pub slowlog_length: u64,
 }
 
 /// Whether the node serves.
@@ -206,4 +208,43 @@ pub struct WorkerReport {
     pub log_bytes: u64,
     pub log_syncs: u64,
     pub entries_applied: u64,
+}
+
+impl Report {
+    pub fn uptime_seconds(&self) -> u64 {
+        self.now.0.saturating_sub(self.identity.started.0) / 1_000
+    }
+
+    /// How long the running snapshot has taken so far.
+    pub fn snapshot_running_seconds(&self) -> Option<u64> {
+        let since = self.log.snapshot_running_since?;
+        Some(self.now.0.saturating_sub(since.0) / 1_000)
+    }
+}
+
+impl Identity {
+    /// 16 hexadecimal digits that stand for this version of the program.
+    pub fn build_id(&self) -> String {
+        let digest = RINGFORT_VERSION
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
+        format!("{digest:016x}")
+    }
+}
+
+impl MemoryReport {
+    /// Used memory that is not data.
+    pub fn overhead(&self) -> u64 {
+        self.used.saturating_sub(self.dataset)
+    }
+
+    pub fn fragmentation_ratio(&self) -> f64 {
+        self.rss as f64 / self.used.max(1) as f64
+    }
+
+    pub fn fragmentation_bytes(&self) -> i64 {
+        self.rss as i64 - self.used as i64
+    }
 }

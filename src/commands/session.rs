@@ -25,6 +25,10 @@ pub struct Session {
     pub close_after_reply: bool,
     /// Work that the node has still to do before the reply; the node takes it from here.
     pub pending: Option<Pending>,
+    /// Id of the last command, `usize::MAX` before the first.
+    pub last_command: usize,
+    /// A command has run that may have changed this; the connection takes the mark away.
+    pub is_changed: bool,
 }
 
 /// CLIENT REPLY.
@@ -55,6 +59,8 @@ impl Session {
             replies: Replies::On,
             close_after_reply: false,
             pending: None,
+            last_command: usize::MAX,
+            is_changed: false,
         }
     }
 

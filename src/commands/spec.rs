@@ -61,6 +61,28 @@ impl Command {
         matches!(self.run, Run::Write(_) | Run::Databases(_))
     }
 
+    /// All ACL categories, those included that follow from the flags.
+    pub fn categories(&self) -> Acl {
+        let implied = [
+            (Flags::WRITE, Acl::WRITE),
+            (Flags::READONLY, Acl::READ),
+            (Flags::ADMIN, Acl::ADMIN.and(Acl::DANGEROUS)),
+            (Flags::PUBSUB, Acl::PUBSUB),
+            (Flags::FAST, Acl::FAST),
+            (Flags::BLOCKING, Acl::BLOCKING),
+        ];
+        let mut categories = self.acl;
+        for (flag, category) in implied {
+            if self.flags.has(flag) {
+                categories = categories.and(category);
+            }
+        }
+        if self.flags.has(Flags::FAST) {
+            return categories;
+        }
+        categories.and(Acl::SLOW)
+    }
+
     /// Whether it runs against a shard's data, be it to read or to write.
     pub fn runs_on_shards(&self) -> bool {
         self.is_write() || matches!(self.run, Run::Read(_))
@@ -179,6 +201,8 @@ macro_rules! bit_set {
             pub const NONE: $type = $type(0);
             $($(#[$doc])* pub const $name: $type = $type(1 << $bit);)*
 
+            pub const ALL: $type = $type(0 $(| 1 << $bit)*);
+
             /// Both sets together; `const`, so that tables can be declared with it.
             pub const fn and(self, other: $type) -> $type {
                 $type(self.0 | other.0)
@@ -223,6 +247,10 @@ bit_set! {
     NO_ASYNC_LOADING = 16, "no_async_loading";
     /// Ours: a node makes it for its own log entries; clients cannot call it.
     INTERNAL = 24, "";
+    /// Ours: a container whose subcommands COMMAND does not show (DEBUG).
+    OPAQUE = 25, "";
+    /// Ours: refused unless `enable-debug-command` allows it.
+    DEBUG = 26, "";
 }
 
 bit_set! {

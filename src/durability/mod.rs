@@ -4,6 +4,8 @@
 
 pub mod disk;
 pub mod marker;
+pub mod sim_disk;
+pub mod snapshot;
 pub mod wal;
 
 mod real_disk;
@@ -12,4 +14,9 @@ mod worker;
 pub use disk::{Disk, DiskFile, DiskLock, SharedDisk, SharedFile};
 pub use marker::{boot_id, lock_directory, DirectoryError, DurabilityMode, LastStop, Marker};
 pub use real_disk::RealDisk;
+pub use sim_disk::{DiskCall, SimDisk};
+pub use snapshot::{
+    BackgroundSnapshot, SnapshotInfo, SnapshotMeta, SnapshotReader, SnapshotWriter,
+};
+pub use wal::{recover, RecoverOptions, Wal, WalOptions};
 pub use worker::{DiskWorker, QueueFull, SyncFailed, DISK_JOBS_MAX};

@@ -29,6 +29,26 @@ pub fn allocator_memory() -> AllocatorMemory {
     }
 }
 
+/// Gives memory that is free back to the system.
+pub fn purge_allocator() {
+    // 4096 stands for all arenas (jemalloc's MALLCTL_ARENAS_ALL).
+    // SAFETY: `arena.4096.purge` takes and returns nothing.
+    let purged = unsafe { tikv_jemalloc_ctl::raw::read::<()>(b"arena.4096.purge\0") };
+    if let Err(error) = purged {
+        tracing::debug!("the allocator did not purge: {error}");
+    }
+}
+
+/// The allocator's own report, as text.
+pub fn allocator_report() -> String {
+    let mut text = Vec::new();
+    let options = tikv_jemalloc_ctl::stats_print::Options::default();
+    match tikv_jemalloc_ctl::stats_print::stats_print(&mut text, options) {
+        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+        Err(error) => format!("the allocator gave no report: {error}"),
+    }
+}
+
 /// Bytes of this process in physical memory.
 pub fn resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();

@@ -120,13 +120,6 @@ impl Databases {
         true
     }
 
-    /// Drops a copy that was begun.
-    pub fn abort_capture(&mut self) {
-        self.keyspaces
-            .iter_mut()
-            .for_each(|keyspace| keyspace.capture = None);
-    }
-
     /// A sum over all keys that two replicas share at the same index: of key, value with its element
     /// order, and deadline. Keys that are due and not yet removed count, as they do in the log.
     pub fn digest(&self, encode: Encode) -> u64 {

@@ -245,11 +245,11 @@ impl Hash {
     /// One step of HSCAN: shows about `count` pairs and gives the cursor to go on from; 0 begins and 0
     /// ends. A listpack is shown whole. A pair that is there during the whole walk is shown at least once;
     /// see [`MemberTable::scan`].
-    pub fn scan(
-        &self,
+    pub fn scan<'a>(
+        &'a self,
         cursor: u64,
         count: usize,
-        mut show: impl FnMut(Element<'_>, Element<'_>),
+        mut show: impl FnMut(Element<'a>, Element<'a>),
     ) -> u64 {
         match &self.repr {
             Repr::Packed(_) => {

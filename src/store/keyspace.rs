@@ -197,6 +197,19 @@ impl Keyspace {
         self.table.with_deadline()
     }
 
+    /// Mean time to live of the keys that have a deadline, in milliseconds, from a few of them.
+    pub fn ttl_ms_mean(&self, now: Timestamp) -> u64 {
+        const SEGMENTS_SAMPLED: usize = 8;
+        let segments = self.table.segments().take(SEGMENTS_SAMPLED);
+        let deadlines = segments
+            .flat_map(|segment| segment.entries())
+            .filter_map(|entry| entry.deadline());
+        let (sum, count) = deadlines.fold((0u64, 0u64), |(sum, count), at| {
+            (sum.saturating_add(at.0.saturating_sub(now.0)), count + 1)
+        });
+        sum.checked_div(count).unwrap_or(0)
+    }
+
     /// Bytes that all keys, values and the table take, by allocator size class.
     pub fn bytes(&self) -> usize {
         self.entry_bytes + self.table.heap_bytes()

@@ -91,6 +91,14 @@ impl List {
         packed.into_iter().chain(quick.into_iter().flatten())
     }
 
+    /// The listpack of a list that is one.
+    pub fn as_listpack(&self) -> Option<&Listpack> {
+        match &self.repr {
+            Repr::Packed(listpack) => Some(listpack),
+            Repr::Quick(_) => None,
+        }
+    }
+
     /// Number of elements.
     #[inline]
     pub fn len(&self) -> usize {
@@ -164,6 +172,20 @@ impl List {
     pub fn pop(&mut self, side: Side, limits: &Limits) -> Option<Vec<u8>> {
         let value = self.peek(side)?.to_vec();
         self.drop_end(side, 1, limits);
+        Some(value)
+    }
+
+    /// Moves the element at one end to an end (LMOVE of a list to itself); gives the element. The encoding
+    /// is decided once the element is back, so that a list whose size does not change keeps it.
+    pub fn rotate(&mut self, from: Side, to: Side, limits: &Limits) -> Option<Vec<u8>> {
+        let value = self.peek(from)?.to_vec();
+        let at = match from {
+            Side::Head => 0,
+            Side::Tail => self.len() - 1,
+        };
+        self.cut(at, 1);
+        self.push(to, &value, limits);
+        self.shrink(limits);
         Some(value)
     }
 
@@ -242,6 +264,11 @@ impl List {
 
     /// Removes up to `count` elements from index `start` on.
     pub fn remove_range(&mut self, start: usize, count: usize, limits: &Limits) {
+        self.cut(start, count);
+        self.shrink(limits);
+    }
+
+    fn cut(&mut self, start: usize, count: usize) {
         match &mut self.repr {
             Repr::Packed(listpack) => {
                 if let Some(at) = listpack.seek(start as i64) {
@@ -250,7 +277,6 @@ impl List {
             }
             Repr::Quick(quick) => quick.remove_range(start, count),
         }
-        self.shrink(limits);
     }
 
     /// Keeps only the `count` elements from index `start` on.

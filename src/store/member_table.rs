@@ -154,7 +154,12 @@ impl<V> MemberTable<V> {
     /// The walk goes downwards: a cursor is the number of members still to visit, those with the lowest
     /// indexes. A removal moves only the last member, and only to a lower index: from the part
     /// already seen, or within the part to come. So whoever stays all the time is seen.
-    pub fn scan(&self, cursor: u64, count: usize, mut show: impl FnMut(&[u8], &V)) -> u64 {
+    pub fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        mut show: impl FnMut(&'a [u8], &'a V),
+    ) -> u64 {
         let len = self.members.len();
         let end = match usize::try_from(cursor) {
             Ok(cursor) if cursor > 0 => cursor.min(len),

@@ -12,6 +12,7 @@ pub mod list;
 pub mod listpack;
 mod member_table;
 pub mod memory;
+pub mod rdb;
 mod set;
 mod table;
 mod types;

@@ -47,6 +47,38 @@ pub struct Limits {
     pub bulk_len_max: u64,
 }
 
+impl Limits {
+    /// In a fixed order, for log entries and snapshots.
+    pub fn to_numbers(self) -> [i64; 9] {
+        [
+            i64::from(self.hash_max_listpack_entries),
+            i64::from(self.hash_max_listpack_value),
+            i64::from(self.list_max_listpack_size),
+            i64::from(self.set_max_intset_entries),
+            i64::from(self.set_max_listpack_entries),
+            i64::from(self.set_max_listpack_value),
+            i64::from(self.zset_max_listpack_entries),
+            i64::from(self.zset_max_listpack_value),
+            self.bulk_len_max as i64,
+        ]
+    }
+
+    /// The reverse of [`Limits::to_numbers`].
+    pub fn from_numbers(numbers: [i64; 9]) -> Self {
+        Self {
+            hash_max_listpack_entries: numbers[0] as u32,
+            hash_max_listpack_value: numbers[1] as u32,
+            list_max_listpack_size: numbers[2] as i32,
+            set_max_intset_entries: numbers[3] as u32,
+            set_max_listpack_entries: numbers[4] as u32,
+            set_max_listpack_value: numbers[5] as u32,
+            zset_max_listpack_entries: numbers[6] as u32,
+            zset_max_listpack_value: numbers[7] as u32,
+            bulk_len_max: numbers[8] as u64,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

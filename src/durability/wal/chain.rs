@@ -1,12 +1,12 @@
 //! Reads the segments of one worker and generation in order, and judges the place where the records end: in order, by
 //! a crash, by a power cut, or by damage. Changes nothing on disk; says what is to be changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use ringfort_cluster::{HardState, ShardId};
 
-use super::changes::{Changes, Cut};
+use super::changes::{Changes, Cut, Resync};
 use super::error::{Damage, RecoverError};
 use super::layout::{RecordKind, SegmentHeader, SEGMENT_HEADER_BYTES};
 use super::record::{Item, Items};
@@ -48,6 +48,8 @@ pub(super) struct Replay<'c> {
     newest: u64,
     consume: Consume<'c>,
     buffer: ReadBuffer,
+    /// Records of the present chain that no later record knows to be synced: number, sequence of the segment, offset.
+    unsynced: VecDeque<(RecordNumber, u64, u64)>,
     /// Set by accepted damage: later generations may build on what was dropped, and go with it.
     cut_generation: Option<u64>,
     pub outcome: Outcome,
@@ -92,6 +94,7 @@ impl<'c> Replay<'c> {
             newest,
             consume,
             buffer: ReadBuffer::default(),
+            unsynced: VecDeque::new(),
             cut_generation: None,
             outcome: Outcome::default(),
         }
@@ -103,6 +106,15 @@ impl<'c> Replay<'c> {
         if self.cut_generation.is_some_and(|cut| cut < generation) {
             return self.drop_chain(chain);
         }
+        self.unsynced.clear();
+        self.read(chain)?;
+        if generation == self.newest {
+            self.plan_resync(chain);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, chain: &[Found]) -> Result<(), RecoverError> {
         let mut expected = None;
         for (at, segment) in chain.iter().enumerate() {
             let follows = at == 0 || chain[at - 1].sequence + 1 == segment.sequence;
@@ -171,6 +183,30 @@ impl<'c> Replay<'c> {
         Ok(())
     }
 
+    /// A crash of the process may leave records unsynced.
+    fn plan_resync(&mut self, chain: &[Found]) {
+        for segment in chain {
+            let first = self
+                .unsynced
+                .iter()
+                .find(|(_, sequence, _)| *sequence == segment.sequence);
+            let kept = self
+                .outcome
+                .kept
+                .iter()
+                .rev()
+                .find(|kept| kept.path == segment.path);
+            if let (Some((_, _, from)), Some(kept)) = (first, kept) {
+                let path = segment.path.clone();
+                self.outcome.changes.resync.push(Resync {
+                    path,
+                    from: *from,
+                    end: kept.bytes,
+                });
+            }
+        }
+    }
+
     /// Reads one segment's records; says where and how they end. Lists the segment as kept.
     fn segment(
         &mut self,
@@ -200,7 +236,16 @@ impl<'c> Replay<'c> {
             if first_record.0 == 0 {
                 first_record = record.number;
             }
-            *expected = Some(RecordNumber(record.number.0 + 1));
+            *expected = Some(RecordNumber(record.number.0.saturating_add(1)));
+            while self
+                .unsynced
+                .front()
+                .is_some_and(|known| known.0 <= record.synced_through)
+            {
+                self.unsynced.pop_front();
+            }
+            self.unsynced
+                .push_back((record.number, segment.sequence, offset));
             self.outcome.last_number = self.outcome.last_number.max(record.number);
             match record.kind {
                 RecordKind::Continues => break End::Continues,
@@ -231,15 +276,17 @@ impl<'c> Replay<'c> {
             first_record,
             holdings,
         });
-        if segment.generation == self.newest {
-            self.outcome.changes.sync.push(segment.path.clone());
-        }
         Ok((bytes, end))
     }
 
     /// The chain has its end record. What comes after it can only be an unused segment made ahead of need.
     fn ended(&mut self, chain: &[Found], place: Place) -> Result<(), RecoverError> {
-        let evidence = self.search(chain, place.at + 1, SEGMENT_HEADER_BYTES as u64, None)?;
+        let evidence = self.search(
+            chain,
+            place.at + 1,
+            SEGMENT_HEADER_BYTES as u64,
+            Some(RecordNumber(0)),
+        )?;
         if evidence.records > 0 {
             return self.judged(
                 chain,
@@ -359,7 +406,7 @@ impl<'c> Replay<'c> {
 
     /// A whole chain goes because it may build on what was dropped before it.
     fn drop_chain(&mut self, chain: &[Found]) -> Result<(), RecoverError> {
-        let evidence = self.search(chain, 0, SEGMENT_HEADER_BYTES as u64, None)?;
+        let evidence = self.search(chain, 0, SEGMENT_HEADER_BYTES as u64, Some(RecordNumber(0)))?;
         if let Some(first) = chain.first() {
             self.outcome.losses.push(Loss {
                 path: first.path.clone(),
@@ -383,13 +430,13 @@ impl<'c> Replay<'c> {
             .extend(chain[at + 1..].iter().map(|segment| segment.path.clone()));
     }
 
-    /// Looks for records behind a place, to the end of the chain.
+    /// Looks for records with higher numbers than `after` from a place to the end of the chain; see `SegmentReader::search`.
     fn search(
         &mut self,
         chain: &[Found],
         at: usize,
         offset: u64,
-        after: Option<RecordNumber>,
+        mut after: Option<RecordNumber>,
     ) -> Result<Evidence, RecoverError> {
         let mut total = Evidence::default();
         let mut from = offset;
@@ -406,6 +453,7 @@ impl<'c> Replay<'c> {
                 total.synced_through = total.synced_through.max(found.synced_through);
             }
             from = SEGMENT_HEADER_BYTES as u64;
+            after = after.or(Some(RecordNumber(0)));
         }
         Ok(total)
     }

@@ -7,7 +7,10 @@ use super::error::RecoverError;
 use super::layout::{RecordKind, SegmentHeader, END_RECORD_BYTES};
 use super::record::RecordBuilder;
 use super::RecordNumber;
-use crate::durability::disk::{write_all_at, SharedDisk};
+use crate::durability::disk::{read_full_at, write_all_at, SharedDisk};
+
+/// Written again at once.
+const RESYNC_BYTES: usize = 1 << 20;
 
 /// Where a log is to end.
 pub(super) struct Cut {
@@ -25,12 +28,19 @@ impl Cut {
     }
 }
 
+/// Sound records that may not be durable. They are written once more before they are synced: where the process ended because a
+/// sync had failed, the system's cache takes them for clean and would sync nothing.
+pub(super) struct Resync {
+    pub path: PathBuf,
+    pub from: u64,
+    pub end: u64,
+}
+
 #[derive(Default)]
 pub(super) struct Changes {
     /// In replay order.
     pub remove: Vec<PathBuf>,
-    /// Segments that a crash of the process may have left unsynced.
-    pub sync: Vec<PathBuf>,
+    pub resync: Vec<Resync>,
     pub cuts: Vec<Cut>,
     /// Files that end in order, with the length that they need.
     pub trim: Vec<(PathBuf, u64)>,
@@ -46,9 +56,8 @@ impl Changes {
         disk.sync_dir(dir)
             .map_err(|error| RecoverError::io("sync", dir, error))?;
         // Before any log gets its end record: a power cut must not take what stands before one.
-        for path in self.sync.iter().filter(|path| !self.remove.contains(path)) {
-            let synced = disk.open(path).and_then(|file| file.sync());
-            synced.map_err(|error| RecoverError::io("sync", path, error))?;
+        for part in &self.resync {
+            resync(disk, part).map_err(|error| RecoverError::io("sync", &part.path, error))?;
         }
         for cut in &self.cuts {
             end_log(disk, cut).map_err(|error| RecoverError::io("cut", &cut.path, error))?;
@@ -58,6 +67,22 @@ impl Changes {
         }
         Ok(())
     }
+}
+
+fn resync(disk: &SharedDisk, part: &Resync) -> std::io::Result<()> {
+    let file = disk.open(&part.path)?;
+    let mut buffer = vec![0; RESYNC_BYTES.min((part.end - part.from) as usize)];
+    let mut offset = part.from;
+    while offset < part.end {
+        let len = buffer.len().min((part.end - offset) as usize);
+        let read = read_full_at(&*file, offset, &mut buffer[..len])?;
+        if read == 0 {
+            break;
+        }
+        write_all_at(&*file, offset, &buffer[..read])?;
+        offset += read as u64;
+    }
+    file.sync()
 }
 
 fn end_log(disk: &SharedDisk, cut: &Cut) -> std::io::Result<()> {

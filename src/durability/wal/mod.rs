@@ -236,6 +236,12 @@ impl Wal {
         }
     }
 
+    /// The segments of earlier generations, which all workers share.
+    #[must_use]
+    pub fn old_segments(&self) -> Arc<OldSegments> {
+        self.old.clone()
+    }
+
     /// The last record known to be durable.
     #[must_use]
     pub fn synced(&self) -> RecordNumber {

@@ -98,11 +98,19 @@ impl<'a> SegmentReader<'a> {
         })
     }
 
-    /// Looks from an offset on for record headers with higher numbers than `after`. A header is enough: its checksum is
-    /// salted, so nothing but a write of this log put it there.
+    /// Looks from an offset on for record headers with higher numbers than `after`, or without it, than that of a record at
+    /// the very place, which is the torn one. A header is enough: its checksum is salted, so nothing but a write of this log put
+    /// it there.
     pub fn search(&mut self, from: u64, after: Option<RecordNumber>) -> io::Result<Evidence> {
         let (sequence, crc_seed) = (self.sequence, self.crc_seed);
         let mut found = Evidence::default();
+        let after = match after {
+            Some(after) => Some(after),
+            None => {
+                RecordHeader::decode(self.window(from, RECORD_HEADER_BYTES)?, sequence, crc_seed)
+                    .map(|torn| torn.number)
+            }
+        };
         let mut at = from;
         loop {
             let window = self.window(at, SEARCH_BYTES)?;

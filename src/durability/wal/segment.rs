@@ -12,7 +12,7 @@ use super::RecordNumber;
 use crate::durability::disk::{is_full, write_all_at, SharedDisk, SharedFile};
 
 /// Below this a smaller segment is not worth its file: the disk counts as full.
-const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 
 pub(super) fn segment_name(worker: u32, sequence: u64) -> String {
     format!("wal-{worker}-{sequence:06}.log")

@@ -111,6 +111,29 @@ fn a_lone_big_element_is_a_listpack_again_where_elements_are_counted() {
 }
 
 #[test]
+fn a_rotated_list_keeps_its_encoding() {
+    let limits = Limits::default();
+    let mut list = List::new();
+    (0..90).for_each(|i| list.push(Side::Tail, format!("{i:0>91}").as_bytes(), &limits));
+    assert_eq!((list.nodes().count(), list.encoding()), (2, "quicklist"));
+    // Down to one node just above half of the limit.
+    list.drop_end(Side::Tail, 46, &limits);
+    assert_eq!((list.nodes().count(), list.encoding()), (1, "quicklist"));
+    assert_eq!(
+        list.rotate(Side::Head, Side::Tail, &limits).unwrap().len(),
+        91
+    );
+    assert_eq!((list.len(), list.encoding()), (44, "quicklist"));
+    list.drop_end(Side::Head, 1, &limits);
+    assert_eq!((list.len(), list.encoding()), (43, "listpack"));
+    assert!(list
+        .peek(Side::Tail)
+        .unwrap()
+        .eq_bytes(format!("{:0>91}", 0).as_bytes()));
+    assert_eq!(List::new().rotate(Side::Head, Side::Tail, &limits), None);
+}
+
+#[test]
 fn settling_chooses_the_encoding_by_size_alone() {
     let limits = limits(4);
     let node = |values: &[&str]| OwnedNode::Packed(values.iter().map(|v| v.as_bytes()).collect());

@@ -12,7 +12,8 @@ pub fn crc64(bytes: &[u8]) -> u64 {
     let mut crc = 0u64;
     let mut chunks = bytes.chunks_exact(8);
     for chunk in &mut chunks {
-        let mixed = (crc ^ u64::from_le_bytes(chunk.try_into().expect("a chunk of 8"))).to_le_bytes();
+        let mixed =
+            (crc ^ u64::from_le_bytes(chunk.try_into().expect("a chunk of 8"))).to_le_bytes();
         crc = (0..8).fold(0, |sum, at| sum ^ TABLES[7 - at][usize::from(mixed[at])]);
     }
     for &byte in chunks.remainder() {

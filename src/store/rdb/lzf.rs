@@ -13,23 +13,23 @@ pub fn decompress(packed: &[u8], len: usize) -> Option<Vec<u8>> {
         return None;
     }
     let mut out = Vec::with_capacity(len);
-    let mut input = packed.iter().copied();
-    while let Some(control) = input.next() {
+    let mut rest = packed;
+    while let Some((&control, tail)) = rest.split_first() {
+        rest = tail;
         if control < 32 {
-            let run = usize::from(control) + 1;
-            let rest = input.as_slice();
-            if rest.len() < run || out.len() + run > len {
+            let (literal, tail) = rest.split_at_checked(usize::from(control) + 1)?;
+            if out.len() + literal.len() > len {
                 return None;
             }
-            out.extend_from_slice(&rest[..run]);
-            input = rest[run..].iter().copied();
+            out.extend_from_slice(literal);
+            rest = tail;
             continue;
         }
         let mut run = usize::from(control >> 5) + 2;
         if run == 9 {
-            run += usize::from(input.next()?);
+            run += usize::from(take_byte(&mut rest)?);
         }
-        let distance = (usize::from(control & 31) << 8 | usize::from(input.next()?)) + 1;
+        let distance = (usize::from(control & 31) << 8 | usize::from(take_byte(&mut rest)?)) + 1;
         let start = out.len().checked_sub(distance)?;
         if out.len() + run > len {
             return None;
@@ -40,4 +40,10 @@ pub fn decompress(packed: &[u8], len: usize) -> Option<Vec<u8>> {
         }
     }
     (out.len() == len).then_some(out)
+}
+
+fn take_byte(rest: &mut &[u8]) -> Option<u8> {
+    let (&byte, tail) = rest.split_first()?;
+    *rest = tail;
+    Some(byte)
 }

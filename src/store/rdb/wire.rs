@@ -77,14 +77,22 @@ fn put_small_int(out: &mut Vec<u8>, value: i64) -> bool {
     true
 }
 
+/// Bytes that the compressed strings of one value may become. Without a bound a payload of 512 MiB could
+/// ask for 44 GiB.
+const DECOMPRESSED_BYTES_MAX: usize = 2 << 30;
+
 /// A reading position in bytes that nobody vouches for.
 pub struct Reader<'a> {
     rest: &'a [u8],
+    decompressed_bytes: usize,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self {
+            rest: bytes,
+            decompressed_bytes: 0,
+        }
     }
 
     pub fn is_at_end(&self) -> bool {
@@ -113,7 +121,9 @@ impl<'a> Reader<'a> {
     fn len_after(&mut self, first: u8) -> Result<usize, BadFormat> {
         let len = match first {
             0..LENGTH_14_BITS => u64::from(first),
-            LENGTH_14_BITS..LENGTH_32_BITS => u64::from(first & 0x3F) << 8 | u64::from(self.byte()?),
+            LENGTH_14_BITS..LENGTH_32_BITS => {
+                u64::from(first & 0x3F) << 8 | u64::from(self.byte()?)
+            }
             LENGTH_32_BITS => u64::from(u32::from_be_bytes(self.array()?)),
             LENGTH_64_BITS => u64::from_be_bytes(self.array()?),
             _ => return Err(BadFormat),
@@ -151,7 +161,13 @@ impl<'a> Reader<'a> {
         let packed_len = self.len()?;
         let len = self.len()?;
         let packed = self.take(packed_len)?;
-        lzf::decompress(packed, len).map(Cow::Owned).ok_or(BadFormat)
+        self.decompressed_bytes = self.decompressed_bytes.saturating_add(len);
+        if self.decompressed_bytes > DECOMPRESSED_BYTES_MAX {
+            return Err(BadFormat);
+        }
+        lzf::decompress(packed, len)
+            .map(Cow::Owned)
+            .ok_or(BadFormat)
     }
 
     /// A score in binary.
@@ -166,10 +182,15 @@ impl<'a> Reader<'a> {
             254 => Ok(f64::INFINITY),
             255 => Ok(f64::NEG_INFINITY),
             len => {
-                let text = std::str::from_utf8(self.take(usize::from(len))?).map_err(|_| BadFormat)?;
+                let text =
+                    std::str::from_utf8(self.take(usize::from(len))?).map_err(|_| BadFormat)?;
                 text.parse().map_err(|_| BadFormat)
             }
         }
+    }
+
+    pub fn u16(&mut self) -> Result<u16, BadFormat> {
+        self.array().map(u16::from_le_bytes)
     }
 
     pub fn u64(&mut self) -> Result<u64, BadFormat> {

@@ -13,10 +13,10 @@
 mod tests;
 
 use super::intset::IntSet;
-use super::listpack::{parse_int, Element, Listpack, ELEMENT_OVERHEAD_MAX};
+use super::listpack::{Element, Listpack, ELEMENT_OVERHEAD_MAX};
 use super::member_table::MemberTable;
 use super::memory::allocation_bytes;
-use super::{Limits, Rng};
+use super::{canonical_int, Limits, Rng};
 
 /// Members without order and without repeats; see the module's text for its encodings.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl Set {
     /// An empty set for `expected` members of which `first` is the first: where they cannot fit a
     /// compact encoding it starts as a hash table.
     pub fn expecting(first: &[u8], expected: usize, limits: &Limits) -> Self {
-        if parse_int(first).is_some() && expected <= limits.set_max_intset_entries as usize {
+        if canonical_int(first).is_some() && expected <= limits.set_max_intset_entries as usize {
             Self::new()
         } else if expected <= limits.set_max_listpack_entries as usize {
             Self(Encoded::Listpack(Listpack::new()))
@@ -143,10 +143,18 @@ impl Set {
     pub fn contains(&self, member: &[u8]) -> bool {
         match &self.0 {
             Encoded::IntSet(intset) => {
-                parse_int(member).is_some_and(|value| intset.contains(value))
+                canonical_int(member).is_some_and(|value| intset.contains(value))
             }
             Encoded::Listpack(listpack) => listpack.find(listpack.first(), member, 0).is_some(),
             Encoded::Table(table) => table.find(member).is_some(),
+        }
+    }
+
+    /// As [`Set::contains`], for a member of another set.
+    pub fn has(&self, member: Element<'_>) -> bool {
+        match (&self.0, member) {
+            (Encoded::IntSet(intset), Element::Int(value)) => intset.contains(value),
+            _ => member.with_bytes(|bytes| self.contains(bytes)),
         }
     }
 
@@ -174,7 +182,9 @@ impl Set {
     /// False when it was not there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
         match &mut self.0 {
-            Encoded::IntSet(intset) => parse_int(member).is_some_and(|value| intset.remove(value)),
+            Encoded::IntSet(intset) => {
+                canonical_int(member).is_some_and(|value| intset.remove(value))
+            }
             Encoded::Listpack(listpack) => {
                 let found = listpack.find(listpack.first(), member, 0);
                 found.map(|at| listpack.remove(at)).is_some()
@@ -226,7 +236,7 @@ impl Set {
 
     /// Shows about `count` members and answers the cursor to go on from; 0 begins and 0 ends a walk.
     /// Compact encodings show all at once, as in Redis. Members that stay are never missed.
-    pub fn scan(&self, cursor: u64, count: usize, mut show: impl FnMut(Element<'_>)) -> u64 {
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut show: impl FnMut(Element<'a>)) -> u64 {
         match &self.0 {
             Encoded::Table(table) => {
                 table.scan(cursor, count, |member, ()| show(Element::Bytes(member)))
@@ -242,7 +252,7 @@ impl Set {
         let Encoded::IntSet(intset) = &mut self.0 else {
             unreachable!("the caller looked")
         };
-        if let Some(value) = parse_int(member) {
+        if let Some(value) = canonical_int(member) {
             let added = intset.add(value);
             if added && intset.len() > limits.set_max_intset_entries as usize {
                 self.become_table();

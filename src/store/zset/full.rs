@@ -135,7 +135,12 @@ impl Full {
     }
 
     /// Shows about `count` members; see [`MemberTable::scan`].
-    pub fn scan(&self, cursor: u64, count: usize, mut show: impl FnMut(&[u8], f64)) -> u64 {
+    pub fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        mut show: impl FnMut(&'a [u8], f64),
+    ) -> u64 {
         self.table
             .scan(cursor, count, |member, score| show(member, *score))
     }

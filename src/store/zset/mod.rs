@@ -114,6 +114,11 @@ impl ZSet {
         }
     }
 
+    /// Whether all is in one listpack: then [`ZSet::at`] and [`ZSet::score`] walk.
+    pub fn is_compact(&self) -> bool {
+        matches!(self.0, Encoded::Compact(_))
+    }
+
     pub fn len(&self) -> usize {
         match &self.0 {
             Encoded::Compact(compact) => compact.len(),
@@ -308,7 +313,12 @@ impl ZSet {
 
     /// Shows about `count` members and answers the cursor to go on from; 0 begins and 0 ends a walk.
     /// The listpack encoding shows all at once, as in Redis. Members that stay are never missed.
-    pub fn scan(&self, cursor: u64, count: usize, mut show: impl FnMut(Element<'_>, f64)) -> u64 {
+    pub fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        mut show: impl FnMut(Element<'a>, f64),
+    ) -> u64 {
         match &self.0 {
             Encoded::Compact(_) => {
                 self.iter().for_each(|(member, score)| show(member, score));

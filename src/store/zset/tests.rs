@@ -4,18 +4,17 @@ use super::*;
 use crate::store::Rng;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-const SMALL: Limits = Limits {
-    hash_max_listpack_entries: 8,
-    hash_max_listpack_value: 8,
-    list_max_listpack_size: -2,
-    set_max_intset_entries: 8,
+/// Limits that random operations soon reach.
+static SMALL: LazyLock<Limits> = LazyLock::new(|| Limits {
+    set_max_intset_entries: 12,
     set_max_listpack_entries: 8,
     set_max_listpack_value: 8,
     zset_max_listpack_entries: 8,
     zset_max_listpack_value: 8,
-    bulk_len_max: 512 << 20,
-};
+    ..Limits::default()
+});
 
 type Model = BTreeMap<Vec<u8>, f64>;
 
