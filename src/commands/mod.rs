@@ -4,14 +4,13 @@
 mod bitmaps;
 mod call;
 mod connection;
-mod error;
-pub mod gate;
-pub mod glob;
-mod help;
 mod element;
 mod error;
+pub mod gate;
+mod generic;
 pub mod glob;
 mod hashes;
+mod help;
 pub mod histogram;
 pub mod host;
 mod internal;
@@ -21,33 +20,37 @@ mod random;
 mod registry;
 pub mod report;
 mod scan;
+mod server;
 mod session;
+mod sets;
 pub mod slowlog;
 mod spec;
 mod strings;
+pub mod testing_host;
+mod zsets;
 #[cfg(test)]
 pub mod testing;
-#[cfg(test)]
-pub mod testing_host;
 
-pub use call::Call;
+pub use call::{Call};
 pub use error::{CommandError, CommandResult};
 pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
-pub use internal::limits_args;
-pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
+pub use internal::{limits_args};
+pub use registry::{Registered, Registry, for_each_key, registry, wrong_arity};
+pub use server::{add_hex};
 pub use session::{Replies, Session};
-pub use spec::{
-    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run,
-    Spread,
-};
+pub use spec::{Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, MoreKeys, Run, Spread};
 
 /// Every family's commands.
 static FAMILIES: &[&[Command]] = &[bitmaps::COMMANDS, strings::COMMANDS];
 static FAMILIES: &[&[Command]] = &[connection::COMMANDS, strings::COMMANDS];
 // One family a line.
 static FAMILIES: &[&[Command]] = &[
+    bitmaps::COMMANDS,
+    connection::COMMANDS,
     hashes::COMMANDS,
     internal::COMMANDS,
     lists::COMMANDS,
+    server::COMMANDS,
+    sets::COMMANDS,
     strings::COMMANDS,
 ];

@@ -1,11 +1,9 @@
-//! Random picks from containers: SPOP, SRANDMEMBER, HRANDFIELD, ZRANDMEMBER. Knows indexes, no containers.
+//! Random picks from containers: SPOP, SRANDMEMBER, ZRANDMEMBER. Knows indexes, no containers.
 
+use super::{CommandError, CommandResult};
+use crate::protocol::Reply;
 use crate::store::Rng;
 use std::collections::HashMap;
-
-/// Most picks with repeats that one command may ask for: such a reply's length is bounded by nothing in the
-/// data.
-pub const REPEATED_PICKS_MAX: u64 = 1 << 24;
 
 /// `count` different indexes below `len`, every choice and order as likely as any other; all of them when there are
 /// no more.
@@ -20,6 +18,26 @@ pub fn distinct_indexes(rng: &mut Rng, len: usize, count: usize) -> Vec<usize> {
             moved.insert(drawn, here).unwrap_or(drawn)
         })
         .collect()
+}
+
+/// Writes `count` picks with repeats from `len` elements by `write`. The reply may be far larger than the data
+/// it is drawn from, so it ends with an error beyond `bytes_max`: a server that runs out of memory serves
+/// nobody.
+pub fn write_repeated_picks(
+    reply: &mut Reply,
+    rng: &mut Rng,
+    (len, count): (usize, u64),
+    bytes_max: u64,
+    mut write: impl FnMut(&mut Reply, usize),
+) -> CommandResult {
+    let start = reply.mark();
+    for _ in 0..count {
+        write(reply, rng.below(len));
+        if (reply.mark() - start) as u64 > bytes_max {
+            return Err(CommandError::OutOfRange);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

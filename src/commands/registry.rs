@@ -17,6 +17,8 @@ pub struct Registered {
     pub subcommands: Vec<&'static Registered>,
     /// Whether a call costs the container's name before its own (`CONFIG GET`).
     pub is_subcommand: bool,
+    /// Where the key is, for a command that has exactly one.
+    pub single_key: Option<usize>,
 }
 
 /// All commands, ordered by table.
@@ -83,6 +85,7 @@ impl Registry {
             full_name,
             subcommands,
             is_subcommand,
+            single_key: single_key(command),
         }));
         self.by_id.push(registered);
         registered
@@ -185,6 +188,16 @@ fn printable(bytes: &[u8], bytes_max: usize) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(bytes_max)]).into_owned()
 }
 
+fn single_key(command: &Command) -> Option<usize> {
+    match command.keys {
+        [spec] if !spec.flags.has(KeyFlags::NOT_KEY) => match (spec.begin, spec.find) {
+            (Begin::Index(index), Find::Range { last: 0, .. }) => Some(index),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Spreads names without looking at case: bit 5 is the only difference between `a` and `A`.
 #[inline]
 fn name_hash(name: &[u8]) -> usize {
@@ -253,6 +266,7 @@ fn begin_of(begin: Begin, args: &Args) -> Option<usize> {
     match begin {
         Begin::Index(index) => (index < args.len()).then_some(index),
         Begin::Unknown => None,
+        Begin::Found(find) => find(args).filter(|&index| index < args.len()),
         Begin::Keyword { word, from } => {
             let is_word = |&index: &usize| args.at(index).eq_ignore_ascii_case(word.as_bytes());
             let found = match from {

@@ -16,10 +16,11 @@ mod tests;
 use crate::protocol::Reply;
 
 use super::report::REDIS_VERSION;
-use super::spec::{Arg, Arity, Command, Flags, Group, Run};
+use super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
 use super::{Call, CommandResult, Host};
 
 pub use debug::add_hex;
+pub use persistence::COMMANDS as PERSISTENCE;
 
 pub static COMMANDS: &[Command] = &[
     acl::ACL,
@@ -29,53 +30,67 @@ pub static COMMANDS: &[Command] = &[
     latency::LATENCY,
     memory::MEMORY,
     slowlog::SLOWLOG,
-Command {
-name: "INFO",
-since: "1.0.0",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Returns the state of the server in sections.",
-arity: Arity::AtLeast(1),
-args: &[Arg::string("section").optional().multiple()],
-acl: Acl::DANGEROUS,
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(info::info),
-history: &[("7.0.0", "Added support for taking multiple section arguments.")],
-tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-..Command::BASE },
-Command {
-name: "LOLWUT",
-since: "5.0.0",
-group: Group::Server,
-complexity: "",
-summary: "Draws something and names the version.",
-arity: Arity::AtLeast(1),
-args: &[Arg::int("version").after("VERSION").optional()],
-flags: Flags::READONLY.and(Flags::FAST),
-run: Run::Admin(lolwut),
-..Command::BASE },
-Command {
-name: "ROLE",
-since: "2.8.12",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Returns the part that the server plays in replication.",
-arity: Arity::Exact(1),
-acl: Acl::ADMIN.and(Acl::DANGEROUS),
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST),
-run: Run::Admin(role),
-..Command::BASE },
-Command {
-name: "TIME",
-since: "2.6.0",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Returns the server's clock.",
-arity: Arity::Exact(1),
-flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
-run: Run::Admin(time),
-tips: &["nondeterministic_output"],
-..Command::BASE },
+    Command {
+        name: "INFO",
+        since: "1.0.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        summary: "Returns the state of the server in sections.",
+        arity: Arity::AtLeast(1),
+        args: &[Arg::string("section").optional().multiple()],
+        acl: Acl::DANGEROUS,
+        flags: Flags::LOADING.and(Flags::STALE),
+        run: Run::Admin(info::info),
+        history: &[(
+            "7.0.0",
+            "Added support for taking multiple section arguments.",
+        )],
+        tips: &[
+            "nondeterministic_output",
+            "request_policy:all_shards",
+            "response_policy:special",
+        ],
+        ..Command::BASE
+    },
+    Command {
+        name: "LOLWUT",
+        since: "5.0.0",
+        group: Group::Server,
+        complexity: "",
+        summary: "Draws something and names the version.",
+        arity: Arity::AtLeast(1),
+        args: &[Arg::int("version").after("VERSION").optional()],
+        flags: Flags::READONLY.and(Flags::FAST),
+        run: Run::Admin(lolwut),
+        ..Command::BASE
+    },
+    Command {
+        name: "ROLE",
+        since: "2.8.12",
+        group: Group::Server,
+        complexity: "O(1)",
+        summary: "Returns the part that the server plays in replication.",
+        arity: Arity::Exact(1),
+        acl: Acl::ADMIN.and(Acl::DANGEROUS),
+        flags: Flags::NOSCRIPT
+            .and(Flags::LOADING)
+            .and(Flags::STALE)
+            .and(Flags::FAST),
+        run: Run::Admin(role),
+        ..Command::BASE
+    },
+    Command {
+        name: "TIME",
+        since: "2.6.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        summary: "Returns the server's clock.",
+        arity: Arity::Exact(1),
+        flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+        run: Run::Admin(time),
+        tips: &["nondeterministic_output"],
+        ..Command::BASE
+    },
 ];
 
 fn role(_: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
