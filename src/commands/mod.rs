@@ -41,8 +41,6 @@ pub use session::{Replies, Session};
 pub use spec::{Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, MoreKeys, Run, Spread};
 
 /// Every family's commands.
-static FAMILIES: &[&[Command]] = &[bitmaps::COMMANDS, strings::COMMANDS];
-static FAMILIES: &[&[Command]] = &[connection::COMMANDS, strings::COMMANDS];
 // One family a line.
 static FAMILIES: &[&[Command]] = &[
     bitmaps::COMMANDS,
