@@ -7,6 +7,7 @@ mod connection;
 mod element;
 mod error;
 pub mod gate;
+mod generic;
 pub mod glob;
 mod hashes;
 mod help;
@@ -26,9 +27,9 @@ pub mod slowlog;
 mod spec;
 mod strings;
 pub mod testing_host;
+mod zsets;
 #[cfg(test)]
 pub mod testing;
-mod zsets;
 
 pub use call::{Call};
 pub use error::{CommandError, CommandResult};
@@ -37,7 +38,7 @@ pub use internal::{limits_args};
 pub use registry::{Registered, Registry, for_each_key, registry, wrong_arity};
 pub use server::{add_hex};
 pub use session::{Replies, Session};
-pub use spec::{Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, Run, Spread};
+pub use spec::{Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, MoreKeys, Run, Spread};
 
 /// Every family's commands.
 // One family a line.
@@ -50,10 +51,4 @@ static FAMILIES: &[&[Command]] = &[
     server::COMMANDS,
     sets::COMMANDS,
     strings::COMMANDS,
-    zsets::add::COMMANDS,
-    zsets::combine::COMMANDS,
-    zsets::random::COMMANDS,
-    zsets::range::COMMANDS,
-    zsets::read::COMMANDS,
-    zsets::remove::COMMANDS,
 ];

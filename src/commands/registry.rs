@@ -266,6 +266,7 @@ fn begin_of(begin: Begin, args: &Args) -> Option<usize> {
     match begin {
         Begin::Index(index) => (index < args.len()).then_some(index),
         Begin::Unknown => None,
+        Begin::Found(find) => find(args).filter(|&index| index < args.len()),
         Begin::Keyword { word, from } => {
             let is_word = |&index: &usize| args.at(index).eq_ignore_ascii_case(word.as_bytes());
             let found = match from {

@@ -1,12 +1,12 @@
 //! The vocabulary in which a command is declared (DESIGN 4). Everything that the server knows of a command
 //! follows from one [`Command`].
 
-use crate::protocol::Reply;
+use crate::protocol::{Args, Reply};
 use crate::store::{Databases, Keyspace};
 
 use super::host::Host;
 use super::session::Session;
-use super::{Call, CommandResult};
+use super::{Call, CommandError, CommandResult};
 
 /// One command, or one subcommand of a container such as CONFIG.
 pub struct Command {
@@ -26,6 +26,8 @@ pub struct Command {
     pub flags: Flags,
     pub run: Run,
     pub spread: Spread,
+    /// Keys beyond [`Command::keys`] that only the values tell (SORT's BY and GET).
+    pub more_keys: Option<MoreKeys>,
     pub subcommands: &'static [Command],
     /// What changed in which version, for COMMAND DOCS.
     pub history: &'static [(&'static str, &'static str)],
@@ -50,6 +52,7 @@ impl Command {
         flags: Flags::NONE,
         run: Run::Container,
         spread: Spread::Together,
+        more_keys: None,
         subcommands: &[],
         history: &[],
         deprecated: None,
@@ -105,6 +108,9 @@ pub enum Run {
     /// Only its subcommands run.
     Container,
 }
+
+/// Given the keyspace that holds the declared keys: the further keys that a call reads.
+pub type MoreKeys = fn(&Keyspace, &Call) -> Result<Vec<Vec<u8>>, CommandError>;
 
 /// What happens when the keys of a command lie in several shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,6 +334,8 @@ pub enum Begin {
     Keyword { word: &'static str, from: i32 },
     /// Cannot be told from the arguments' places (SORT's BY and GET).
     Unknown,
+    /// Only the command's own grammar tells (SORT's STORE); to clients it is as unknown as above.
+    Found(fn(&Args) -> Option<usize>),
 }
 
 #[derive(Clone, Copy)]

@@ -6,67 +6,98 @@ use super::super::help::help;
 use super::super::spec::{Arg, Arity, Command, Flags, Group, Run};
 use super::super::{Call, CommandError, CommandResult, Host};
 
-pub const CONFIG: Command =
-Command {
-name: "CONFIG",
-since: "2.0.0",
-group: Group::Server,
-complexity: "Depends on subcommand.",
-summary: "Container for commands about settings.",
-arity: Arity::AtLeast(2),
-run: Run::Container,
-subcommands: &[Command {
-name: "GET",
-since: "2.0.0",
-group: Group::Server,
-complexity: "O(N) when N is the number of configuration parameters provided",
-summary: "Returns the values of settings.",
-arity: Arity::AtLeast(3),
-args: &[Arg::string("parameter").multiple()],
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Admin(get),
-history: &[("7.0.0", "Added the ability to pass multiple pattern parameters in one call")],
-..Command::BASE }, Command {
-name: "HELP",
-since: "5.0.0",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Shows what the subcommands do.",
-arity: Arity::Exact(2),
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(help),
-..Command::BASE }, Command {
-name: "RESETSTAT",
-since: "2.0.0",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Lets the counters of INFO begin anew.",
-arity: Arity::Exact(2),
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Admin(resetstat),
-..Command::BASE }, Command {
-name: "REWRITE",
-since: "2.8.0",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Writes the settings that hold now into the configuration file.",
-arity: Arity::Exact(2),
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Admin(rewrite),
-..Command::BASE }, Command {
-name: "SET",
-since: "2.0.0",
-group: Group::Server,
-complexity: "O(N) when N is the number of configuration parameters provided",
-summary: "Changes settings.",
-arity: Arity::AtLeast(4),
-args: &[Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).multiple()],
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Admin(set),
-history: &[("7.0.0", "Added the ability to set multiple parameters in one call.")],
-tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-..Command::BASE }],
-..Command::BASE };
+pub const CONFIG: Command = Command {
+    name: "CONFIG",
+    since: "2.0.0",
+    group: Group::Server,
+    complexity: "Depends on subcommand.",
+    summary: "Container for commands about settings.",
+    arity: Arity::AtLeast(2),
+    run: Run::Container,
+    subcommands: &[
+        Command {
+            name: "GET",
+            since: "2.0.0",
+            group: Group::Server,
+            complexity: "O(N) when N is the number of configuration parameters provided",
+            summary: "Returns the values of settings.",
+            arity: Arity::AtLeast(3),
+            args: &[Arg::string("parameter").multiple()],
+            flags: Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE),
+            run: Run::Admin(get),
+            history: &[(
+                "7.0.0",
+                "Added the ability to pass multiple pattern parameters in one call",
+            )],
+            ..Command::BASE
+        },
+        Command {
+            name: "HELP",
+            since: "5.0.0",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Shows what the subcommands do.",
+            arity: Arity::Exact(2),
+            flags: Flags::LOADING.and(Flags::STALE),
+            run: Run::Admin(help),
+            ..Command::BASE
+        },
+        Command {
+            name: "RESETSTAT",
+            since: "2.0.0",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Lets the counters of INFO begin anew.",
+            arity: Arity::Exact(2),
+            flags: Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE),
+            run: Run::Admin(resetstat),
+            ..Command::BASE
+        },
+        Command {
+            name: "REWRITE",
+            since: "2.8.0",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Writes the settings that hold now into the configuration file.",
+            arity: Arity::Exact(2),
+            flags: Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE),
+            run: Run::Admin(rewrite),
+            ..Command::BASE
+        },
+        Command {
+            name: "SET",
+            since: "2.0.0",
+            group: Group::Server,
+            complexity: "O(N) when N is the number of configuration parameters provided",
+            summary: "Changes settings.",
+            arity: Arity::AtLeast(4),
+            args: &[
+                Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).multiple(),
+            ],
+            flags: Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE),
+            run: Run::Admin(set),
+            history: &[(
+                "7.0.0",
+                "Added the ability to set multiple parameters in one call.",
+            )],
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            ..Command::BASE
+        },
+    ],
+    ..Command::BASE
+};
 
 fn get(host: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
     let patterns: Vec<&[u8]> = call.args.from(2).collect();

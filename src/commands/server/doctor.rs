@@ -65,11 +65,18 @@ fn told(findings: Vec<&str>, nothing: &str) -> String {
     if findings.is_empty() {
         return format!("{nothing}\n");
     }
-    findings.iter().map(|finding| format!("* {finding}\n")).collect()
+    findings
+        .iter()
+        .map(|finding| format!("* {finding}\n"))
+        .collect()
 }
 
 fn mean_ms(event: &Event) -> u64 {
-    let sum: u64 = event.samples().iter().map(|sample| sample.duration_ms).sum();
+    let sum: u64 = event
+        .samples()
+        .iter()
+        .map(|sample| sample.duration_ms)
+        .sum();
     sum.checked_div(event.samples().len() as u64).unwrap_or(0)
 }
 
@@ -139,7 +146,13 @@ mod tests {
     fn log() -> LatencyLog {
         let mut log = LatencyLog::default();
         for (at_seconds, duration_ms) in [(100, 1), (160, 50), (170, 100)] {
-            log.record("command", Sample { at_seconds, duration_ms });
+            log.record(
+                "command",
+                Sample {
+                    at_seconds,
+                    duration_ms,
+                },
+            );
         }
         log
     }
@@ -149,7 +162,10 @@ mod tests {
         let log = log();
         let graph = graph("command", log.event(b"command").unwrap(), 175);
         let lines: Vec<&str> = graph.lines().collect();
-        assert_eq!(lines[0], "command - high 100 ms, low 1 ms (all time high 100 ms)");
+        assert_eq!(
+            lines[0],
+            "command - high 100 ms, low 1 ms (all time high 100 ms)"
+        );
         assert_eq!(lines[2..7], ["  #", " _#", " ##", "_##", ""]);
         assert_eq!(lines[7..], ["115", "m5s", " s"]);
     }
@@ -157,7 +173,13 @@ mod tests {
     #[test]
     fn equal_samples_make_a_flat_graph() {
         let mut log = LatencyLog::default();
-        log.record("x", Sample { at_seconds: 1, duration_ms: 7 });
+        log.record(
+            "x",
+            Sample {
+                at_seconds: 1,
+                duration_ms: 7,
+            },
+        );
         assert!(graph("x", log.event(b"x").unwrap(), 1).contains("\n_\n"));
     }
 

@@ -4,100 +4,156 @@ use std::sync::{MutexGuard, PoisonError};
 
 use crate::protocol::Reply;
 
+use super::super::help::help;
 use super::super::latency::{Event, LatencyLog};
 use super::super::report::CommandUse;
-use super::doctor;
-use super::super::help::help;
 use super::super::spec::{Arg, Arity, Command, Flags, Group, Run};
 use super::super::{Call, CommandError, CommandResult, Host};
+use super::doctor;
 
-pub const LATENCY: Command =
-Command {
-name: "LATENCY",
-since: "2.8.13",
-group: Group::Server,
-complexity: "Depends on subcommand.",
-summary: "Container for commands about delays.",
-arity: Arity::AtLeast(2),
-run: Run::Container,
-subcommands: &[Command {
-name: "DOCTOR",
-since: "2.8.13",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Tells what is unusual about delays.",
-arity: Arity::Exact(2),
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Admin(doctor),
-tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-..Command::BASE }, Command {
-name: "GRAPH",
-since: "2.8.13",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Draws the samples of an event.",
-arity: Arity::Exact(3),
-args: &[Arg::string("event")],
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Admin(graph),
-tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-..Command::BASE }, Command {
-name: "HELP",
-since: "2.8.13",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Shows what the subcommands do.",
-arity: Arity::Exact(2),
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(help),
-..Command::BASE }, Command {
-name: "HISTOGRAM",
-since: "7.0.0",
-group: Group::Server,
-complexity: "O(N) where N is the number of commands with latency information being retrieved.",
-summary: "Returns how long commands took, by doubling durations.",
-arity: Arity::AtLeast(2),
-args: &[Arg::string("command").optional().multiple()],
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Admin(histogram),
-tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-..Command::BASE }, Command {
-name: "HISTORY",
-since: "2.8.13",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Returns the samples of an event.",
-arity: Arity::Exact(3),
-args: &[Arg::string("event")],
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Admin(history),
-tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-..Command::BASE }, Command {
-name: "LATEST",
-since: "2.8.13",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Returns the latest sample of each event.",
-arity: Arity::Exact(2),
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Admin(latest),
-tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-..Command::BASE }, Command {
-name: "RESET",
-since: "2.8.13",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Forgets the samples of some or all events.",
-arity: Arity::AtLeast(2),
-args: &[Arg::string("event").optional().multiple()],
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Admin(reset),
-tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-..Command::BASE }],
-..Command::BASE };
+pub const LATENCY: Command = Command {
+    name: "LATENCY",
+    since: "2.8.13",
+    group: Group::Server,
+    complexity: "Depends on subcommand.",
+    summary: "Container for commands about delays.",
+    arity: Arity::AtLeast(2),
+    run: Run::Container,
+    subcommands: &[
+        Command {
+            name: "DOCTOR",
+            since: "2.8.13",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Tells what is unusual about delays.",
+            arity: Arity::Exact(2),
+            flags: Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE),
+            run: Run::Admin(doctor),
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:all_nodes",
+                "response_policy:special",
+            ],
+            ..Command::BASE
+        },
+        Command {
+            name: "GRAPH",
+            since: "2.8.13",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Draws the samples of an event.",
+            arity: Arity::Exact(3),
+            args: &[Arg::string("event")],
+            flags: Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE),
+            run: Run::Admin(graph),
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:all_nodes",
+                "response_policy:special",
+            ],
+            ..Command::BASE
+        },
+        Command {
+            name: "HELP",
+            since: "2.8.13",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Shows what the subcommands do.",
+            arity: Arity::Exact(2),
+            flags: Flags::LOADING.and(Flags::STALE),
+            run: Run::Admin(help),
+            ..Command::BASE
+        },
+        Command {
+            name: "HISTOGRAM",
+            since: "7.0.0",
+            group: Group::Server,
+            complexity:
+                "O(N) where N is the number of commands with latency information being retrieved.",
+            summary: "Returns how long commands took, by doubling durations.",
+            arity: Arity::AtLeast(2),
+            args: &[Arg::string("command").optional().multiple()],
+            flags: Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE),
+            run: Run::Admin(histogram),
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:all_nodes",
+                "response_policy:special",
+            ],
+            ..Command::BASE
+        },
+        Command {
+            name: "HISTORY",
+            since: "2.8.13",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Returns the samples of an event.",
+            arity: Arity::Exact(3),
+            args: &[Arg::string("event")],
+            flags: Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE),
+            run: Run::Admin(history),
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:all_nodes",
+                "response_policy:special",
+            ],
+            ..Command::BASE
+        },
+        Command {
+            name: "LATEST",
+            since: "2.8.13",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Returns the latest sample of each event.",
+            arity: Arity::Exact(2),
+            flags: Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE),
+            run: Run::Admin(latest),
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:all_nodes",
+                "response_policy:special",
+            ],
+            ..Command::BASE
+        },
+        Command {
+            name: "RESET",
+            since: "2.8.13",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Forgets the samples of some or all events.",
+            arity: Arity::AtLeast(2),
+            args: &[Arg::string("event").optional().multiple()],
+            flags: Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE),
+            run: Run::Admin(reset),
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            ..Command::BASE
+        },
+    ],
+    ..Command::BASE
+};
 
 fn log(host: &dyn Host) -> MutexGuard<'_, LatencyLog> {
-    host.latency().lock().unwrap_or_else(PoisonError::into_inner)
+    host.latency()
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 fn latest(host: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {

@@ -9,73 +9,101 @@ use super::super::spec::{Arg, Arity, Command, Flags, Group, KeyFlags, KeySpec, R
 use super::super::{Call, CommandError, CommandResult, Host};
 use super::doctor;
 
-pub const MEMORY: Command =
-Command {
-name: "MEMORY",
-since: "4.0.0",
-group: Group::Server,
-complexity: "Depends on subcommand.",
-summary: "Container for commands about memory.",
-arity: Arity::AtLeast(2),
-run: Run::Container,
-subcommands: &[Command {
-name: "DOCTOR",
-since: "4.0.0",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Tells what is unusual about the use of memory.",
-arity: Arity::Exact(2),
-run: Run::Admin(doctor),
-tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-..Command::BASE }, Command {
-name: "HELP",
-since: "4.0.0",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Shows what the subcommands do.",
-arity: Arity::Exact(2),
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(help),
-..Command::BASE }, Command {
-name: "MALLOC-STATS",
-since: "4.0.0",
-group: Group::Server,
-complexity: "Depends on how much memory is allocated, could be slow",
-summary: "Returns the report of the allocator.",
-arity: Arity::Exact(2),
-run: Run::Admin(malloc_stats),
-tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-..Command::BASE }, Command {
-name: "PURGE",
-since: "4.0.0",
-group: Group::Server,
-complexity: "Depends on how much memory is allocated, could be slow",
-summary: "Gives free memory back to the system.",
-arity: Arity::Exact(2),
-run: Run::Admin(purge),
-tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-..Command::BASE }, Command {
-name: "STATS",
-since: "4.0.0",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Returns how memory is used.",
-arity: Arity::Exact(2),
-run: Run::Admin(stats),
-tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-..Command::BASE }, Command {
-name: "USAGE",
-since: "4.0.0",
-group: Group::Server,
-complexity: "O(N) where N is the number of samples.",
-summary: "Returns the bytes that a key takes.",
-arity: Arity::AtLeast(3),
-keys: &[KeySpec::one(2, KeyFlags::RO)],
-args: &[Arg::key("key"), Arg::int("count").after("SAMPLES").optional()],
-flags: Flags::READONLY,
-run: Run::Read(usage),
-..Command::BASE }],
-..Command::BASE };
+pub const MEMORY: Command = Command {
+    name: "MEMORY",
+    since: "4.0.0",
+    group: Group::Server,
+    complexity: "Depends on subcommand.",
+    summary: "Container for commands about memory.",
+    arity: Arity::AtLeast(2),
+    run: Run::Container,
+    subcommands: &[
+        Command {
+            name: "DOCTOR",
+            since: "4.0.0",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Tells what is unusual about the use of memory.",
+            arity: Arity::Exact(2),
+            run: Run::Admin(doctor),
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:all_shards",
+                "response_policy:special",
+            ],
+            ..Command::BASE
+        },
+        Command {
+            name: "HELP",
+            since: "4.0.0",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Shows what the subcommands do.",
+            arity: Arity::Exact(2),
+            flags: Flags::LOADING.and(Flags::STALE),
+            run: Run::Admin(help),
+            ..Command::BASE
+        },
+        Command {
+            name: "MALLOC-STATS",
+            since: "4.0.0",
+            group: Group::Server,
+            complexity: "Depends on how much memory is allocated, could be slow",
+            summary: "Returns the report of the allocator.",
+            arity: Arity::Exact(2),
+            run: Run::Admin(malloc_stats),
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:all_shards",
+                "response_policy:special",
+            ],
+            ..Command::BASE
+        },
+        Command {
+            name: "PURGE",
+            since: "4.0.0",
+            group: Group::Server,
+            complexity: "Depends on how much memory is allocated, could be slow",
+            summary: "Gives free memory back to the system.",
+            arity: Arity::Exact(2),
+            run: Run::Admin(purge),
+            tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+            ..Command::BASE
+        },
+        Command {
+            name: "STATS",
+            since: "4.0.0",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Returns how memory is used.",
+            arity: Arity::Exact(2),
+            run: Run::Admin(stats),
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:all_shards",
+                "response_policy:special",
+            ],
+            ..Command::BASE
+        },
+        Command {
+            name: "USAGE",
+            since: "4.0.0",
+            group: Group::Server,
+            complexity: "O(N) where N is the number of samples.",
+            summary: "Returns the bytes that a key takes.",
+            arity: Arity::AtLeast(3),
+            keys: &[KeySpec::one(2, KeyFlags::RO)],
+            args: &[
+                Arg::key("key"),
+                Arg::int("count").after("SAMPLES").optional(),
+            ],
+            flags: Flags::READONLY,
+            run: Run::Read(usage),
+            ..Command::BASE
+        },
+    ],
+    ..Command::BASE
+};
 
 /// Values are accounted for exactly, so SAMPLES changes nothing.
 fn usage(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
@@ -108,7 +136,10 @@ fn stats(host: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
         reply.map(3);
         // The table is part of the data set here, and deadlines stand in the entries.
         for name in ["main", "expires", "slot-to-keys"] {
-            write(&(&format!("overhead.hashtable.{name}"), Figure::Int(0)), reply);
+            write(
+                &(&format!("overhead.hashtable.{name}"), Figure::Int(0)),
+                reply,
+            );
         }
     }
     after.iter().for_each(|figure| write(figure, reply));
@@ -147,19 +178,46 @@ fn figures(report: &Report) -> (Figures, Figures) {
     let after = vec![
         ("overhead.total", Int(memory.overhead())),
         ("keys.count", Int(keys)),
-        ("keys.bytes-per-key", Int(beyond_startup.checked_div(keys).unwrap_or(0))),
+        (
+            "keys.bytes-per-key",
+            Int(beyond_startup.checked_div(keys).unwrap_or(0)),
+        ),
         ("dataset.bytes", Int(memory.dataset)),
-        ("dataset.percentage", Double(percentage(memory.dataset, beyond_startup))),
-        ("peak.percentage", Double(percentage(memory.used, memory.peak))),
+        (
+            "dataset.percentage",
+            Double(percentage(memory.dataset, beyond_startup)),
+        ),
+        (
+            "peak.percentage",
+            Double(percentage(memory.used, memory.peak)),
+        ),
         ("allocator.allocated", Int(memory.allocated)),
         ("allocator.active", Int(memory.active)),
         ("allocator.resident", Int(memory.resident)),
-        ("allocator-fragmentation.ratio", Double(ratio(memory.active, memory.allocated))),
-        ("allocator-fragmentation.bytes", Signed(difference(memory.active, memory.allocated))),
-        ("allocator-rss.ratio", Double(ratio(memory.resident, memory.active))),
-        ("allocator-rss.bytes", Signed(difference(memory.resident, memory.active))),
-        ("rss-overhead.ratio", Double(ratio(memory.rss, memory.resident))),
-        ("rss-overhead.bytes", Signed(difference(memory.rss, memory.resident))),
+        (
+            "allocator-fragmentation.ratio",
+            Double(ratio(memory.active, memory.allocated)),
+        ),
+        (
+            "allocator-fragmentation.bytes",
+            Signed(difference(memory.active, memory.allocated)),
+        ),
+        (
+            "allocator-rss.ratio",
+            Double(ratio(memory.resident, memory.active)),
+        ),
+        (
+            "allocator-rss.bytes",
+            Signed(difference(memory.resident, memory.active)),
+        ),
+        (
+            "rss-overhead.ratio",
+            Double(ratio(memory.rss, memory.resident)),
+        ),
+        (
+            "rss-overhead.bytes",
+            Signed(difference(memory.rss, memory.resident)),
+        ),
         ("fragmentation", Double(memory.fragmentation_ratio())),
         ("fragmentation.bytes", Signed(memory.fragmentation_bytes())),
     ];

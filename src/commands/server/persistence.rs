@@ -99,13 +99,22 @@ fn lastsave(host: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-fn shutdown(session: &mut Session, host: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+fn shutdown(
+    session: &mut Session,
+    host: &dyn Host,
+    call: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     let mut wanted = Shutdown::default();
     let mut abort = false;
     for at in 1..call.len() {
         match () {
-            () if call.is_word(at, "NOSAVE") && wanted.save != Some(true) => wanted.save = Some(false),
-            () if call.is_word(at, "SAVE") && wanted.save != Some(false) => wanted.save = Some(true),
+            () if call.is_word(at, "NOSAVE") && wanted.save != Some(true) => {
+                wanted.save = Some(false)
+            }
+            () if call.is_word(at, "SAVE") && wanted.save != Some(false) => {
+                wanted.save = Some(true)
+            }
             () if call.is_word(at, "NOW") => wanted.now = true,
             () if call.is_word(at, "FORCE") => wanted.force = true,
             () if call.is_word(at, "ABORT") => abort = true,

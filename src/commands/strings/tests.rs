@@ -247,7 +247,10 @@ fn floats_are_added_in_the_precision_of_redis() {
     let mut shard = Shard::new();
     assert_eq!(shard.run("INCRBYFLOAT f 0.1"), "$3 0.1");
     assert_eq!(shard.run("INCRBYFLOAT f 0.2"), "$3 0.3");
-    assert_eq!(shard.run("INCRBYFLOAT f 5.0e3"), "$22 5000.29999999999999982");
+    assert_eq!(
+        shard.run("INCRBYFLOAT f 5.0e3"),
+        "$22 5000.29999999999999982"
+    );
     shard.run("SET f 3");
     assert_eq!(shard.run("INCRBYFLOAT f 1"), "$1 4");
     // Redis keeps the text, not the integer.

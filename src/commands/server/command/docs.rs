@@ -9,7 +9,9 @@ use super::{visible_subcommands, wanted};
 pub fn docs(_: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
     let wanted: Vec<_> = wanted(call).into_iter().flatten().collect();
     reply.map(wanted.len());
-    wanted.iter().for_each(|registered| named(registered, reply));
+    wanted
+        .iter()
+        .for_each(|registered| named(registered, reply));
     Ok(())
 }
 

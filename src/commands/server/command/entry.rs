@@ -22,7 +22,10 @@ pub fn write(registered: &Registered, reply: &mut Reply) {
     reply.int(step);
     words(command.categories().names().into_iter(), "@", reply);
     reply.set(command.tips.len());
-    command.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
+    command
+        .tips
+        .iter()
+        .for_each(|tip| reply.bulk(tip.as_bytes()));
     reply.set(command.keys.len());
     command.keys.iter().for_each(|spec| key_spec(spec, reply));
     let subcommands = visible_subcommands(registered);
@@ -38,7 +41,10 @@ fn words(names: impl ExactSizeIterator<Item = &'static str>, prefix: &str, reply
 /// First key, last key and step: what clients knew before there were key specifications.
 fn key_range(specs: &[KeySpec]) -> (i64, i64, i64) {
     let mut range: Option<(i64, i64, i64)> = None;
-    for spec in specs.iter().filter(|spec| !spec.flags.has(KeyFlags::NOT_KEY)) {
+    for spec in specs
+        .iter()
+        .filter(|spec| !spec.flags.has(KeyFlags::NOT_KEY))
+    {
         let (Begin::Index(begin), Find::Range { last, step, .. }) = (spec.begin, spec.find) else {
             continue;
         };
@@ -149,7 +155,10 @@ mod tests {
 
     #[test]
     fn keys_that_a_range_cannot_name_are_movable() {
-        assert!(has_movable_keys(&[KeySpec::one(1, RO), KeySpec::counted(2, RO)]));
+        assert!(has_movable_keys(&[
+            KeySpec::one(1, RO),
+            KeySpec::counted(2, RO)
+        ]));
         assert!(!has_movable_keys(&[KeySpec::range(1, -1, 2, RO)]));
         assert!(!has_movable_keys(&[]));
     }

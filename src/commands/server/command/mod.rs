@@ -11,97 +11,124 @@ use super::super::help::help;
 use super::super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
 use super::super::{registry, Call, CommandError, CommandResult, Host, Registered};
 
-pub const COMMAND: Command =
-Command {
-name: "COMMAND",
-since: "2.8.13",
-group: Group::Server,
-complexity: "O(N) where N is the total number of Redis commands",
-summary: "Returns what the server knows of its commands.",
-arity: Arity::AtLeast(1),
-acl: Acl::CONNECTION,
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(all),
-subcommands: &[Command {
-name: "COUNT",
-since: "2.8.13",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Returns the number of commands.",
-arity: Arity::Exact(2),
-acl: Acl::CONNECTION,
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(count),
-..Command::BASE }, Command {
-name: "DOCS",
-since: "7.0.0",
-group: Group::Server,
-complexity: "O(N) where N is the number of commands to look up",
-summary: "Returns the documentation of commands.",
-arity: Arity::AtLeast(2),
-args: &[Arg::string("command-name").optional().multiple()],
-acl: Acl::CONNECTION,
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(docs::docs),
-tips: &["nondeterministic_output_order"],
-..Command::BASE }, Command {
-name: "GETKEYS",
-since: "2.8.13",
-group: Group::Server,
-complexity: "O(N) where N is the number of arguments to the command",
-summary: "Returns the keys among the arguments of a command.",
-arity: Arity::AtLeast(4),
-acl: Acl::CONNECTION,
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(keys::getkeys),
-..Command::BASE }, Command {
-name: "GETKEYSANDFLAGS",
-since: "7.0.0",
-group: Group::Server,
-complexity: "O(N) where N is the number of arguments to the command",
-summary: "Returns the keys among the arguments of a command, and what it does to them.",
-arity: Arity::AtLeast(4),
-acl: Acl::CONNECTION,
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(keys::getkeysandflags),
-..Command::BASE }, Command {
-name: "HELP",
-since: "5.0.0",
-group: Group::Server,
-complexity: "O(1)",
-summary: "Shows what the subcommands do.",
-arity: Arity::Exact(2),
-acl: Acl::CONNECTION,
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(help),
-..Command::BASE }, Command {
-name: "INFO",
-since: "2.8.13",
-group: Group::Server,
-complexity: "O(N) where N is the number of commands to look up",
-summary: "Returns what the server knows of some commands.",
-arity: Arity::AtLeast(2),
-args: &[Arg::string("command-name").optional().multiple()],
-acl: Acl::CONNECTION,
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(info),
-history: &[("7.0.0", "Allowed to be called with no argument to get info on all commands.")],
-tips: &["nondeterministic_output_order"],
-..Command::BASE }, Command {
-name: "LIST",
-since: "7.0.0",
-group: Group::Server,
-complexity: "O(N) where N is the total number of Redis commands",
-summary: "Returns the names of commands.",
-arity: Arity::AtLeast(2),
-args: &[Arg::one_of("filterby", &[Arg::string("module-name").after("MODULE"), Arg::string("category").after("ACLCAT"), Arg::pattern("pattern").after("PATTERN")]).after("FILTERBY").optional()],
-acl: Acl::CONNECTION,
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(list),
-tips: &["nondeterministic_output_order"],
-..Command::BASE }],
-tips: &["nondeterministic_output_order"],
-..Command::BASE };
+pub const COMMAND: Command = Command {
+    name: "COMMAND",
+    since: "2.8.13",
+    group: Group::Server,
+    complexity: "O(N) where N is the total number of Redis commands",
+    summary: "Returns what the server knows of its commands.",
+    arity: Arity::AtLeast(1),
+    acl: Acl::CONNECTION,
+    flags: Flags::LOADING.and(Flags::STALE),
+    run: Run::Admin(all),
+    subcommands: &[
+        Command {
+            name: "COUNT",
+            since: "2.8.13",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Returns the number of commands.",
+            arity: Arity::Exact(2),
+            acl: Acl::CONNECTION,
+            flags: Flags::LOADING.and(Flags::STALE),
+            run: Run::Admin(count),
+            ..Command::BASE
+        },
+        Command {
+            name: "DOCS",
+            since: "7.0.0",
+            group: Group::Server,
+            complexity: "O(N) where N is the number of commands to look up",
+            summary: "Returns the documentation of commands.",
+            arity: Arity::AtLeast(2),
+            args: &[Arg::string("command-name").optional().multiple()],
+            acl: Acl::CONNECTION,
+            flags: Flags::LOADING.and(Flags::STALE),
+            run: Run::Admin(docs::docs),
+            tips: &["nondeterministic_output_order"],
+            ..Command::BASE
+        },
+        Command {
+            name: "GETKEYS",
+            since: "2.8.13",
+            group: Group::Server,
+            complexity: "O(N) where N is the number of arguments to the command",
+            summary: "Returns the keys among the arguments of a command.",
+            arity: Arity::AtLeast(4),
+            acl: Acl::CONNECTION,
+            flags: Flags::LOADING.and(Flags::STALE),
+            run: Run::Admin(keys::getkeys),
+            ..Command::BASE
+        },
+        Command {
+            name: "GETKEYSANDFLAGS",
+            since: "7.0.0",
+            group: Group::Server,
+            complexity: "O(N) where N is the number of arguments to the command",
+            summary: "Returns the keys among the arguments of a command, and what it does to them.",
+            arity: Arity::AtLeast(4),
+            acl: Acl::CONNECTION,
+            flags: Flags::LOADING.and(Flags::STALE),
+            run: Run::Admin(keys::getkeysandflags),
+            ..Command::BASE
+        },
+        Command {
+            name: "HELP",
+            since: "5.0.0",
+            group: Group::Server,
+            complexity: "O(1)",
+            summary: "Shows what the subcommands do.",
+            arity: Arity::Exact(2),
+            acl: Acl::CONNECTION,
+            flags: Flags::LOADING.and(Flags::STALE),
+            run: Run::Admin(help),
+            ..Command::BASE
+        },
+        Command {
+            name: "INFO",
+            since: "2.8.13",
+            group: Group::Server,
+            complexity: "O(N) where N is the number of commands to look up",
+            summary: "Returns what the server knows of some commands.",
+            arity: Arity::AtLeast(2),
+            args: &[Arg::string("command-name").optional().multiple()],
+            acl: Acl::CONNECTION,
+            flags: Flags::LOADING.and(Flags::STALE),
+            run: Run::Admin(info),
+            history: &[(
+                "7.0.0",
+                "Allowed to be called with no argument to get info on all commands.",
+            )],
+            tips: &["nondeterministic_output_order"],
+            ..Command::BASE
+        },
+        Command {
+            name: "LIST",
+            since: "7.0.0",
+            group: Group::Server,
+            complexity: "O(N) where N is the total number of Redis commands",
+            summary: "Returns the names of commands.",
+            arity: Arity::AtLeast(2),
+            args: &[Arg::one_of(
+                "filterby",
+                &[
+                    Arg::string("module-name").after("MODULE"),
+                    Arg::string("category").after("ACLCAT"),
+                    Arg::pattern("pattern").after("PATTERN"),
+                ],
+            )
+            .after("FILTERBY")
+            .optional()],
+            acl: Acl::CONNECTION,
+            flags: Flags::LOADING.and(Flags::STALE),
+            run: Run::Admin(list),
+            tips: &["nondeterministic_output_order"],
+            ..Command::BASE
+        },
+    ],
+    tips: &["nondeterministic_output_order"],
+    ..Command::BASE
+};
 
 /// The commands that clients may see, by name or all.
 fn wanted(call: &Call) -> Vec<Option<&'static Registered>> {
@@ -144,7 +171,9 @@ fn find(name: &[u8]) -> Option<&'static Registered> {
 fn all(_: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
     let commands: Vec<_> = visible().collect();
     reply.array(commands.len());
-    commands.iter().for_each(|registered| entry::write(registered, reply));
+    commands
+        .iter()
+        .for_each(|registered| entry::write(registered, reply));
     Ok(())
 }
 
@@ -167,7 +196,9 @@ fn count(_: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
 
 fn list(_: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
     let names: Vec<&str> = match call.len() {
-        2 => visible().map(|registered| registered.full_name.as_str()).collect(),
+        2 => visible()
+            .map(|registered| registered.full_name.as_str())
+            .collect(),
         5 if call.is_word(2, "FILTERBY") => filtered(call)?,
         _ => return Err(CommandError::Syntax),
     };

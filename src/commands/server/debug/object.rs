@@ -54,9 +54,13 @@ mod tests {
         shard.run("SET n 12");
         shard.advance(3_000);
         let reply = shard.run("DEBUG OBJECT a");
-        assert!(reply.starts_with("+Value at:0x0 refcount:1 encoding:embstr serializedlength:2 lru:"));
+        assert!(
+            reply.starts_with("+Value at:0x0 refcount:1 encoding:embstr serializedlength:2 lru:")
+        );
         assert!(reply.ends_with("lru_seconds_idle:3"), "{reply}");
-        assert!(shard.run("DEBUG OBJECT n FAST").contains("encoding:int lru:"));
+        assert!(shard
+            .run("DEBUG OBJECT n FAST")
+            .contains("encoding:int lru:"));
     }
 
     #[test]

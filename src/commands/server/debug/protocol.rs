@@ -64,10 +64,12 @@ mod tests {
 
     fn replies(connection: Connection) -> Vec<String> {
         let mut connection = connection;
-        ["double", "null", "set", "map", "push", "verbatim", "true", "bignum"]
-            .iter()
-            .map(|kind| connection.run(&format!("DEBUG PROTOCOL {kind}")))
-            .collect()
+        [
+            "double", "null", "set", "map", "push", "verbatim", "true", "bignum",
+        ]
+        .iter()
+        .map(|kind| connection.run(&format!("DEBUG PROTOCOL {kind}")))
+        .collect()
     }
 
     #[test]

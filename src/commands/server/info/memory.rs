@@ -14,7 +14,10 @@ pub fn memory(source: &Source, lines: &mut Lines) {
     lines.put("used_memory_overhead", memory.overhead());
     lines.put("used_memory_startup", memory.startup);
     lines.put("used_memory_dataset", memory.dataset);
-    lines.put("used_memory_dataset_perc", percent(memory.dataset, beyond_startup));
+    lines.put(
+        "used_memory_dataset_perc",
+        percent(memory.dataset, beyond_startup),
+    );
     lines.put("allocator_allocated", memory.allocated);
     lines.put("allocator_active", memory.active);
     lines.put("allocator_resident", memory.resident);

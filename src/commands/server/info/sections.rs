@@ -22,7 +22,10 @@ pub fn server(source: &Source, lines: &mut Lines) {
     lines.put("process_id", identity.process_id);
     lines.put("process_supervised", "no");
     lines.put("run_id", &identity.run_id);
-    lines.put("tcp_port", identity.listeners.first().map_or(0, |at| at.port()));
+    lines.put(
+        "tcp_port",
+        identity.listeners.first().map_or(0, |at| at.port()),
+    );
     lines.put("server_time_usec", source.host.now_us());
     lines.put("uptime_in_seconds", report.uptime_seconds());
     lines.put("uptime_in_days", report.uptime_seconds() / 86_400);
@@ -39,7 +42,10 @@ pub fn server(source: &Source, lines: &mut Lines) {
         .map(|at| format!("bind={},", at.ip()))
         .collect();
     if let Some(first) = identity.listeners.first() {
-        lines.put("listener0", format_args!("name=tcp,{binds}port={}", first.port()));
+        lines.put(
+            "listener0",
+            format_args!("name=tcp,{binds}port={}", first.port()),
+        );
     }
 }
 
@@ -48,8 +54,14 @@ pub fn clients(source: &Source, lines: &mut Lines) {
     lines.put("connected_clients", clients.connected);
     lines.put("cluster_connections", 0);
     lines.put("maxclients", source.live.maxclients);
-    lines.put("client_recent_max_input_buffer", clients.largest_input_bytes);
-    lines.put("client_recent_max_output_buffer", clients.largest_output_bytes);
+    lines.put(
+        "client_recent_max_input_buffer",
+        clients.largest_input_bytes,
+    );
+    lines.put(
+        "client_recent_max_output_buffer",
+        clients.largest_output_bytes,
+    );
     lines.put("blocked_clients", clients.blocked);
     lines.zeros(&[
         "tracking_clients",
@@ -75,7 +87,10 @@ pub fn persistence(source: &Source, lines: &mut Lines) {
     lines.put("current_fork_perc", "0.00");
     lines.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
     lines.put("rdb_changes_since_last_save", log.changes_since_snapshot);
-    lines.flag("rdb_bgsave_in_progress", log.snapshot_running_since.is_some());
+    lines.flag(
+        "rdb_bgsave_in_progress",
+        log.snapshot_running_since.is_some(),
+    );
     lines.put("rdb_last_save_time", log.last_snapshot.0 / 1_000);
     lines.put("rdb_last_bgsave_status", status(log.last_snapshot_failed));
     lines.put("rdb_last_bgsave_time_sec", last);
@@ -85,16 +100,29 @@ pub fn persistence(source: &Source, lines: &mut Lines) {
     lines.put("rdb_last_load_keys_loaded", log.keys_loaded);
     let has_log = source.host.settings().startup().durability != Durability::None;
     lines.flag("aof_enabled", has_log);
-    lines.flag("aof_rewrite_in_progress", log.snapshot_running_since.is_some());
+    lines.flag(
+        "aof_rewrite_in_progress",
+        log.snapshot_running_since.is_some(),
+    );
     lines.put("aof_rewrite_scheduled", 0);
     lines.put("aof_last_rewrite_time_sec", last);
     lines.put("aof_current_rewrite_time_sec", running);
-    lines.put("aof_last_bgrewrite_status", status(log.last_snapshot_failed));
+    lines.put(
+        "aof_last_bgrewrite_status",
+        status(log.last_snapshot_failed),
+    );
     lines.put("aof_rewrites", log.snapshots_taken);
-    lines.put("aof_rewrites_consecutive_failures", u8::from(log.last_snapshot_failed));
+    lines.put(
+        "aof_rewrites_consecutive_failures",
+        u8::from(log.last_snapshot_failed),
+    );
     let refused = matches!(report.state, State::WritesRefused(_));
     lines.put("aof_last_write_status", status(refused));
-    lines.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    lines.zeros(&[
+        "aof_last_cow_size",
+        "module_fork_in_progress",
+        "module_fork_last_cow_size",
+    ]);
     if has_log {
         lines.put("aof_current_size", log.bytes);
         lines.put("aof_base_size", log.snapshot_bytes);

@@ -11,15 +11,24 @@ pub fn stats(source: &Source, lines: &mut Lines) {
     lines.put("total_net_input_bytes", totals.input_bytes);
     lines.put("total_net_output_bytes", totals.output_bytes);
     lines.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
-    lines.put("instantaneous_input_kbps", kib(rates.input_bytes_per_second));
-    lines.put("instantaneous_output_kbps", kib(rates.output_bytes_per_second));
+    lines.put(
+        "instantaneous_input_kbps",
+        kib(rates.input_bytes_per_second),
+    );
+    lines.put(
+        "instantaneous_output_kbps",
+        kib(rates.output_bytes_per_second),
+    );
     lines.put("instantaneous_input_repl_kbps", "0.00");
     lines.put("instantaneous_output_repl_kbps", "0.00");
     lines.put("rejected_connections", totals.connections_rejected);
     lines.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     lines.put("expired_keys", totals.expired_keys);
     lines.put("expired_stale_perc", "0.00");
-    lines.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
+    lines.zeros(&[
+        "expired_time_cap_reached_count",
+        "expire_cycle_cpu_milliseconds",
+    ]);
     lines.put("evicted_keys", totals.evicted_keys);
     lines.zeros(&[
         "evicted_clients",
@@ -41,9 +50,17 @@ pub fn stats(source: &Source, lines: &mut Lines) {
     ]);
     lines.put("eventloop_cycles", totals.turns);
     lines.put("eventloop_duration_sum", totals.turn_us);
-    let command_us: u64 = source.report.commands.iter().map(|used| used.microseconds()).sum();
+    let command_us: u64 = source
+        .report
+        .commands
+        .iter()
+        .map(|used| used.microseconds())
+        .sum();
     lines.put("eventloop_duration_cmd_sum", command_us);
-    lines.put("instantaneous_eventloop_cycles_per_sec", rates.turns_per_second);
+    lines.put(
+        "instantaneous_eventloop_cycles_per_sec",
+        rates.turns_per_second,
+    );
     let mean_us = totals.turn_us.checked_div(totals.turns).unwrap_or(0);
     lines.put("instantaneous_eventloop_duration_usec", mean_us);
     lines.put("acl_access_denied_auth", totals.auth_denied);
