@@ -3,7 +3,7 @@
 use crate::protocol::Reply;
 
 use super::super::host::{Pending, Shutdown};
-use super::super::spec::{Arg, Arity, Command, Flags, Group, Run};
+use super::super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
 use super::super::{Call, CommandError, CommandResult, Host, Session};
 
 pub static COMMANDS: &[Command] = &[

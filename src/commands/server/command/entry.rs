@@ -96,7 +96,7 @@ fn begin_search(begin: Begin, reply: &mut Reply) {
             reply.bulk(word.as_bytes());
             number("startfrom", i64::from(from), reply);
         }
-        Begin::Unknown => typed("unknown", 0, reply),
+        Begin::Unknown | Begin::Found(_) => typed("unknown", 0, reply),
     }
 }
 
