@@ -190,10 +190,12 @@ fn printable(bytes: &[u8], bytes_max: usize) -> String {
 
 fn single_key(command: &Command) -> Option<usize> {
     match command.keys {
-        [spec] if !spec.flags.has(KeyFlags::NOT_KEY) => match (spec.begin, spec.find) {
-            (Begin::Index(index), Find::Range { last: 0, .. }) => Some(index),
-            _ => None,
-        },
+        [spec] if !spec.flags.has(KeyFlags::NOT_KEY) && command.more_keys.is_none() => {
+            match (spec.begin, spec.find) {
+                (Begin::Index(index), Find::Range { last: 0, .. }) => Some(index),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

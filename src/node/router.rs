@@ -6,7 +6,7 @@ use crate::commands::{
     for_each_key, registry, Call, CommandResult, Flags, KeyFlags, Merge, Pause, Registered,
     Replies, Run, Session, Spread,
 };
-use crate::protocol::{Args, OwnedArgs, Proto, Reply};
+use crate::protocol::{Args, OwnedArgs, Proto, ProtocolError, Reply};
 use crate::store::Probe;
 
 use super::fan::{Collector, Join};
@@ -165,6 +165,7 @@ impl Worker {
             Spread::Together | Spread::ByKey(_) => {}
         }
         match self.homes(&question) {
+            Homes::One(_) if may_read_more(&question) => self.gather(question, conn, wanted),
             Homes::One(shard) => self.one_shard(question, shard, conn, wanted, None),
             Homes::None => self.no_keys(question, conn, wanted),
             Homes::Several => match question.command.command.spread {
@@ -491,6 +492,14 @@ impl Worker {
         self.answer(conn, wanted, &out);
     }
 
+    /// The last reply of a connection.
+    pub fn answer_protocol_error(&mut self, conn: ConnKey, error: ProtocolError) {
+        let mut out = Vec::new();
+        error.write_reply(&mut out);
+        self.io.stats.error_reply(&out[1..]);
+        self.answer(conn, true, &out);
+    }
+
     pub(super) fn complete_error(&mut self, target: Target, text: &str) {
         let mut out = Vec::new();
         Reply::new(&mut out, target.proto).error(text);
@@ -550,6 +559,13 @@ fn check_split(question: &Question) -> Result<(), String> {
         0 => Ok(()),
         _ => Err(crate::commands::wrong_arity(question.command)),
     }
+}
+
+/// Whether the call reads keys that its arguments do not name: those come from patterns.
+#[inline]
+fn may_read_more(question: &Question) -> bool {
+    question.command.command.more_keys.is_some()
+        && question.args.from(2).any(|arg| arg.contains(&b'*'))
 }
 
 /// Whether the command may change the key at `at`.

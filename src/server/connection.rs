@@ -415,7 +415,7 @@ impl Connection {
             }
             at = parsed.end;
             if let Some(error) = parsed.error {
-                worker.answer_error(self.handle.conn, true, &error.to_string());
+                worker.answer_protocol_error(self.handle.conn, error);
                 at = input.len();
                 break Ran::Stopped(Next::Close);
             }
