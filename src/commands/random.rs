@@ -5,6 +5,9 @@ use crate::protocol::Reply;
 use crate::store::Rng;
 use std::collections::HashMap;
 
+/// An empty bulk string: no pick is shorter.
+const PICK_BYTES_MIN: u64 = 6;
+
 /// `count` different indexes below `len`, every choice and order as likely as any other; all of them when there are
 /// no more.
 pub fn distinct_indexes(rng: &mut Rng, len: usize, count: usize) -> Vec<usize> {
@@ -21,7 +24,7 @@ pub fn distinct_indexes(rng: &mut Rng, len: usize, count: usize) -> Vec<usize> {
 }
 
 /// Writes `count` picks with repeats from `len` elements by `write`. The reply may be far larger than the data
-/// it is drawn from, so it ends with an error beyond `bytes_max`: a server that runs out of memory serves
+/// it is drawn from, so it is refused, or ends with an error, beyond `bytes_max`: a server that runs out of memory serves
 /// nobody.
 pub fn write_repeated_picks(
     reply: &mut Reply,
@@ -30,6 +33,9 @@ pub fn write_repeated_picks(
     bytes_max: u64,
     mut write: impl FnMut(&mut Reply, usize),
 ) -> CommandResult {
+    if count > bytes_max / PICK_BYTES_MIN {
+        return Err(CommandError::OutOfRange);
+    }
     let start = reply.mark();
     for _ in 0..count {
         write(reply, rng.below(len));
