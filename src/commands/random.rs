@@ -23,9 +23,9 @@ pub fn distinct_indexes(rng: &mut Rng, len: usize, count: usize) -> Vec<usize> {
         .collect()
 }
 
-/// Writes `count` picks with repeats from `len` elements by `write`. The reply may be far larger than the data
-/// it is drawn from, so it is refused, or ends with an error, beyond `bytes_max`: a server that runs out of memory serves
-/// nobody.
+/// Writes `count` picks with repeats from `len` elements by `write`. The reply may be far larger than the
+/// data it is drawn from, so it is refused, or ends with an error, beyond `bytes_max`: a server that runs
+/// out of memory serves nobody.
 pub fn write_repeated_picks(
     reply: &mut Reply,
     rng: &mut Rng,
