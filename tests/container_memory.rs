@@ -1,7 +1,8 @@
-//! What sets and sorted sets say they take is what the allocator handed out: eviction and MEMORY USAGE
+//! What containers say they take is what the allocator handed out: eviction and MEMORY USAGE
 //! rest on it.
 
-use ringfort::store::{Limits, Set, ZSet};
+use ringfort::store::list::Side;
+use ringfort::store::{Hash, Limits, List, Set, ZSet};
 use tikv_jemalloc_ctl::thread;
 
 #[global_allocator]
@@ -70,6 +71,54 @@ fn sorted_sets_know_their_memory() {
         });
         assert_close(truth + change, zset.heap_bytes());
         let (truth, copy) = measured(|| zset.clone());
+        assert_close(truth, copy.heap_bytes());
+    }
+}
+
+#[test]
+fn lists_know_their_memory() {
+    let limits = Limits::default();
+    for (count, width) in [(10, 20), (100, 1), (3000, 16), (200_000, 9), (2000, 9000)] {
+        let (truth, mut list) = measured(|| {
+            let mut list = List::new();
+            for n in 0..count {
+                let side = if n % 3 == 0 { Side::Head } else { Side::Tail };
+                list.push(side, format!("{n:0width$}").as_bytes(), &limits);
+            }
+            list
+        });
+        assert_close(truth, list.heap_bytes());
+        let (change, list) = measured(|| {
+            list.trim(count / 2, count / 4, &limits);
+            list
+        });
+        assert_close(truth + change, list.heap_bytes());
+        let (truth, copy) = measured(|| list.clone());
+        assert_close(truth, copy.heap_bytes());
+    }
+}
+
+#[test]
+fn hashes_know_their_memory() {
+    let limits = Limits::default();
+    for (count, width) in [(10, 20), (100, 1), (100, 70), (3000, 16), (200_000, 9)] {
+        let (truth, mut hash) = measured(|| {
+            let mut hash = Hash::new();
+            for n in 0..count {
+                let field = format!("field:{n:0width$}");
+                hash.set(field.as_bytes(), &field.as_bytes()[..width], &limits);
+            }
+            hash
+        });
+        assert_close(truth, hash.heap_bytes());
+        let (change, hash) = measured(|| {
+            for n in 0..count * 3 / 4 {
+                hash.remove(format!("field:{n:0width$}").as_bytes());
+            }
+            hash
+        });
+        assert_close(truth + change, hash.heap_bytes());
+        let (truth, copy) = measured(|| hash.clone());
         assert_close(truth, copy.heap_bytes());
     }
 }

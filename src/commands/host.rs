@@ -30,6 +30,9 @@ pub trait Host {
     /// Sets the counters to nothing (CONFIG RESETSTAT); gauges stay.
     fn reset_statistics(&self);
 
+    /// Counts a failed attempt to log in.
+    fn count_auth_denied(&self);
+
     fn slowlog(&self) -> &Mutex<SlowLog>;
 
     fn latency(&self) -> &Mutex<LatencyLog>;
@@ -112,6 +115,11 @@ pub struct ClientReport {
     pub age_seconds: u64,
     pub idle_seconds: u64,
     pub database: u16,
+    /// Subscribed channels and patterns.
+    pub channels: u32,
+    pub patterns: u32,
+    /// Waits in a blocking command.
+    pub blocked: bool,
     /// Unread bytes of commands, and room for more.
     pub query_bytes: u64,
     pub query_free_bytes: u64,

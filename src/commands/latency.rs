@@ -9,7 +9,7 @@ pub const SAMPLES_MAX: usize = 160;
 const EVENTS_MAX: usize = 64;
 
 /// One slow occurrence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
     /// Seconds since the Unix epoch.
     pub at_seconds: u64,

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::protocol::Args;
 
-use super::spec::{Begin, Command, Find, KeyFlags, Run};
+use super::spec::{Begin, Command, Find, Flags, KeyFlags, Run};
 use super::FAMILIES;
 
 /// A command with what the registry adds.
@@ -17,6 +17,8 @@ pub struct Registered {
     pub subcommands: Vec<&'static Registered>,
     /// Whether a call costs the container's name before its own (`CONFIG GET`).
     pub is_subcommand: bool,
+    /// Where the key is, for a command that has exactly one.
+    pub single_key: Option<usize>,
 }
 
 /// All commands, ordered by table.
@@ -83,6 +85,7 @@ impl Registry {
             full_name,
             subcommands,
             is_subcommand,
+            single_key: single_key(command),
         }));
         self.by_id.push(registered);
         registered
@@ -136,6 +139,7 @@ impl Registry {
             |sub: &&&Registered| sub.command.name.as_bytes().eq_ignore_ascii_case(args.at(1));
         match container.subcommands.iter().find(named) {
             Some(sub) if sub.command.arity.allows(args.len()) => Ok(sub),
+            _ if container.command.flags.has(Flags::OPAQUE) => Err(subcommand_syntax(args)),
             Some(sub) => Err(wrong_arity(sub)),
             // A container that runs by itself takes other first arguments too (COMMAND takes none).
             None => Err(format!(
@@ -152,6 +156,15 @@ pub fn wrong_arity(registered: &Registered) -> String {
     format!(
         "ERR wrong number of arguments for '{}' command",
         registered.full_name
+    )
+}
+
+/// How containers answer a mistake behind the name of their subcommand.
+pub fn subcommand_syntax(args: &Args) -> String {
+    format!(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+        printable(args.at(1), 128),
+        printable(args.at(0), 128).to_ascii_uppercase()
     )
 }
 
@@ -173,6 +186,18 @@ fn unknown_command(args: &Args) -> String {
 
 fn printable(bytes: &[u8], bytes_max: usize) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(bytes_max)]).into_owned()
+}
+
+fn single_key(command: &Command) -> Option<usize> {
+    match command.keys {
+        [spec] if !spec.flags.has(KeyFlags::NOT_KEY) && command.more_keys.is_none() => {
+            match (spec.begin, spec.find) {
+                (Begin::Index(index), Find::Range { last: 0, .. }) => Some(index),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 /// Spreads names without looking at case: bit 5 is the only difference between `a` and `A`.
@@ -243,6 +268,7 @@ fn begin_of(begin: Begin, args: &Args) -> Option<usize> {
     match begin {
         Begin::Index(index) => (index < args.len()).then_some(index),
         Begin::Unknown => None,
+        Begin::Found(find) => find(args).filter(|&index| index < args.len()),
         Begin::Keyword { word, from } => {
             let is_word = |&index: &usize| args.at(index).eq_ignore_ascii_case(word.as_bytes());
             let found = match from {

@@ -1,12 +1,12 @@
 //! The vocabulary in which a command is declared (DESIGN 4). Everything that the server knows of a command
 //! follows from one [`Command`].
 
-use crate::protocol::Reply;
+use crate::protocol::{Args, Reply};
 use crate::store::{Databases, Keyspace};
 
 use super::host::Host;
 use super::session::Session;
-use super::{Call, CommandResult};
+use super::{Call, CommandError, CommandResult};
 
 /// One command, or one subcommand of a container such as CONFIG.
 pub struct Command {
@@ -26,6 +26,8 @@ pub struct Command {
     pub flags: Flags,
     pub run: Run,
     pub spread: Spread,
+    /// Keys beyond [`Command::keys`] that only the values tell (SORT's BY and GET).
+    pub more_keys: Option<MoreKeys>,
     pub subcommands: &'static [Command],
     /// What changed in which version, for COMMAND DOCS.
     pub history: &'static [(&'static str, &'static str)],
@@ -50,6 +52,7 @@ impl Command {
         flags: Flags::NONE,
         run: Run::Container,
         spread: Spread::Together,
+        more_keys: None,
         subcommands: &[],
         history: &[],
         deprecated: None,
@@ -59,6 +62,28 @@ impl Command {
     /// Whether it goes through the log.
     pub fn is_write(&self) -> bool {
         matches!(self.run, Run::Write(_) | Run::Databases(_))
+    }
+
+    /// All ACL categories, those included that follow from the flags.
+    pub fn categories(&self) -> Acl {
+        let implied = [
+            (Flags::WRITE, Acl::WRITE),
+            (Flags::READONLY, Acl::READ),
+            (Flags::ADMIN, Acl::ADMIN.and(Acl::DANGEROUS)),
+            (Flags::PUBSUB, Acl::PUBSUB),
+            (Flags::FAST, Acl::FAST),
+            (Flags::BLOCKING, Acl::BLOCKING),
+        ];
+        let mut categories = self.acl;
+        for (flag, category) in implied {
+            if self.flags.has(flag) {
+                categories = categories.and(category);
+            }
+        }
+        if self.flags.has(Flags::FAST) {
+            return categories;
+        }
+        categories.and(Acl::SLOW)
     }
 
     /// Whether it runs against a shard's data, be it to read or to write.
@@ -83,6 +108,9 @@ pub enum Run {
     /// Only its subcommands run.
     Container,
 }
+
+/// Given the keyspace that holds the declared keys: the further keys that a call reads.
+pub type MoreKeys = fn(&Keyspace, &Call) -> Result<Vec<Vec<u8>>, CommandError>;
 
 /// What happens when the keys of a command lie in several shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +207,8 @@ macro_rules! bit_set {
             pub const NONE: $type = $type(0);
             $($(#[$doc])* pub const $name: $type = $type(1 << $bit);)*
 
+            pub const ALL: $type = $type(0 $(| 1 << $bit)*);
+
             /// Both sets together; `const`, so that tables can be declared with it.
             pub const fn and(self, other: $type) -> $type {
                 $type(self.0 | other.0)
@@ -223,6 +253,10 @@ bit_set! {
     NO_ASYNC_LOADING = 16, "no_async_loading";
     /// Ours: a node makes it for its own log entries; clients cannot call it.
     INTERNAL = 24, "";
+    /// Ours: a container whose subcommands COMMAND does not show (DEBUG).
+    OPAQUE = 25, "";
+    /// Ours: refused unless `enable-debug-command` allows it.
+    DEBUG = 26, "";
 }
 
 bit_set! {
@@ -300,6 +334,8 @@ pub enum Begin {
     Keyword { word: &'static str, from: i32 },
     /// Cannot be told from the arguments' places (SORT's BY and GET).
     Unknown,
+    /// Only the command's own grammar tells (SORT's STORE); to clients it is as unknown as above.
+    Found(fn(&Args) -> Option<usize>),
 }
 
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -89,10 +89,7 @@ impl DiskWorker {
 
     /// Has a log synced at every interval from now on.
     pub fn sync_regularly(&self, syncer: WalSyncer) {
-        self.syncers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(syncer);
+        lock(&self.syncers).push(syncer);
     }
 }
 
@@ -133,15 +130,125 @@ impl Loop {
     }
 
     fn sync_all(&mut self) {
-        let syncers = self
-            .syncers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let syncers = lock(&self.syncers).clone();
         for syncer in syncers {
             if let Err(error) = syncer.sync() {
+                // Reported once: no later sync of this log can succeed.
+                lock(&self.syncers).retain(|known| !known.is_same_log(&syncer));
                 (self.sync_failed)(error);
             }
         }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::channel;
+
+    use ringfort_cluster::ShardId;
+
+    use super::*;
+    use crate::durability::wal::recover;
+    use crate::durability::{
+        DiskCall, LastStop, RecoverOptions, SharedDisk, SimDisk, Wal, WalOptions,
+    };
+
+    fn a_log(disk: &SharedDisk) -> Wal {
+        let options = RecoverOptions {
+            last_stop: LastStop::Crash,
+            accept_data_loss: false,
+        };
+        let dir = Path::new("/data");
+        let found = recover(disk, dir, options, |_| Ok::<(), io::Error>(())).unwrap();
+        let options = WalOptions::new(DiskWorker::inline());
+        Wal::open(disk.clone(), dir, 0, options, &found, &[]).unwrap()
+    }
+
+    fn write(wal: &mut Wal) {
+        wal.begin();
+        wal.push_hard_state(ShardId(1), Default::default());
+        wal.write().unwrap();
+    }
+
+    #[test]
+    fn jobs_run_in_order_and_all_before_the_thread_ends() {
+        let (worker, thread) = DiskWorker::start(None, Box::new(|_| {})).unwrap();
+        let (sender, receiver) = channel();
+        for number in 0..100 {
+            let sender = sender.clone();
+            worker.submit(move || sender.send(number).unwrap()).unwrap();
+        }
+        drop((worker, sender));
+        thread.join().unwrap();
+        assert_eq!(
+            receiver.iter().collect::<Vec<_>>(),
+            (0..100).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_full_queue_refuses_jobs_and_takes_them_again_later() {
+        let (worker, thread) = DiskWorker::start(None, Box::new(|_| {})).unwrap();
+        let (go_on, wait) = channel::<()>();
+        let (started, has_started) = channel();
+        let first = move || {
+            started.send(()).unwrap();
+            let _ = wait.recv();
+        };
+        worker.submit(first).unwrap();
+        has_started.recv().unwrap();
+        for _ in 0..DISK_JOBS_MAX {
+            worker.submit(|| {}).unwrap();
+        }
+        assert_eq!(worker.submit(|| {}), Err(QueueFull));
+        drop(go_on);
+        while worker.submit(|| {}).is_err() {
+            std::thread::yield_now();
+        }
+        drop(worker);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn registered_logs_are_synced_by_the_clock() {
+        let disk: SharedDisk = Arc::new(SimDisk::new(1));
+        let every = Duration::from_millis(2);
+        let (worker, thread) =
+            DiskWorker::start(Some(every), Box::new(|error| panic!("{error}"))).unwrap();
+        let mut wal = a_log(&disk);
+        worker.sync_regularly(wal.syncer());
+        for _ in 0..3 {
+            write(&mut wal);
+            while wal.synced() < wal.written() {
+                std::thread::yield_now();
+            }
+        }
+        drop(worker);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_failed_sync_is_reported_once() {
+        let disk = SimDisk::new(1);
+        let shared: SharedDisk = Arc::new(disk.clone());
+        let mut wal = a_log(&shared);
+        write(&mut wal);
+        disk.fail(DiskCall::Sync, 0, io::ErrorKind::Other);
+        let (sender, receiver) = channel();
+        let report: SyncFailed = Box::new(move |error| sender.send(error.to_string()).unwrap());
+        let (worker, thread) = DiskWorker::start(Some(Duration::from_millis(1)), report).unwrap();
+        worker.sync_regularly(wal.syncer());
+        let message = receiver.recv().unwrap();
+        assert!(message.contains("/data/wal-0-000001.log"), "{message}");
+        std::thread::sleep(Duration::from_millis(10));
+        drop(worker);
+        thread.join().unwrap();
+        assert_eq!(receiver.iter().count(), 0);
+        assert!(wal.sync().is_err() && wal.write().is_err());
     }
 }

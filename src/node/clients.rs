@@ -129,6 +129,7 @@ impl Client {
             no_evict: session.no_evict,
             no_touch: session.no_touch,
             closing: self.closing.load(Relaxed),
+            ..ClientReport::default()
         }
     }
 }

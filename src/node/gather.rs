@@ -5,7 +5,7 @@
 //! worker nothing can come between, and one log record holds all effects: atomic, also over a crash. Across
 //! workers each step is a message; other commands may come between them.
 
-use crate::commands::registry;
+use crate::commands::{registry, Call};
 use crate::protocol::OwnedArgs;
 use crate::store::rdb::put_record;
 use crate::store::{Databases, Deadline, Limits, Timestamp, Value};
@@ -38,6 +38,16 @@ struct Gather {
     args: OwnedArgs,
     found: Vec<Gathered>,
     missing: usize,
+    round: Round,
+}
+
+/// Which keys are gathered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// Those that the arguments name.
+    Named,
+    /// Those that the values of the first tell (SORT's BY and GET).
+    Further,
 }
 
 impl Worker {
@@ -54,41 +64,54 @@ impl Worker {
 
     pub(super) fn gather(&mut self, question: Question, conn: ConnKey, wanted: bool) {
         let target = self.io.target(conn, question.proto, wanted);
+        let named = written_keys(&question).into_iter();
+        let keys = named.map(|(at, _)| question.args.at(at).to_vec()).collect();
+        self.gather_keys(question, keys, Vec::new(), Round::Named, target);
+    }
+
+    /// Adds the keys' values to `found` and goes on, at once where all of them are here.
+    fn gather_keys(
+        &mut self,
+        question: Question,
+        keys: Vec<Vec<u8>>,
+        mut found: Vec<Gathered>,
+        round: Round,
+        target: Target,
+    ) {
         let mut by_worker: Vec<(u16, Vec<Vec<u8>>)> = Vec::new();
-        for (at, _) in written_keys(&question) {
-            let key = question.args.at(at);
-            let worker = self.worker_of(self.shard_of(key));
+        for key in keys {
+            let worker = self.worker_of(self.shard_of(&key));
             match by_worker.iter_mut().find(|(of, _)| *of == worker) {
-                Some((_, keys)) => keys.push(key.to_vec()),
-                None => by_worker.push((worker, vec![key.to_vec()])),
+                Some((_, keys)) => keys.push(key),
+                None => by_worker.push((worker, vec![key])),
             }
         }
         if let [(worker, keys)] = &by_worker[..] {
             if *worker == self.number {
-                let found = self.fetch(keys, question.database, spans_databases(&question));
-                return self.run_gathered(&question, found, target);
+                found.extend(self.fetch(keys, question.database, spans_databases(&question)));
+                return self.have_gathered(&question, found, round, target);
             }
         }
-        self.gather_from(question, by_worker, target);
-    }
-
-    /// Asks each worker for its keys and goes on when the last has answered.
-    fn gather_from(
-        &mut self,
-        question: Question,
-        by_worker: Vec<(u16, Vec<Vec<u8>>)>,
-        target: Target,
-    ) {
         let gather = Gather {
             target,
             database: question.database,
             command: question.command,
             args: OwnedArgs::new(question.args.from(0)),
-            found: Vec::new(),
+            found,
             missing: by_worker.len(),
+            round,
         };
+        self.gather_from(gather, by_worker);
+    }
+
+    /// Asks each worker for its keys and goes on when the last has answered.
+    fn gather_from(&mut self, gather: Gather, by_worker: Vec<(u16, Vec<Vec<u8>>)>) {
+        let (home, database) = (self.number, gather.database);
+        let all = matches!(
+            gather.command.command.run,
+            crate::commands::Run::Databases(_)
+        );
         let number = self.gathers.insert(gather);
-        let (home, database, all) = (self.number, question.database, spans_databases(&question));
         for (worker, keys) in by_worker {
             self.task(worker, move |there| {
                 let found = there.fetch(&keys, database, all);
@@ -111,6 +134,7 @@ impl Worker {
             command,
             args,
             found,
+            round,
             ..
         } = gather;
         let question = Question {
@@ -119,7 +143,64 @@ impl Worker {
             database,
             proto: target.proto,
         };
-        self.run_gathered(&question, found, target);
+        self.have_gathered(&question, found, round, target);
+    }
+
+    /// The command runs, unless the values say that it reads further keys.
+    fn have_gathered(
+        &mut self,
+        question: &Question,
+        found: Vec<Gathered>,
+        round: Round,
+        target: Target,
+    ) {
+        let further = match round {
+            Round::Named => self.further_keys(question, &found),
+            Round::Further => Vec::new(),
+        };
+        match further.is_empty() {
+            true => self.run_gathered(question, found, target),
+            false => self.gather_keys(*question, further, found, Round::Further, target),
+        }
+    }
+
+    fn further_keys(&mut self, question: &Question, found: &[Gathered]) -> Vec<Vec<u8>> {
+        let Some(more_keys) = question.command.command.more_keys else {
+            return Vec::new();
+        };
+        let mut scratch = self.scratch();
+        let now = self.now();
+        for Gathered {
+            database,
+            key,
+            value,
+            ..
+        } in found
+        {
+            scratch
+                .keyspace_mut(*database)
+                .set(key, value.clone(), Deadline::None, now);
+        }
+        let Question {
+            args,
+            database,
+            proto,
+            ..
+        } = *question;
+        let bulk_len_max = scratch.limits().bulk_len_max as usize;
+        let call = Call {
+            args,
+            now,
+            seed: 0,
+            database,
+            bulk_len_max,
+            proto,
+        };
+        // Where the call is wrong its handler says so.
+        let mut keys = more_keys(scratch.keyspace(database), &call).unwrap_or_default();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// Copies of the keys' values as of all that this worker was asked before.

@@ -71,6 +71,12 @@ impl Host for NodeHost {
         self.shared.stats.commands()
     }
 
+    fn count_auth_denied(&self) {
+        self.shared.stats.workers()[usize::from(self.worker)]
+            .auth_denied
+            .add(1);
+    }
+
     fn reset_statistics(&self) {
         self.shared.stats.reset();
     }

@@ -30,6 +30,7 @@ pub use clients::Client;
 pub use cycle::CYCLE_MS;
 pub use io::ConnKey;
 pub use recovery::StartError;
+pub use router::{Prepared, PREPARED_MAX};
 pub use shared::Shared;
 pub use worker::{wall_clock, Worker};
 

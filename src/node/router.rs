@@ -3,10 +3,11 @@
 use ringfort_cluster::slot_of;
 
 use crate::commands::{
-    for_each_key, registry, Call, CommandResult, Flags, KeyFlags, Merge, Registered, Replies, Run,
-    Session, Spread,
+    for_each_key, registry, Call, CommandResult, Flags, KeyFlags, Merge, Pause, Registered,
+    Replies, Run, Session, Spread,
 };
-use crate::protocol::{Args, OwnedArgs, Proto, Reply};
+use crate::protocol::{Args, OwnedArgs, Proto, ProtocolError, Reply};
+use crate::store::Probe;
 
 use super::fan::{Collector, Join};
 use super::io::{ConnKey, Forwarded, Message};
@@ -25,6 +26,28 @@ pub struct Question<'a> {
     pub proto: Proto,
 }
 
+/// Commands of one connection that are prepared together.
+pub const PREPARED_MAX: usize = 16;
+
+/// A command that was looked up, with the look-up of its key under way.
+pub struct Prepared {
+    command: Result<&'static Registered, String>,
+    /// The shard of the key of a command that has exactly one.
+    shard: Option<u16>,
+    probe: Option<Probe>,
+}
+
+impl Prepared {
+    /// Whether CLIENT PAUSE holds the command back. CLIENT itself is let through, so that the pause can be ended.
+    pub fn waits_for(&self, pause: Pause) -> bool {
+        let Ok(command) = &self.command else {
+            return false;
+        };
+        let is_client = command.full_name.starts_with("client|");
+        !is_client && (!pause.writes_only || command.command.is_write())
+    }
+}
+
 /// Where the keys of a command lie.
 enum Homes {
     None,
@@ -33,10 +56,59 @@ enum Homes {
 }
 
 impl Worker {
+    /// Looks a command up and begins the look-up of its key.
+    #[inline]
+    pub fn prepare(&self, session: &Session, args: &Args) -> Prepared {
+        let mut prepared = Prepared {
+            command: registry().resolve(args),
+            shard: None,
+            probe: None,
+        };
+        let Ok(command) = prepared.command else {
+            return prepared;
+        };
+        let Some(key) = command.single_key.and_then(|at| args.get(at)) else {
+            return prepared;
+        };
+        let shard = self.shard_of(key);
+        prepared.shard = Some(shard);
+        // Writes are looked up when they are applied.
+        if matches!(command.command.run, Run::Read(_)) && self.worker_of(shard) == self.number {
+            let databases = &self.shards[self.place(shard)].databases;
+            prepared.probe = Some(databases.keyspace(session.database).probe(key));
+        }
+        prepared
+    }
+
+    /// Second and third step of the look-ups that [`Worker::prepare`] began.
+    #[inline]
+    pub fn carry_on(&self, session: &Session, prepared: &[Prepared]) {
+        let mut pointers = [None; PREPARED_MAX];
+        for (prepared, pointer) in prepared.iter().zip(&mut pointers) {
+            if let (Some(probe), Some(shard)) = (prepared.probe, prepared.shard) {
+                let keyspace = self.shards[self.place(shard)]
+                    .databases
+                    .keyspace(session.database);
+                *pointer = keyspace
+                    .probe_pointer(probe)
+                    .map(|pointer| (keyspace, pointer));
+            }
+        }
+        for (keyspace, pointer) in pointers.iter().flatten() {
+            keyspace.probe_entry(*pointer);
+        }
+    }
+
     /// Runs one command of a connection. Its reply comes to the connection's outbox, now or when the turn ends.
-    pub fn dispatch(&mut self, session: &mut Session, conn: ConnKey, args: Args) {
-        let wanted = self.reply_wanted(session, &args);
-        let command = match registry().resolve(&args) {
+    pub fn dispatch(
+        &mut self,
+        session: &mut Session,
+        conn: ConnKey,
+        args: Args,
+        prepared: Prepared,
+    ) {
+        let wanted = session.replies == Replies::On || self.reply_wanted(session, &args);
+        let command = match prepared.command {
             Ok(command) if !command.command.flags.has(Flags::INTERNAL) => command,
             Ok(_) => return self.answer_error(conn, wanted, &registry().unknown(&args)),
             Err(text) => return self.answer_error(conn, wanted, &text),
@@ -60,7 +132,13 @@ impl Worker {
             let text = "OOM command not allowed when used memory > 'maxmemory'.";
             return self.answer_error(conn, wanted, text);
         }
-        self.route(question, conn, wanted);
+        match prepared.shard {
+            Some(shard) => {
+                let hash = prepared.probe.map(|probe| probe.hash);
+                self.one_shard(question, shard, conn, wanted, hash);
+            }
+            None => self.route(question, conn, wanted),
+        }
     }
 
     /// CLIENT REPLY: whether this command's reply goes out.
@@ -87,7 +165,8 @@ impl Worker {
             Spread::Together | Spread::ByKey(_) => {}
         }
         match self.homes(&question) {
-            Homes::One(shard) => self.one_shard(question, shard, conn, wanted),
+            Homes::One(_) if may_read_more(&question) => self.gather(question, conn, wanted),
+            Homes::One(shard) => self.one_shard(question, shard, conn, wanted, None),
             Homes::None => self.no_keys(question, conn, wanted),
             Homes::Several => match question.command.command.spread {
                 Spread::ByKey(merge) => self.by_key(question, conn, wanted, merge),
@@ -116,10 +195,18 @@ impl Worker {
         self.map.shard_of(slot_of(key)).0
     }
 
-    fn one_shard(&mut self, question: Question, shard: u16, conn: ConnKey, wanted: bool) {
+    #[inline]
+    fn one_shard(
+        &mut self,
+        question: Question,
+        shard: u16,
+        conn: ConnKey,
+        wanted: bool,
+        hash: Option<u64>,
+    ) {
         let here = self.worker_of(shard) == self.number;
         if here && !question.command.command.is_write() && !self.io.outbox(conn).is_waiting() {
-            return self.read_now(question, shard, conn, wanted);
+            return self.read_now(question, shard, conn, wanted, hash);
         }
         let target = self.io.target(conn, question.proto, wanted);
         self.send(question, shard, target);
@@ -127,7 +214,14 @@ impl Worker {
 
     /// The shortest way: a read of a local shard whose connection waits for nothing.
     #[inline]
-    fn read_now(&mut self, question: Question, shard: u16, conn: ConnKey, wanted: bool) {
+    fn read_now(
+        &mut self,
+        question: Question,
+        shard: u16,
+        conn: ConnKey,
+        wanted: bool,
+        hash: Option<u64>,
+    ) {
         let place = self.place(shard);
         let started = self.io.ticks.raw();
         let seed = self.rng.next_u64();
@@ -141,7 +235,18 @@ impl Worker {
         // The output buffer is lent out while the shard writes into it.
         let mut out = std::mem::take(&mut self.io.outbox(conn).out);
         let mark = out.len();
-        self.shards[place].read(command, database, args, now, seed, proto, &mut out);
+        let shard = &self.shards[place];
+        match hash.zip(command.single_key) {
+            Some((hash, at)) => {
+                shard
+                    .databases
+                    .keyspace(database)
+                    .expect_read(args.at(at), hash, |_| {
+                        shard.read(command, database, args, now, seed, proto, &mut out);
+                    })
+            }
+            None => shard.read(command, database, args, now, seed, proto, &mut out),
+        }
         self.io
             .count(command, &args, started, &out[mark..], Some(conn.place));
         if !wanted {
@@ -387,6 +492,14 @@ impl Worker {
         self.answer(conn, wanted, &out);
     }
 
+    /// The last reply of a connection.
+    pub fn answer_protocol_error(&mut self, conn: ConnKey, error: ProtocolError) {
+        let mut out = Vec::new();
+        error.write_reply(&mut out);
+        self.io.stats.error_reply(&out[1..]);
+        self.answer(conn, true, &out);
+    }
+
     pub(super) fn complete_error(&mut self, target: Target, text: &str) {
         let mut out = Vec::new();
         Reply::new(&mut out, target.proto).error(text);
@@ -446,6 +559,13 @@ fn check_split(question: &Question) -> Result<(), String> {
         0 => Ok(()),
         _ => Err(crate::commands::wrong_arity(question.command)),
     }
+}
+
+/// Whether the call reads keys that its arguments do not name: those come from patterns.
+#[inline]
+fn may_read_more(question: &Question) -> bool {
+    question.command.command.more_keys.is_some()
+        && question.args.from(2).any(|arg| arg.contains(&b'*'))
 }
 
 /// Whether the command may change the key at `at`.

@@ -91,7 +91,7 @@ impl Worker {
             }
             match self.scan_step(&mut scan) {
                 Err(error) => return self.complete_error(scan.target, &error),
-                Ok(visited) => scan.visits_left = scan.visits_left.saturating_sub(visited.max(1)),
+                Ok(visited) => scan.visits_left = scan.visits_left.saturating_sub(visited),
             }
             if scan.count >= scan.wanted || scan.visits_left == 0 {
                 let at_end = scan.cursor.shard >= self.map.shards();

@@ -59,8 +59,8 @@ pub struct Shard {
     last_clock: Timestamp,
     /// Index and term of the last entry applied.
     applied: (Index, Term),
-    /// Spans and reply of the command being applied; kept for their memory.
-    spans: Vec<Span>,
+    /// Commands being applied, and the reply of one; kept for their memory.
+    group: Group,
     scratch: Vec<u8>,
     /// The last index that a durable snapshot covers.
     pub snapshot_index: Index,
@@ -86,7 +86,7 @@ impl Shard {
             in_flight: VecDeque::new(),
             last_clock,
             applied,
-            spans: Vec::new(),
+            group: Group::default(),
             scratch: Vec::new(),
             snapshot_index: Index(0),
             unapplied: Vec::new(),
@@ -249,36 +249,68 @@ impl Shard {
         let mut queued = QueuedReads::new(&reads);
         let mut asked = asked.iter().peekable();
         let mut cursor = batch.cursor();
-        let mut clock = replies.clock();
+        let mut group = std::mem::take(&mut self.group);
         let mut number = 0u64;
-        let mut spans = std::mem::take(&mut self.spans);
-        loop {
-            while let Some(read) = asked.next_if(|asked| asked.is_read) {
-                self.run_read(read, &mut queued, stamp, replies);
+        while group.fill(&mut cursor) {
+            self.probe_group(&mut group, batch.bytes());
+            for at in 0..group.len {
+                while let Some(read) = asked.next_if(|asked| asked.is_read) {
+                    self.run_read(read, &mut queued, stamp, replies);
+                }
+                let args = Args::new(batch.bytes(), &group.spans[at]);
+                let seed = stamp
+                    .seed
+                    .wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+                let started = replies.clock();
+                let write = asked.next();
+                self.run_write(write, group.databases[at], args, seed, group.hashes[at]);
+                if let Some(write) = write {
+                    replies.reply(write, &args, started, &self.scratch);
+                }
+                number += 1;
             }
-            let Some(database) = cursor
-                .next_into(&mut spans)
-                .expect("a committed entry can be read")
-            else {
-                break;
-            };
-            let args = Args::new(batch.bytes(), &spans);
-            let seed = stamp
-                .seed
-                .wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            let write = asked.next();
-            self.run_write(write, database, args, seed);
-            if let Some(write) = write {
-                replies.reply(write, &args, clock, &self.scratch);
-                clock = replies.clock();
-            }
-            number += 1;
         }
-        self.spans = spans;
+        for read in asked {
+            self.run_read(read, &mut queued, stamp, replies);
+        }
+        self.group = group;
+    }
+
+    /// Has the memory of the group's keys on its way before the first of them is needed.
+    fn probe_group(&self, group: &mut Group, bytes: &[u8]) {
+        let mut probes = [None; GROUP_MAX];
+        for at in 0..group.len {
+            // The key of almost every command stands behind its name; a guess that is wrong costs a prefetch.
+            let Some(&(start, end)) = group.spans[at].get(1) else {
+                group.hashes[at] = None;
+                continue;
+            };
+            let keyspace = self.databases.keyspace(group.databases[at]);
+            let probe = keyspace.probe(&bytes[start as usize..end as usize]);
+            group.hashes[at] = Some(probe.hash);
+            probes[at] = Some(probe);
+        }
+        let keyspace = |at: usize| self.databases.keyspace(group.databases[at]);
+        let mut pointers = [None; GROUP_MAX];
+        for at in 0..group.len {
+            pointers[at] = probes[at].and_then(|probe| keyspace(at).probe_pointer(probe));
+        }
+        for (at, pointer) in pointers.iter().enumerate().take(group.len) {
+            if let Some(pointer) = pointer {
+                keyspace(at).probe_entry(*pointer);
+            }
+        }
     }
 
     #[inline]
-    fn run_write(&mut self, asked: Option<&Asked>, database: u16, args: Args, seed: u64) {
+    fn run_write(
+        &mut self,
+        asked: Option<&Asked>,
+        database: u16,
+        args: Args,
+        seed: u64,
+        hash: Option<u64>,
+    ) {
         self.scratch.clear();
         let proto = asked.map_or(Proto::Resp2, |asked| asked.target.proto);
         let mut reply = Reply::new(&mut self.scratch, proto);
@@ -298,7 +330,15 @@ impl Shard {
             proto,
         };
         let result = match run {
-            Run::Write(run) => run(self.databases.keyspace_mut(database), &call, &mut reply),
+            Run::Write(run) => {
+                let keyspace = self.databases.keyspace_mut(database);
+                match hash {
+                    Some(hash) => keyspace.expect(args.at(1), hash, |keyspace| {
+                        run(keyspace, &call, &mut reply)
+                    }),
+                    None => run(keyspace, &call, &mut reply),
+                }
+            }
             Run::Databases(run) => run(&mut self.databases, &call, &mut reply),
             // Invariant 9 would break if one replica ran what another skipped.
             _ => panic!(
@@ -368,6 +408,38 @@ impl Shard {
             reply.rewind(mark);
             error.write(&mut reply);
         }
+    }
+}
+
+/// Commands applied together, so that their look-ups overlap.
+const GROUP_MAX: usize = 16;
+
+/// Commands of an entry, decoded.
+#[derive(Default)]
+struct Group {
+    len: usize,
+    databases: [u16; GROUP_MAX],
+    spans: [Vec<Span>; GROUP_MAX],
+    /// Hash of the argument behind the name.
+    hashes: [Option<u64>; GROUP_MAX],
+}
+
+impl Group {
+    /// Decodes the next commands; false at the end of the entry.
+    fn fill(&mut self, cursor: &mut Cursor) -> bool {
+        self.len = 0;
+        while self.len < GROUP_MAX {
+            let spans = &mut self.spans[self.len];
+            match cursor
+                .next_into(spans)
+                .expect("a committed entry can be read")
+            {
+                Some(database) => self.databases[self.len] = database,
+                None => break,
+            }
+            self.len += 1;
+        }
+        self.len > 0
     }
 }
 

@@ -16,8 +16,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::TcpStream;
 
-use crate::node::{wall_clock, Client, ConnKey, Pending, Session, Worker, PIPELINE_MAX};
-use crate::protocol::{Args, Parsed, ParserLimits, RequestParser, Span};
+use crate::node::{
+    wall_clock, Client, ConnKey, Pending, Prepared, Session, Worker, PIPELINE_MAX, PREPARED_MAX,
+};
+use crate::protocol::{Args, Parsed, ParserLimits, ProtocolError, RequestParser, Span};
 use crate::settings::OutputLimit;
 
 use super::pending;
@@ -167,6 +169,8 @@ fn open(local: &Rc<Local>, stream: StdStream) -> std::io::Result<Connection> {
         parser,
         input: Vec::new(),
         spans: Vec::new(),
+        requests: Vec::new(),
+        prepared: Vec::new(),
         need: 0,
     })
 }
@@ -201,6 +205,23 @@ enum Ran {
     Stopped(Next),
 }
 
+/// A parsed request: its bytes in the input, its arguments in the spans.
+struct Request {
+    start: usize,
+    end: usize,
+    first: usize,
+    last: usize,
+}
+
+/// What [`Connection::parse_group`] found.
+struct ParsedGroup {
+    /// Behind the last whole request.
+    end: usize,
+    error: Option<ProtocolError>,
+    /// The group is full; there may be more.
+    is_more: bool,
+}
+
 struct Connection {
     local: Rc<Local>,
     handle: Rc<Handle>,
@@ -210,6 +231,8 @@ struct Connection {
     /// The beginning of a request whose end has not come yet, and requests held back.
     input: Vec<u8>,
     spans: Vec<Span>,
+    requests: Vec<Request>,
+    prepared: Vec<Prepared>,
     /// Bytes that the request in `input` lacks, as far as is known.
     need: usize,
 }
@@ -371,24 +394,72 @@ impl Connection {
     fn run_requests(&mut self, input: &mut [u8], new: usize) -> (usize, Ran) {
         let local = self.local.clone();
         let mut worker = local.worker.borrow_mut();
-        let worker = &mut *worker;
         worker.io.stats.input_bytes.add(new as u64);
-        let now = worker.refresh_clock();
-        let mut at = 0;
-        let mut ran = Ran::All;
+        worker.refresh_clock();
         self.need = 0;
         self.parser.limits.bulk_bytes_max = worker.live.proto_max_bulk_len_bytes as i64;
+        let mut at = 0;
+        let ran = loop {
+            let parsed = self.parse_group(&worker, input, at);
+            worker.carry_on(&self.session, &self.prepared);
+            match self.run_group(&mut worker, input, &mut at) {
+                Ran::All => {}
+                stopped => {
+                    // What was parsed behind this command comes again.
+                    let behind = parsed.end > at || self.parser.is_inside_request();
+                    if behind {
+                        self.parser = RequestParser::new(self.parser.limits);
+                    }
+                    break stopped;
+                }
+            }
+            at = parsed.end;
+            if let Some(error) = parsed.error {
+                worker.answer_protocol_error(self.handle.conn, error);
+                at = input.len();
+                break Ran::Stopped(Next::Close);
+            }
+            if !parsed.is_more {
+                break Ran::All;
+            }
+        };
+        self.after_requests(&mut worker, input.len() - at);
+        (at, ran)
+    }
+
+    /// Parses a few requests from `at` on and begins the look-ups of their keys. A client that has not
+    /// authenticated gets its requests run one by one: the parser's limits depend on the outcome.
+    fn parse_group(&mut self, worker: &Worker, input: &mut [u8], mut at: usize) -> ParsedGroup {
+        let group_max = if self.session.authenticated {
+            PREPARED_MAX
+        } else {
+            1
+        };
+        self.parser.limits.authenticated = self.session.authenticated;
+        self.spans.clear();
+        self.requests.clear();
+        self.prepared.clear();
+        let mut parsed = ParsedGroup {
+            end: at,
+            error: None,
+            is_more: false,
+        };
         while at < input.len() {
-            if local.shared.is_paused.load(Relaxed) && local.shared.pause_now(now).is_some() {
-                ran = Ran::Stopped(Next::Paused);
+            if self.requests.len() == group_max {
+                parsed.is_more = true;
                 break;
             }
-            self.parser.limits.authenticated = self.session.authenticated;
-            self.spans.clear();
+            let first = self.spans.len();
             match self.parser.parse(&mut input[at..], &mut self.spans) {
                 Parsed::Command { consumed } => {
-                    let args = Args::new(&input[at..], &self.spans);
-                    worker.dispatch(&mut self.session, self.handle.conn, args);
+                    let args = Args::new(&input[at..], &self.spans[first..]);
+                    self.prepared.push(worker.prepare(&self.session, &args));
+                    self.requests.push(Request {
+                        start: at,
+                        end: at + consumed,
+                        first,
+                        last: self.spans.len(),
+                    });
                     at += consumed;
                 }
                 Parsed::Empty { consumed } => at += consumed,
@@ -397,24 +468,42 @@ impl Connection {
                     break;
                 }
                 Parsed::Error(error) => {
-                    worker.answer_error(self.handle.conn, true, &error.to_string());
-                    at = input.len();
-                    ran = Ran::Stopped(Next::Close);
+                    parsed.error = Some(error);
                     break;
                 }
             }
+        }
+        parsed.end = at;
+        parsed
+    }
+
+    /// Runs the parsed requests; `at` follows to the end of the last one that was run.
+    fn run_group(&mut self, worker: &mut Worker, input: &[u8], at: &mut usize) -> Ran {
+        for (request, prepared) in self.requests.iter().zip(self.prepared.drain(..)) {
+            if self.local.shared.is_paused.load(Relaxed)
+                && self
+                    .local
+                    .shared
+                    .pause_now(worker.now())
+                    .is_some_and(|pause| prepared.waits_for(pause))
+            {
+                return Ran::Stopped(Next::Paused);
+            }
+            let args = Args::new(
+                &input[request.start..],
+                &self.spans[request.first..request.last],
+            );
+            worker.dispatch(&mut self.session, self.handle.conn, args, prepared);
+            *at = request.end;
             if let Some(pending) = self.session.pending.take() {
-                ran = Ran::Stopped(Next::Pending(pending));
-                break;
+                return Ran::Stopped(Next::Pending(pending));
             }
             if self.session.close_after_reply {
-                at = input.len();
-                ran = Ran::Stopped(Next::Close);
-                break;
+                *at = input.len();
+                return Ran::Stopped(Next::Close);
             }
         }
-        self.after_requests(worker, input.len() - at);
-        (at, ran)
+        Ran::All
     }
 
     /// Sends replies that are ready, or has the turn ended that will make them.

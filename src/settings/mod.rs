@@ -21,4 +21,5 @@ pub use kind::{Kind, Value};
 pub use runtime::{LiveView, Settings};
 pub use sources::{Builder, CONFIG_VARIABLE};
 pub use table::{find, Group, Id, Row, Scope, TABLE};
+pub use units::parse_bytes;
 pub use values::{Live, Startup};

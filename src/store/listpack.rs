@@ -402,7 +402,7 @@ impl Listpack {
             "a listpack of {new_total} bytes: its owner must convert before"
         );
         if new_total > self.buf.len() {
-            let capacity = allocation_bytes(new_total);
+            let capacity = allocation_bytes(new_total + headroom(new_total));
             let mut buf = std::mem::take(&mut self.buf).into_vec();
             buf.reserve_exact(capacity - buf.len());
             buf.resize(capacity, 0);
@@ -491,6 +491,17 @@ impl DoubleEndedIterator for Iter<'_> {
         }
         self.back = previous(self.bytes, self.back);
         Some(decode(self.bytes, self.back).0)
+    }
+}
+
+/// What a listpack that must grow takes beyond its need. Up to 16 KiB the allocator's classes are far enough
+/// apart to make growth rare; beyond they are pages, and growing page by page would copy too often.
+fn headroom(bytes: usize) -> usize {
+    const CLASSES_APART_BYTES_MAX: usize = 16 << 10;
+    if bytes <= CLASSES_APART_BYTES_MAX {
+        0
+    } else {
+        bytes / 16
     }
 }
 

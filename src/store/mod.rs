@@ -23,9 +23,10 @@ pub use capture::{Copied, Encode};
 pub use databases::Databases;
 pub use hash::Hash;
 pub use intset::{IntSet, IntSetError};
-pub use keyspace::{Deadline, Edit, Keyspace};
+pub use keyspace::{Deadline, Edit, Keyspace, ProbedPointer};
 pub use list::List;
 pub use set::{BadSetListpack, Members, Set, SetView};
+pub use table::Probe;
 pub use types::{Limits, Rng, Timestamp, WrongType};
 pub use value::{canonical_int, Container, StrRef, Value, ValueRef};
 pub use zset::{

@@ -31,9 +31,12 @@ pub struct Place {
     index: usize,
 }
 
+/// Ten cache lines: fingerprints, the small fields, pointers. A look-up touches the first, one of the last eight,
+/// and the entry.
+#[repr(C, align(64))]
 pub struct Segment {
+    /// One byte of each key's hash, never 0; 0 where the place is empty.
     fingerprints: [u8; PLACES],
-    entries: [Option<Entry>; PLACES],
     occupied: u64,
     /// Which places hold an entry with a deadline.
     with_deadline: u64,
@@ -45,6 +48,33 @@ pub struct Segment {
     pub copied_in: u32,
     /// Entries beyond 64 that no split within the directory's bound could part.
     overflow: Vec<Entry>,
+    entries: [Option<Entry>; PLACES],
+}
+
+/// The byte of a hash that a segment compares.
+#[inline]
+fn fingerprint(hash: u64) -> u8 {
+    (hash as u8).max(1)
+}
+
+/// A look-up that was begun ahead of need, so that memory is on its way to the cache when it goes on.
+#[derive(Clone, Copy)]
+pub struct Probe {
+    pub hash: u64,
+    segment: Option<NonNull<Segment>>,
+}
+
+/// Asks the processor to bring a line of memory nearer; never faults.
+#[inline]
+fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect but on the cache, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 impl Segment {
@@ -65,11 +95,11 @@ impl Segment {
     /// The places whose fingerprint is `fingerprint`, as a bit mask.
     #[inline]
     fn candidates(&self, fingerprint: u8) -> u64 {
-        same_bytes(&self.fingerprints, fingerprint) & self.occupied
+        same_bytes(&self.fingerprints, fingerprint)
     }
 
     fn place(&mut self, index: usize, hash: u64, entry: Entry) {
-        self.fingerprints[index] = hash as u8;
+        self.fingerprints[index] = fingerprint(hash);
         self.entries[index] = Some(entry);
         self.occupied |= 1 << index;
         self.note_deadline(index, entry.deadline());
@@ -209,12 +239,47 @@ impl Table {
             .map(|mut segment| unsafe { segment.as_mut() })
     }
 
+    /// Begins a look-up: the segment's fingerprints are on their way.
+    #[inline]
+    pub fn probe(&self, hash: u64) -> Probe {
+        let segment = self.segment_at(hash);
+        if let Some(segment) = segment {
+            prefetch(segment.as_ptr());
+        }
+        Probe { hash, segment }
+    }
+
+    /// Second step: the pointer that the fingerprints name is on its way.
+    #[inline]
+    pub fn probe_pointer(&self, probe: Probe) -> Option<*const Option<Entry>> {
+        // SAFETY: the table has not changed since `probe`: both steps borrow it.
+        let segment = unsafe { probe.segment?.as_ref() };
+        let mask = segment.candidates(fingerprint(probe.hash));
+        if mask == 0 {
+            return None;
+        }
+        let pointer: *const Option<Entry> = &segment.entries[mask.trailing_zeros() as usize];
+        prefetch(pointer);
+        Some(pointer)
+    }
+
+    /// Third step: the entry is on its way.
+    #[inline]
+    pub fn probe_entry(&self, pointer: *const Option<Entry>) {
+        // SAFETY: as in `probe_pointer`, whose result this is.
+        if let Some(entry) = unsafe { *pointer } {
+            let (first, second) = entry.lines();
+            prefetch(first);
+            prefetch(second);
+        }
+    }
+
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<(Place, Entry)> {
         let pointer = self.segment_at(hash)?;
         // SAFETY: directory pointers are valid while `self` lives.
         let segment = unsafe { pointer.as_ref() };
-        for index in ones(segment.candidates(hash as u8)) {
+        for index in ones(segment.candidates(fingerprint(hash))) {
             let entry = segment.entries[index].expect("occupied place");
             if entry.key() == key {
                 return Some((
@@ -329,6 +394,7 @@ impl Table {
             if (entry_hash >> (64 - depth)) & 1 == 1 {
                 upper.place(upper.occupied.trailing_ones() as usize, entry_hash, entry);
                 segment.entries[index] = None;
+                segment.fingerprints[index] = 0;
                 segment.occupied &= !(1 << index);
                 segment.with_deadline &= !(1 << index);
             } else if let Some(at) = entry.deadline() {
@@ -374,6 +440,7 @@ impl Table {
         let entry = if place.index >= PLACES {
             segment.overflow.swap_remove(place.index - PLACES)
         } else {
+            segment.fingerprints[place.index] = 0;
             segment.occupied &= !(1 << place.index);
             segment.with_deadline &= !(1 << place.index);
             segment.entries[place.index]
@@ -411,12 +478,8 @@ impl Table {
         }
         for index in ones(neighbour.occupied) {
             let entry = neighbour.entries[index].expect("occupied place");
-            let fingerprint = u64::from(neighbour.fingerprints[index]);
-            segment.place(
-                segment.occupied.trailing_ones() as usize,
-                fingerprint,
-                entry,
-            );
+            let low_byte = u64::from(neighbour.fingerprints[index]);
+            segment.place(segment.occupied.trailing_ones() as usize, low_byte, entry);
         }
         segment.depth -= 1;
         let (first, span) = self.slots_of(hash, segment.depth);

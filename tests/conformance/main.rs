@@ -53,9 +53,7 @@ fn parse(path: &Path) -> script::Script {
 
 #[test]
 fn every_file_gives_the_expected_replies() {
-    let Some(server) = server::Server::start() else {
-        return;
-    };
+    let server = server::Server::start();
     let wanted = std::env::var("RINGFORT_CONFORMANCE_FILES").unwrap_or_default();
     let mut mismatches = 0;
     let mut checked = 0;

@@ -238,8 +238,21 @@ impl Run {
         let expected = replay(shards, all());
         let actual = replay(shards, found.records.iter());
         let mut states: BTreeMap<ShardId, HardState> = BTreeMap::new();
-        for (shard, state) in all().flat_map(|content| &content.hard_states) {
-            states.insert(*shard, *state);
+        let mut commits = vec![0; self.shards.len()];
+        for content in all() {
+            for (shard, state) in &content.hard_states {
+                states.insert(*shard, *state);
+            }
+            let named = content
+                .entries
+                .iter()
+                .map(|(shard, commit, _)| (shard, commit.0));
+            for (shard, commit) in
+                named.chain(content.hard_states.iter().map(|(s, h)| (s, h.commit.0)))
+            {
+                let known = &mut commits[usize::from(shard.0)];
+                *known = commit.max(*known);
+            }
         }
         for (at, shard) in self.shards.iter_mut().enumerate() {
             let id = ShardId(at as u16);
@@ -474,6 +487,7 @@ impl Run {
             },
             threads: 1,
             shards: self.shards.len() as u32,
+            databases: 16,
             hash_seed: 0,
             node_id: NodeId(1),
         }

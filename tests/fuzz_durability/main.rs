@@ -42,15 +42,15 @@ fn fuzz(test: &str, at_least: u64, scenario: fn(u64)) {
 
 #[test]
 fn the_log_survives_crashes_and_power_cuts_at_any_call() {
-    fuzz("the_log_survives", 100, log_run::run);
+    fuzz("the_log_survives", 20, log_run::run);
 }
 
 #[test]
 fn damage_is_named_and_never_read_as_data() {
-    fuzz("damage_is_named", 40, damage::run);
+    fuzz("damage_is_named", 8, damage::run);
 }
 
 #[test]
 fn a_snapshot_is_whole_or_not_there() {
-    fuzz("a_snapshot_is_whole", 100, snapshot_run::run);
+    fuzz("a_snapshot_is_whole", 20, snapshot_run::run);
 }

@@ -1,11 +1,11 @@
 //! HRANDFIELD: one field, some different ones, or draws with repetition.
 
 use crate::commands::element::write_element;
+use crate::commands::random::distinct_indexes;
 use crate::commands::{Call, CommandError, CommandResult};
 use crate::protocol::Reply;
 use crate::store::listpack::Element;
 use crate::store::{Hash, Keyspace, Rng};
-use std::collections::BTreeSet;
 
 /// The shortest bulk string: `$0\r\n\r\n`.
 const BULK_BYTES_MIN: usize = 6;
@@ -68,7 +68,7 @@ impl Drawn<'_, '_> {
         }
     }
 
-    /// Up to `count` different pairs, each choice of them equally likely, in the hash's order.
+    /// Up to `count` different pairs, each choice of them equally likely; all of them in the hash's order.
     fn different(&mut self, hash: &Hash, count: usize, rng: &mut Rng) {
         let len = hash.len();
         self.header(count.min(len));
@@ -76,28 +76,9 @@ impl Drawn<'_, '_> {
             hash.iter().for_each(|pair| self.pair(pair));
             return;
         }
-        // Floyd's sampling: as many draws as choices, however many there are to choose from.
-        let mut chosen = BTreeSet::new();
-        for last in len - count..len {
-            let index = rng.below(last + 1);
-            if !chosen.insert(index) {
-                chosen.insert(last);
-            }
-        }
-        let mut pairs = hash.iter().enumerate();
-        if hash.as_listpack().is_some() {
-            // A listpack is walked once, not once a choice.
-            pairs
-                .filter(|(index, _)| chosen.contains(index))
-                .for_each(|(_, pair)| self.pair(pair));
-        } else {
-            let mut before = 0;
-            for index in chosen {
-                if let Some((_, pair)) = pairs.nth(index - before) {
-                    self.pair(pair);
-                }
-                before = index + 1;
-            }
+        let picks = Picks::of(hash);
+        for index in distinct_indexes(rng, len, count) {
+            picks.at(index).into_iter().for_each(|pair| self.pair(pair));
         }
     }
 
@@ -116,19 +97,38 @@ impl Drawn<'_, '_> {
         }
         let start = self.reply.mark();
         self.header(count);
-        let listed: Option<Vec<Pair<'_>>> = hash.as_listpack().map(|_| hash.iter().collect());
+        let (picks, len) = (Picks::of(hash), hash.len().max(1));
         for _ in 0..count {
-            let drawn = match &listed {
-                Some(pairs) => pairs.get(rng.below(pairs.len().max(1))).copied(),
-                None => hash.random(rng),
-            };
-            if let Some(pair) = drawn {
-                self.pair(pair);
-            }
+            picks
+                .at(rng.below(len))
+                .into_iter()
+                .for_each(|pair| self.pair(pair));
             if self.reply.mark() - start > bytes_max {
                 return Err(CommandError::OutOfRange);
             }
         }
         Ok(())
+    }
+}
+
+/// A hash whose pairs are found by index at once: a listpack is walked once, not once a draw.
+enum Picks<'a> {
+    Listed(Vec<Pair<'a>>),
+    Table(&'a Hash),
+}
+
+impl<'a> Picks<'a> {
+    fn of(hash: &'a Hash) -> Self {
+        match hash.as_listpack() {
+            Some(_) => Picks::Listed(hash.iter().collect()),
+            None => Picks::Table(hash),
+        }
+    }
+
+    fn at(&self, index: usize) -> Option<Pair<'a>> {
+        match self {
+            Picks::Listed(pairs) => pairs.get(index).copied(),
+            Picks::Table(hash) => hash.pair_at(index),
+        }
     }
 }

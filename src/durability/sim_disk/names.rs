@@ -54,10 +54,15 @@ impl Names {
 
     /// Whether a name leads to the file, or could again after a power cut.
     pub fn holds(&self, inode: u64) -> bool {
-        self.current
+        let named = self
+            .current
             .values()
             .chain(self.durable.values())
-            .any(|known| *known == inode)
+            .any(|known| *known == inode);
+        // A power cut may keep its creation and lose its removal.
+        let pending =
+            |change: &Change| matches!(change, Change::Create(_, created) if *created == inode);
+        named || self.changes.iter().any(pending)
     }
 
     pub fn list(&self, dir: &Path) -> Vec<String> {

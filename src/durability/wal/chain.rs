@@ -57,7 +57,8 @@ pub(super) struct Replay<'c> {
 
 /// How the records of one segment end.
 enum End {
-    Continues,
+    /// By the record with that number, which says that the log goes on in the next segment.
+    Continues(RecordNumber),
     Final,
     /// Nothing valid stands there.
     Open,
@@ -65,6 +66,7 @@ enum End {
 }
 
 /// The place in a chain where its records end.
+#[derive(Clone, Copy, Default)]
 struct Place {
     /// Which of the chain's segments.
     at: usize,
@@ -115,72 +117,39 @@ impl<'c> Replay<'c> {
     }
 
     fn read(&mut self, chain: &[Found]) -> Result<(), RecoverError> {
+        const MISSING: Verdict = Verdict::Damaged("the segment after it is missing");
         let mut expected = None;
+        // Where the former segment says that the log goes on; when it does not, it ends there.
+        let mut before = Place::default();
         for (at, segment) in chain.iter().enumerate() {
-            let follows = at == 0 || chain[at - 1].sequence + 1 == segment.sequence;
-            let (offset, end) = match &segment.header {
-                _ if !follows => {
-                    let offset = self.outcome.kept.last().map_or(0, |last| last.bytes);
-                    let place = Place {
-                        at: at - 1,
-                        offset,
-                        expected,
-                    };
-                    return self.judged(
-                        chain,
-                        place,
-                        Verdict::Damaged("the segment after it is missing"),
-                    );
-                }
-                Err(what) => (0, End::Damaged(what)),
-                Ok(header) => self.segment(segment, header, &mut expected)?,
+            if at > 0 && chain[at - 1].sequence + 1 != segment.sequence {
+                return self.judged(chain, (at - 1, before.offset), before, MISSING);
+            }
+            let header = match &segment.header {
+                Ok(header) => header,
+                Err(what) => return self.judged(chain, (at, 0), before, Verdict::Damaged(what)),
             };
-            let is_last = at + 1 == chain.len();
+            let (offset, end) = self.segment(segment, header, &mut expected)?;
+            let place = Place {
+                at,
+                offset,
+                expected,
+            };
             match end {
-                End::Continues if is_last => {
-                    let place = Place {
-                        at,
-                        offset,
-                        expected,
-                    };
-                    return self.judged(
-                        chain,
-                        place,
-                        Verdict::Damaged("the segment after it is missing"),
-                    );
+                End::Continues(number) => {
+                    before = Place {
+                        expected: Some(number),
+                        ..place
+                    }
                 }
-                End::Continues => {}
-                End::Final => {
-                    return self.ended(
-                        chain,
-                        Place {
-                            at,
-                            offset,
-                            expected,
-                        },
-                    )
-                }
-                End::Open => {
-                    return self.open_end(
-                        chain,
-                        Place {
-                            at,
-                            offset,
-                            expected,
-                        },
-                    )
-                }
+                End::Final => return self.ended(chain, place),
+                End::Open => return self.open_end(chain, place),
                 End::Damaged(what) => {
-                    let place = Place {
-                        at,
-                        offset,
-                        expected,
-                    };
-                    return self.judged(chain, place, Verdict::Damaged(what));
+                    return self.judged(chain, (at, offset), place, Verdict::Damaged(what));
                 }
             }
         }
-        Ok(())
+        self.judged(chain, (before.at, before.offset), before, MISSING)
     }
 
     /// A crash of the process may leave records unsynced.
@@ -207,7 +176,8 @@ impl<'c> Replay<'c> {
         }
     }
 
-    /// Reads one segment's records; says where and how they end. Lists the segment as kept.
+    /// Reads one segment's records; says how they end, and where: before the record that goes on to the next segment, behind
+    /// any other. Lists the segment as kept.
     fn segment(
         &mut self,
         segment: &Found,
@@ -224,14 +194,11 @@ impl<'c> Replay<'c> {
             let offset = reader.offset;
             let (record, items) = match reader.step(*expected).map_err(failed)? {
                 Step::Record { header, items } => (header, items),
-                Step::Nothing => {
-                    reader.offset = offset;
-                    break End::Open;
+                Step::Nothing if len < header.capacity => {
+                    break (offset, End::Damaged("the file is shorter than it was"));
                 }
-                Step::Malformed => {
-                    reader.offset = offset;
-                    break End::Damaged("a record makes no sense");
-                }
+                Step::Nothing => break (offset, End::Open),
+                Step::Malformed => break (offset, End::Damaged("a record makes no sense")),
             };
             if first_record.0 == 0 {
                 first_record = record.number;
@@ -248,8 +215,8 @@ impl<'c> Replay<'c> {
                 .push_back((record.number, segment.sequence, offset));
             self.outcome.last_number = self.outcome.last_number.max(record.number);
             match record.kind {
-                RecordKind::Continues => break End::Continues,
-                RecordKind::Final => break End::Final,
+                RecordKind::Continues => break (offset, End::Continues(record.number)),
+                RecordKind::Final => break (reader.offset, End::Final),
                 RecordKind::Data => {}
             }
             note(&items, &mut holdings, &mut self.outcome.hard_states);
@@ -267,7 +234,10 @@ impl<'c> Replay<'c> {
                 source,
             })?;
         };
-        let bytes = reader.offset;
+        let bytes = match end.1 {
+            End::Continues(_) => reader.offset,
+            _ => end.0,
+        };
         self.outcome.bytes += bytes;
         let path = segment.path.clone();
         self.outcome.kept.push(Closed {
@@ -276,7 +246,7 @@ impl<'c> Replay<'c> {
             first_record,
             holdings,
         });
-        Ok((bytes, end))
+        Ok(end)
     }
 
     /// The chain has its end record. What comes after it can only be an unused segment made ahead of need.
@@ -288,11 +258,8 @@ impl<'c> Replay<'c> {
             Some(RecordNumber(0)),
         )?;
         if evidence.records > 0 {
-            return self.judged(
-                chain,
-                place,
-                Verdict::Damaged("records follow the end of the log"),
-            );
+            let verdict = Verdict::Damaged("records follow the end of the log");
+            return self.judged(chain, (place.at, place.offset), place, verdict);
         }
         let path = chain[place.at].path.clone();
         self.outcome.changes.trim.push((path, place.offset));
@@ -304,7 +271,7 @@ impl<'c> Replay<'c> {
     fn open_end(&mut self, chain: &[Found], place: Place) -> Result<(), RecoverError> {
         let evidence = self.search(chain, place.at, place.offset, place.expected)?;
         let verdict = self.verdict(chain, &place, evidence);
-        self.judged(chain, place, verdict)
+        self.judged(chain, (place.at, place.offset), place, verdict)
     }
 
     fn verdict(&self, chain: &[Found], place: &Place, evidence: Evidence) -> Verdict {
@@ -331,37 +298,42 @@ impl<'c> Replay<'c> {
         Verdict::Damaged("a record is damaged and later ones are not")
     }
 
+    /// Acts on a verdict about `bad` (a segment of the chain and an offset): an error, or the log ends at `place`.
     fn judged(
         &mut self,
         chain: &[Found],
+        bad: (usize, u64),
         place: Place,
         verdict: Verdict,
     ) -> Result<(), RecoverError> {
-        let segment = &chain[place.at];
+        let path = chain
+            .get(bad.0)
+            .map(|segment| segment.path.clone())
+            .unwrap_or_default();
         let damage = match verdict {
             Verdict::Torn => {
-                tracing::info!(path = %segment.path.display(), offset = place.offset, "the log ends here");
+                tracing::info!(path = %path.display(), offset = bad.1, "the log ends here");
                 None
             }
             Verdict::Unsynced => None,
             Verdict::Damaged(what) => {
                 let damage = Damage {
-                    path: segment.path.clone(),
-                    offset: place.offset,
+                    path: path.clone(),
+                    offset: bad.1,
                     what,
                 };
                 if !self.options.accept_data_loss {
                     return Err(RecoverError::Damaged(damage));
                 }
-                self.cut_generation = Some(segment.generation);
+                self.cut_generation = chain.first().map(|segment| segment.generation);
                 Some(damage)
             }
         };
         if !matches!(verdict, Verdict::Torn) {
             let evidence = self.search(chain, place.at, place.offset, place.expected)?;
             let loss = Loss {
-                path: segment.path.clone(),
-                offset: place.offset,
+                path,
+                offset: bad.1,
                 records: evidence.records,
                 segments: chain.len() - place.at - 1,
                 damage,

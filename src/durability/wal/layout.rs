@@ -31,6 +31,8 @@ pub(crate) struct SegmentHeader {
     pub sequence: u64,
     /// Unknown to clients: nobody can send a value that looks like a record of this segment.
     pub salt: u64,
+    /// Length that the file was given. It never gets shorter before the log has its end record.
+    pub capacity: u64,
 }
 
 /// Why a segment header is not one.
@@ -49,6 +51,7 @@ impl SegmentHeader {
         bytes[16..24].copy_from_slice(&self.generation.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.sequence.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.salt.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.capacity.to_le_bytes());
         let crc = crc32fast::hash(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -67,6 +70,7 @@ impl SegmentHeader {
             generation: u64_at(bytes, 16),
             sequence: u64_at(bytes, 24),
             salt: u64_at(bytes, 32),
+            capacity: u64_at(bytes, 40),
         })
     }
 
@@ -186,6 +190,7 @@ mod tests {
             generation: 7,
             sequence: 42,
             salt: 0xDEAD_BEEF,
+            capacity: 1 << 24,
         }
     }
 

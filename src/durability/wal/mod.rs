@@ -129,6 +129,7 @@ impl Wal {
             generation,
             sequence: recovered.last_sequence(worker) + 1,
             salt: 0,
+            capacity: 0,
         };
         let bytes_needed = first_bytes(hard_states.len(), 0);
         let plan = plan(&disk, dir, &options, header, bytes_needed);
@@ -209,8 +210,9 @@ impl Wal {
         for (shard, state) in self.builder.hard_states.drain(..) {
             remember(&mut self.hard_states, shard, state);
         }
-        for (shard, index) in self.builder.highest.drain(..) {
+        for (shard, index, commit) in self.builder.runs.drain(..) {
             self.current.holdings.note(shard, index);
+            raise_commit(&mut self.hard_states, shard, commit);
         }
         self.builder.begin();
         if self.current.tail * 2 > self.current.capacity && self.asked_ahead < self.current.sequence
@@ -415,6 +417,7 @@ impl Wal {
             generation: self.generation,
             sequence: self.current.sequence + 1,
             salt: 0,
+            capacity: 0,
         }
     }
 
@@ -428,7 +431,23 @@ fn remember(table: &mut Vec<Option<HardState>>, shard: ShardId, state: HardState
     if at >= table.len() {
         table.resize(at + 1, None);
     }
-    table[at] = Some(state);
+    let commit = table[at].map_or(state.commit, |known| known.commit.max(state.commit));
+    table[at] = Some(HardState { commit, ..state });
+}
+
+/// The commit index of the entries outlives the segment that they are in: without it, nobody would miss them.
+fn raise_commit(table: &mut Vec<Option<HardState>>, shard: ShardId, commit: Index) {
+    match table.get_mut(usize::from(shard.0)) {
+        Some(Some(state)) => state.commit = state.commit.max(commit),
+        _ => remember(
+            table,
+            shard,
+            HardState {
+                commit,
+                ..HardState::default()
+            },
+        ),
+    }
 }
 
 /// What goes into a new segment first: all hard states and the record that it is made for.

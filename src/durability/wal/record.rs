@@ -65,8 +65,8 @@ pub(super) struct RecordBuilder {
     unpadded: Option<usize>,
     items: u32,
     run: Option<OpenRun>,
-    /// What the segment will hold once this record is in it: highest index by run.
-    pub(super) highest: Vec<(ShardId, Index)>,
+    /// What the segment will hold once this record is in it: highest index and commit index by run.
+    pub(super) runs: Vec<(ShardId, Index, Index)>,
     /// What the WAL must remember once this record is written.
     pub(super) hard_states: Vec<(ShardId, HardState)>,
 }
@@ -81,7 +81,7 @@ impl RecordBuilder {
         self.items = 0;
         self.unpadded = None;
         self.run = None;
-        self.highest.clear();
+        self.runs.clear();
         self.hard_states.clear();
     }
 
@@ -188,7 +188,7 @@ impl RecordBuilder {
     fn close_run(&mut self) {
         if let Some(run) = self.run.take() {
             self.bytes[run.at + 4..run.at + 8].copy_from_slice(&run.count.to_le_bytes());
-            self.highest.push((run.shard, run.last));
+            self.runs.push((run.shard, run.last, run.commit));
         }
     }
 }
@@ -359,7 +359,7 @@ mod tests {
             })
             .collect();
         assert_eq!(runs, [(2, 3, 5, 3), (2, 4, 8, 1), (9, 4, 1, 1)]);
-        assert_eq!(builder.highest.len(), 3);
+        assert_eq!(builder.runs.len(), 3);
     }
 
     #[test]

@@ -151,7 +151,11 @@ impl Plan {
         }
         .map_err(|error| no_room(error, &self.dir, temp, self.bytes_needed))?;
         let capacity = self.allocate(&file, temp)?;
-        write_all_at(&*file, 0, &self.header.encode())
+        let header = SegmentHeader {
+            capacity,
+            ..self.header
+        };
+        write_all_at(&*file, 0, &header.encode())
             .and_then(|()| file.sync())
             .and_then(|()| self.disk.rename(temp, path))
             .and_then(|()| self.disk.sync_dir(&self.dir))
@@ -160,7 +164,7 @@ impl Plan {
             file,
             path: path.to_owned(),
             sequence: self.header.sequence,
-            crc_seed: self.header.crc_seed(),
+            crc_seed: header.crc_seed(),
             capacity,
             tail: SEGMENT_HEADER_BYTES as u64,
             first_record: RecordNumber(0),

@@ -122,6 +122,10 @@ impl WalSyncer {
         self.state.sync()
     }
 
+    pub(crate) fn is_same_log(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+
     #[must_use]
     pub fn written(&self) -> RecordNumber {
         self.state.written()

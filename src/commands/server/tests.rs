@@ -1,0 +1,1 @@
+use super::super::testing_host::Connection;
