@@ -53,6 +53,8 @@ pub struct Marker {
     pub durability: DurabilityMode,
     pub threads: u32,
     pub shards: u32,
+    /// Databases of each shard; may grow.
+    pub databases: u32,
     pub hash_seed: u64,
     pub node_id: NodeId,
 }
@@ -220,6 +222,7 @@ mod tests {
             durability: DurabilityMode::Everysec,
             threads: 2,
             shards: 64,
+            databases: 16,
             hash_seed: u64::MAX,
             node_id: NodeId(7),
         }

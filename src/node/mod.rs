@@ -1,1 +1,143 @@
-//! (room under construction)
+//! The node: workers, shards and what they tell of themselves. Knows no sockets of clients; those are the
+//! server's.
+
+mod clients;
+mod cycle;
+mod fan;
+mod gather;
+mod host;
+mod io;
+mod outbox;
+pub mod process;
+mod recovery;
+pub mod report;
+mod router;
+mod scan;
+mod shard;
+mod shared;
+mod slowlog;
+mod snapshots;
+pub mod stats;
+mod worker;
+
+use std::sync::Arc;
+
+use ringfort_cluster::ShardMap;
+
+use crate::settings::{Durability, LiveView, Settings};
+
+pub use clients::Client;
+pub use cycle::CYCLE_MS;
+pub use io::ConnKey;
+pub use recovery::StartError;
+pub use router::{Prepared, PREPARED_MAX};
+pub use shared::Shared;
+pub use worker::{wall_clock, Worker};
+
+// What the server needs of the commands room, so that it depends on the node alone.
+pub use crate::commands::{registry, Pending, Session, Shutdown};
+
+use io::Io;
+use recovery::Disk;
+use slowlog::Slow;
+use snapshots::Snapshots;
+use worker::Parts;
+
+/// Commands of one connection that may wait for their replies; beyond it the connection is not read from.
+pub const PIPELINE_MAX: usize = 16_384;
+
+/// Ends the process because the disk has failed it: what was acknowledged is in the log, and going on could
+/// acknowledge what is not (REPLICATION "Disk").
+pub fn stop_the_process(error: &dyn std::fmt::Display) -> ! {
+    tracing::error!("the log cannot be kept, the process stops: {error}");
+    std::process::abort();
+}
+
+/// A node whose data is loaded and whose workers are ready to be started on their threads.
+pub struct Node {
+    pub shared: Arc<Shared>,
+    disk: Option<Disk>,
+    parts: Vec<Parts>,
+}
+
+impl Node {
+    /// Reads the data back. HTTP can already ask `shared` how far it is.
+    ///
+    /// # Errors
+    /// Damage, a directory in use, settings that do not fit the data.
+    pub fn load(shared: Arc<Shared>) -> Result<Self, StartError> {
+        let settings = shared.settings.clone();
+        let startup = settings.startup().clone();
+        let loaded = recovery::load(&startup, cycle::limits(&settings.live()))?;
+        shared
+            .keys_loaded
+            .store(loaded.keys, std::sync::atomic::Ordering::Relaxed);
+        let workers = startup.threads as u16;
+        let map = ShardMap::new(u32::from(startup.shards))
+            .map_err(|error| StartError(error.to_string()))?;
+        for shard in &loaded.shards {
+            let place = &shared.snapshot_indexes[usize::from(shard.id.0)];
+            place.store(shard.snapshot_index.0, std::sync::atomic::Ordering::Release);
+        }
+        let mut by_worker: Vec<Vec<shard::Shard>> = (0..workers).map(|_| Vec::new()).collect();
+        for shard in loaded.shards {
+            by_worker[usize::from(shard.id.0 % workers)].push(shard);
+        }
+        let mut parts = Vec::new();
+        for (number, shards) in by_worker.into_iter().enumerate() {
+            let number = number as u16;
+            let wal = match &loaded.disk {
+                Some(disk) => {
+                    Some(disk.open_wal(number, &shards.iter().collect::<Vec<_>>(), &startup)?)
+                }
+                None => None,
+            };
+            let snapshots = Snapshots::on(loaded.disk.as_ref());
+            let stats = shared.stats.workers()[usize::from(number)].clone();
+            let io = Io::new(number, workers, stats, Slow::new(shared.clone()));
+            let live = LiveView::new(settings.clone());
+            parts.push(Parts {
+                number,
+                workers,
+                map,
+                shards,
+                io,
+                shared: shared.clone(),
+                live,
+                wal,
+                sync_always: startup.durability == Durability::Always,
+                snapshots,
+                seed: recovery::random_seed()?,
+            });
+        }
+        if let Some(disk) = &loaded.disk {
+            disk.mark_started()?;
+        }
+        Ok(Self {
+            shared,
+            disk: loaded.disk,
+            parts,
+        })
+    }
+
+    /// The workers' makings, each to be taken to its thread and given to [`Worker::start`].
+    pub fn take_parts(&mut self) -> Vec<Parts> {
+        std::mem::take(&mut self.parts)
+    }
+
+    /// After all workers have stopped and closed their logs: says so in the data directory.
+    pub fn close(self) {
+        let Some(disk) = self.disk else { return };
+        if let Err(error) = disk.mark_clean() {
+            tracing::error!("{error}");
+        }
+        disk.end();
+    }
+}
+
+pub use worker::Parts as WorkerParts;
+
+/// The settings of this node, for those who only know the node.
+pub fn settings(shared: &Shared) -> &Settings {
+    &shared.settings
+}

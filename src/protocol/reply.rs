@@ -2,6 +2,8 @@
 //!
 //! Format: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
+use super::format_double;
+
 /// The protocol version a connection speaks; HELLO changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Proto {
@@ -202,40 +204,4 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(digits);
         self.out.extend_from_slice(b"\r\n");
     }
-}
-
-/// A double as Redis 7.2 prints it: integers without a fraction, else the shortest decimal that reads
-/// back as the same double, in C's `%.17g` manner (an exponent below 1e-4 and from 1e17 on);
-/// `inf`, `-inf`, `nan`.
-pub fn format_double(value: f64) -> String {
-    if value.is_nan() {
-        return "nan".into();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 {
-            "inf".into()
-        } else {
-            "-inf".into()
-        };
-    }
-    if value == 0.0 {
-        return if value.is_sign_negative() {
-            "-0".into()
-        } else {
-            "0".into()
-        };
-    }
-    if value.fract() == 0.0 && value.abs() < 1e17 {
-        return format!("{}", value as i64);
-    }
-    let shortest = format!("{value:e}");
-    let (mantissa, exponent) = shortest
-        .split_once('e')
-        .expect("LowerExp prints an exponent");
-    let exponent: i32 = exponent.parse().expect("LowerExp prints a number after e");
-    if (-4..17).contains(&exponent) {
-        return format!("{value}");
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.abs())
 }

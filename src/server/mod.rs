@@ -1,1 +1,118 @@
-//! (room under construction)
+//! Listeners and connections: bytes in, commands to the node's router, bytes out. Knows the node and the
+//! protocol, no command by name.
+
+mod connection;
+mod listener;
+mod pending;
+mod turn;
+
+use std::cell::RefCell;
+use std::net::TcpStream as StdStream;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use crate::node::{ConnKey, Shared, Worker, WorkerParts};
+
+pub use listener::{bind, Listener};
+
+/// Connections accepted and not yet taken over by their worker.
+const ACCEPTED_MAX: usize = 1024;
+
+/// Where accepted connections are handed to one worker.
+pub type Accepted = mpsc::Sender<StdStream>;
+
+/// A worker's thread, as seen by the connections on it.
+pub(crate) struct Local {
+    pub worker: RefCell<Worker>,
+    pub shared: Arc<Shared>,
+    number: usize,
+    /// The connections, by their place in the worker's slab.
+    conns: RefCell<Vec<Option<Rc<connection::Handle>>>>,
+    /// What a connection reads into before it is known how much there is.
+    pub read_buffer: RefCell<Vec<u8>>,
+}
+
+impl Local {
+    /// Has the turn ended soon: when all connections that are ready now have been read.
+    pub fn want_turn(&self) {
+        self.shared.inboxes[self.number].wake.notify_one();
+    }
+
+    fn handle(&self, conn: ConnKey) -> Option<Rc<connection::Handle>> {
+        let conns = self.conns.borrow();
+        let handle = conns.get(conn.place as usize)?.as_ref()?;
+        (handle.conn == conn).then(|| handle.clone())
+    }
+}
+
+/// The threads of the workers.
+pub struct Workers {
+    threads: Vec<std::thread::JoinHandle<()>>,
+    pub accepted: Vec<Accepted>,
+}
+
+impl Workers {
+    /// Starts a thread for each worker.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(parts: Vec<WorkerParts>, shared: &Arc<Shared>) -> std::io::Result<Self> {
+        let mut workers = Self {
+            threads: Vec::new(),
+            accepted: Vec::new(),
+        };
+        for parts in parts {
+            let (sender, receiver) = mpsc::channel(ACCEPTED_MAX);
+            let shared = shared.clone();
+            let name = format!("worker-{}", parts.number);
+            let thread = std::thread::Builder::new()
+                .name(name)
+                .spawn(move || run(parts, shared, receiver))?;
+            workers.threads.push(thread);
+            workers.accepted.push(sender);
+        }
+        Ok(workers)
+    }
+
+    /// Ends the workers: each finishes its turn and closes its log.
+    pub fn stop(self) {
+        drop(self.accepted);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker ended badly");
+            }
+        }
+    }
+}
+
+/// One worker's thread. Ends when nobody can hand it connections any more.
+fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<StdStream>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => crate::node::stop_the_process(&error),
+    };
+    let number = usize::from(parts.number);
+    let local = Rc::new(Local {
+        worker: RefCell::new(Worker::start(parts)),
+        shared,
+        number,
+        conns: RefCell::default(),
+        read_buffer: RefCell::new(vec![0; connection::READ_BYTES]),
+    });
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, turn::serve(local.clone(), accepted));
+    // The connections' tasks hold the worker: they end here, before the log is closed.
+    drop(tasks);
+    match Rc::try_unwrap(local) {
+        Ok(local) => local.worker.into_inner().stop(),
+        Err(_) => {
+            tracing::error!("a connection outlived its worker; the log ends as after a crash")
+        }
+    }
+}

@@ -1,6 +1,34 @@
 //! The data of a shard: keyspaces, value types, expiry, memory accounting. Knows no RESP, reads no clock
 //! and no random source (invariant 2): time and chance come in as arguments.
 
+mod access;
+mod capture;
+mod databases;
+mod entry;
+pub mod hash;
+mod intset;
+mod keyspace;
+pub mod list;
+pub mod listpack;
+mod member_table;
+pub mod memory;
+pub mod rdb;
+mod set;
+mod table;
 mod types;
+mod value;
+mod zset;
 
+pub use capture::{Copied, Encode};
+pub use databases::Databases;
+pub use hash::Hash;
+pub use intset::{IntSet, IntSetError};
+pub use keyspace::{Deadline, Edit, Keyspace, ProbedPointer};
+pub use list::List;
+pub use set::{BadSetListpack, Members, Set, SetView};
+pub use table::Probe;
 pub use types::{Limits, Rng, Timestamp, WrongType};
+pub use value::{canonical_int, Container, StrRef, Value, ValueRef};
+pub use zset::{
+    BadZSet, LexBound, LexRange, Pairs, ScoreBound, ScoreRange, Updated, ZSet, ZSetView,
+};

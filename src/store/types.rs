@@ -29,7 +29,8 @@ impl Rng {
     }
 }
 
-/// When compact encodings give way to full ones: Redis' settings of the same names.
+/// When compact encodings give way to full ones, and how long a string may get: Redis' settings of the same
+/// names. They change by log entries only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub hash_max_listpack_entries: u32,
@@ -41,6 +42,41 @@ pub struct Limits {
     pub set_max_listpack_value: u32,
     pub zset_max_listpack_entries: u32,
     pub zset_max_listpack_value: u32,
+    /// Longest string that a command may build (`proto-max-bulk-len`): part of the data's rules, since
+    /// replicas must agree on which APPEND is refused.
+    pub bulk_len_max: u64,
+}
+
+impl Limits {
+    /// In a fixed order, for log entries and snapshots.
+    pub fn to_numbers(self) -> [i64; 9] {
+        [
+            i64::from(self.hash_max_listpack_entries),
+            i64::from(self.hash_max_listpack_value),
+            i64::from(self.list_max_listpack_size),
+            i64::from(self.set_max_intset_entries),
+            i64::from(self.set_max_listpack_entries),
+            i64::from(self.set_max_listpack_value),
+            i64::from(self.zset_max_listpack_entries),
+            i64::from(self.zset_max_listpack_value),
+            self.bulk_len_max as i64,
+        ]
+    }
+
+    /// The reverse of [`Limits::to_numbers`].
+    pub fn from_numbers(numbers: [i64; 9]) -> Self {
+        Self {
+            hash_max_listpack_entries: numbers[0] as u32,
+            hash_max_listpack_value: numbers[1] as u32,
+            list_max_listpack_size: numbers[2] as i32,
+            set_max_intset_entries: numbers[3] as u32,
+            set_max_listpack_entries: numbers[4] as u32,
+            set_max_listpack_value: numbers[5] as u32,
+            zset_max_listpack_entries: numbers[6] as u32,
+            zset_max_listpack_value: numbers[7] as u32,
+            bulk_len_max: numbers[8] as u64,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -54,6 +90,7 @@ impl Default for Limits {
             set_max_listpack_value: 64,
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
+            bulk_len_max: 512 << 20,
         }
     }
 }

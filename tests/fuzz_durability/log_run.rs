@@ -483,6 +483,7 @@ impl Run {
             },
             threads: 1,
             shards: self.shards.len() as u32,
+            databases: 16,
             hash_seed: 0,
             node_id: NodeId(1),
         }

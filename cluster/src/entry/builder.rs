@@ -12,9 +12,6 @@ const BLOCK_BYTES: usize = 4 * 1024;
 /// its memory for good.
 const REUSED_ENTRY_BYTES_MAX: usize = 256 * 1024;
 
-/// The longest varint of 32 bits.
-const VARINT_BYTES_MAX: usize = 5;
-
 /// Builds one log entry after another.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
@@ -41,26 +38,33 @@ impl BatchBuilder {
     {
         let argv = argv.into_iter();
         let argc = argv.len();
-        let payload: usize = argv.clone().map(<[u8]>::len).sum();
-        let bytes_max = argc
-            .saturating_add(2)
-            .saturating_mul(VARINT_BYTES_MAX)
-            .saturating_add(payload);
         if argc == 0 {
             return Err(EntryError::NoArguments);
         }
-        if bytes_max > ENTRY_BYTES_MAX - self.bytes().max(HEADER_BYTES) {
+        let length = argv.clone().fold(
+            varint_bytes(usize::from(database)).saturating_add(varint_bytes(argc)),
+            |sum, arg| {
+                sum.saturating_add(varint_bytes(arg.len()))
+                    .saturating_add(arg.len())
+            },
+        );
+        if length > ENTRY_BYTES_MAX - self.bytes().max(HEADER_BYTES) {
             return Err(EntryError::TooLarge);
         }
         if self.buf.is_empty() {
-            self.start(bytes_max);
+            self.start(length);
         }
-        self.buf.reserve(bytes_max);
-        put_varint(&mut self.buf, u32::from(database));
-        put_varint(&mut self.buf, argc as u32);
+        // One growth, then plain writes into what is known to be long enough.
+        let start = self.buf.len();
+        self.buf.resize(start + length, 0);
+        let mut out = &mut self.buf[start..];
+        out = put_varint(out, usize::from(database));
+        out = put_varint(out, argc);
         for arg in argv {
-            put_varint(&mut self.buf, arg.len() as u32);
-            self.buf.extend_from_slice(arg);
+            out = put_varint(out, arg.len());
+            let (place, rest) = out.split_at_mut(arg.len());
+            place.copy_from_slice(arg);
+            out = rest;
         }
         self.commands += 1;
         Ok(())
@@ -120,12 +124,23 @@ impl BatchBuilder {
     }
 }
 
-/// Appends a LEB128 number.
+/// The length of a number in LEB128.
 #[inline]
-fn put_varint(buf: &mut BytesMut, mut number: u32) {
+fn varint_bytes(number: usize) -> usize {
+    match number {
+        0..0x80 => 1,
+        _ => (number.ilog2() / 7 + 1) as usize,
+    }
+}
+
+/// Writes a LEB128 number and gives what is left of the place.
+#[inline]
+fn put_varint(mut out: &mut [u8], mut number: usize) -> &mut [u8] {
     while number >= 0x80 {
-        buf.extend_from_slice(&[number as u8 | 0x80]);
+        out[0] = number as u8 | 0x80;
+        out = &mut out[1..];
         number >>= 7;
     }
-    buf.extend_from_slice(&[number as u8]);
+    out[0] = number as u8;
+    &mut out[1..]
 }

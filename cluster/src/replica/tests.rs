@@ -386,7 +386,7 @@ fn a_shard_of_several_voters_keeps_a_bounded_tail() {
         membership: voters(&[1, 2, 3]).membership,
         ..restored(11..=1000, 1000, 1000)
     };
-    let mut replica = Replica::new(&settings, state).unwrap();
+    let replica = Replica::new(&settings, state).unwrap();
     assert!(replica.log_bytes() <= 10_000);
     assert!(replica.first_index() < Index(1001));
 }

@@ -1,0 +1,285 @@
+//! Finds commands by name, and keys among arguments. Built once from the families' tables.
+
+use std::sync::LazyLock;
+
+use crate::protocol::Args;
+
+use super::spec::{Begin, Command, Find, Flags, KeyFlags, Run};
+use super::FAMILIES;
+
+/// A command with what the registry adds.
+pub struct Registered {
+    pub command: &'static Command,
+    /// Dense number, for per-command counters; not stable over versions, never stored.
+    pub id: usize,
+    /// Lower case, as Redis prints it: `getdel`, `config|get`.
+    pub full_name: String,
+    pub subcommands: Vec<&'static Registered>,
+    /// Whether a call costs the container's name before its own (`CONFIG GET`).
+    pub is_subcommand: bool,
+    /// Where the key is, for a command that has exactly one.
+    pub single_key: Option<usize>,
+}
+
+/// All commands, ordered by table.
+pub struct Registry {
+    pub commands: Vec<&'static Registered>,
+    /// Commands and subcommands by id.
+    pub by_id: Vec<&'static Registered>,
+    /// Open addressing by [`name_hash`].
+    slots: Vec<Option<&'static Registered>>,
+}
+
+/// Why there is nothing to run: the text of the error reply.
+pub type Unresolved = String;
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::build);
+
+/// The registry of this program.
+#[inline]
+pub fn registry() -> &'static Registry {
+    &REGISTRY
+}
+
+impl Registry {
+    fn build() -> Registry {
+        let mut registry = Registry {
+            commands: Vec::new(),
+            by_id: Vec::new(),
+            slots: vec![None; 2048],
+        };
+        for command in FAMILIES.iter().flat_map(|family| family.iter()) {
+            let registered = registry.register(command, None);
+            registry.commands.push(registered);
+            let mut slot = name_hash(command.name.as_bytes()) % registry.slots.len();
+            while let Some(taken) = registry.slots[slot] {
+                assert!(
+                    taken.command.name != command.name,
+                    "{} is declared twice",
+                    command.name
+                );
+                slot = (slot + 1) % registry.slots.len();
+            }
+            registry.slots[slot] = Some(registered);
+        }
+        registry
+    }
+
+    fn register(
+        &mut self,
+        command: &'static Command,
+        container: Option<&str>,
+    ) -> &'static Registered {
+        let name = command.name.to_ascii_lowercase();
+        let full_name = container.map_or(name.clone(), |container| format!("{container}|{name}"));
+        let subcommands: Vec<_> = command
+            .subcommands
+            .iter()
+            .map(|sub| self.register(sub, Some(&full_name)))
+            .collect();
+        let is_subcommand = container.is_some();
+        let id = self.by_id.len();
+        let registered = Box::leak(Box::new(Registered {
+            command,
+            id,
+            full_name,
+            subcommands,
+            is_subcommand,
+            single_key: single_key(command),
+        }));
+        self.by_id.push(registered);
+        registered
+    }
+
+    /// The command of this name, in any case; internal ones included.
+    #[inline]
+    pub fn find(&self, name: &[u8]) -> Option<&'static Registered> {
+        let mut slot = name_hash(name) % self.slots.len();
+        while let Some(registered) = self.slots[slot] {
+            if registered
+                .command
+                .name
+                .as_bytes()
+                .eq_ignore_ascii_case(name)
+            {
+                return Some(registered);
+            }
+            slot = (slot + 1) % self.slots.len();
+        }
+        None
+    }
+
+    /// The command or subcommand that `args` call, its arity checked; or Redis' error text.
+    #[inline]
+    pub fn resolve(&self, args: &Args) -> Result<&'static Registered, Unresolved> {
+        let found = self.find(args.at(0)).ok_or_else(|| unknown_command(args))?;
+        if !found.subcommands.is_empty() && args.len() > 1 {
+            return self.resolve_subcommand(found, args);
+        }
+        if !found.command.arity.allows(args.len()) {
+            return Err(wrong_arity(found));
+        }
+        match found.command.run {
+            Run::Container => Err(wrong_arity(found)),
+            _ => Ok(found),
+        }
+    }
+
+    /// What a client hears that calls a command it may not know of.
+    pub fn unknown(&self, args: &Args) -> Unresolved {
+        unknown_command(args)
+    }
+
+    fn resolve_subcommand(
+        &self,
+        container: &'static Registered,
+        args: &Args,
+    ) -> Result<&'static Registered, Unresolved> {
+        let named =
+            |sub: &&&Registered| sub.command.name.as_bytes().eq_ignore_ascii_case(args.at(1));
+        match container.subcommands.iter().find(named) {
+            Some(sub) if sub.command.arity.allows(args.len()) => Ok(sub),
+            _ if container.command.flags.has(Flags::OPAQUE) => Err(subcommand_syntax(args)),
+            Some(sub) => Err(wrong_arity(sub)),
+            // A container that runs by itself takes other first arguments too (COMMAND takes none).
+            None => Err(format!(
+                "ERR unknown subcommand '{}'. Try {} HELP.",
+                printable(args.at(1), 128),
+                container.command.name
+            )),
+        }
+    }
+}
+
+/// `ERR wrong number of arguments for 'get' command`.
+pub fn wrong_arity(registered: &Registered) -> String {
+    format!(
+        "ERR wrong number of arguments for '{}' command",
+        registered.full_name
+    )
+}
+
+/// How containers answer a mistake behind the name of their subcommand.
+pub fn subcommand_syntax(args: &Args) -> String {
+    format!(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+        printable(args.at(1), 128),
+        printable(args.at(0), 128).to_ascii_uppercase()
+    )
+}
+
+fn unknown_command(args: &Args) -> String {
+    let mut text = format!(
+        "ERR unknown command '{}', with args beginning with: ",
+        printable(args.at(0), 128)
+    );
+    let start = text.len();
+    for arg in args.from(1) {
+        if text.len() - start >= 128 {
+            break;
+        }
+        let room = 128 - (text.len() - start);
+        text.push_str(&format!("'{}' ", printable(arg, room)));
+    }
+    text
+}
+
+fn printable(bytes: &[u8], bytes_max: usize) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(bytes_max)]).into_owned()
+}
+
+fn single_key(command: &Command) -> Option<usize> {
+    match command.keys {
+        [spec] if !spec.flags.has(KeyFlags::NOT_KEY) && command.more_keys.is_none() => {
+            match (spec.begin, spec.find) {
+                (Begin::Index(index), Find::Range { last: 0, .. }) => Some(index),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Spreads names without looking at case: bit 5 is the only difference between `a` and `A`.
+#[inline]
+fn name_hash(name: &[u8]) -> usize {
+    let mut hash: u64 = name.len() as u64;
+    for chunk in name.chunks(8) {
+        let mut word = [0u8; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        let word = u64::from_le_bytes(word) | 0x2020_2020_2020_2020;
+        hash = (hash ^ word)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(29);
+    }
+    (hash >> 32) as usize
+}
+
+/// Calls `visit` with the argument index and flags of every key of a call whose arity was checked.
+///
+/// Counts that are no numbers or reach beyond the arguments yield no keys: the handler answers the error.
+#[inline]
+pub fn for_each_key(command: &Command, args: &Args, mut visit: impl FnMut(usize, KeyFlags)) {
+    for spec in command.keys {
+        if spec.flags.has(KeyFlags::NOT_KEY) {
+            continue;
+        }
+        let Some(begin) = begin_of(spec.begin, args) else {
+            continue;
+        };
+        let (first, last, step) = match spec.find {
+            Find::Unknown => continue,
+            Find::Range { last, step, limit } => {
+                let end = match last {
+                    0.. => begin + last as usize,
+                    _ if limit > 1 => begin + (args.len() - begin) / limit - 1,
+                    _ => (args.len() as i64 + i64::from(last)).max(0) as usize,
+                };
+                (begin, end, step)
+            }
+            Find::Count {
+                count_at,
+                first,
+                step,
+            } => {
+                let count = args
+                    .get(begin + count_at)
+                    .and_then(crate::store::canonical_int)
+                    .unwrap_or(0);
+                let room = args.len().saturating_sub(begin + first) as i64;
+                if count <= 0 || count > room {
+                    continue;
+                }
+                (
+                    begin + first,
+                    begin + first + (count as usize - 1) * step,
+                    step,
+                )
+            }
+        };
+        (first..=last)
+            .step_by(step)
+            .take_while(|&at| at < args.len())
+            .for_each(|at| visit(at, spec.flags));
+    }
+}
+
+fn begin_of(begin: Begin, args: &Args) -> Option<usize> {
+    match begin {
+        Begin::Index(index) => (index < args.len()).then_some(index),
+        Begin::Unknown => None,
+        Begin::Found(find) => find(args).filter(|&index| index < args.len()),
+        Begin::Keyword { word, from } => {
+            let is_word = |&index: &usize| args.at(index).eq_ignore_ascii_case(word.as_bytes());
+            let found = match from {
+                0.. => (from as usize..args.len()).find(is_word),
+                _ => (0..=args.len().checked_sub(from.unsigned_abs() as usize)?)
+                    .rev()
+                    .find(is_word),
+            };
+            found
+                .map(|index| index + 1)
+                .filter(|&index| index < args.len())
+        }
+    }
+}

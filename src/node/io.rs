@@ -1,0 +1,238 @@
+//! What a worker answers through: the outboxes of its connections, the collectors of spread commands, and the
+//! batches for other workers. Apart from [`super::Worker`] so that a shard can be applied while replies flow.
+
+use std::sync::Arc;
+
+use crate::commands::Registered;
+use crate::protocol::{Args, Span};
+
+use super::clients::Client;
+use super::fan::Collector;
+use super::outbox::{Outbox, Seq, Target, Waiter};
+use super::shard::{Asked, Replies};
+use super::slowlog::Slow;
+use super::stats::WorkerStats;
+use super::worker::Worker;
+
+/// A connection's place in its worker's slab. `uses` tells it from earlier ones at the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnKey {
+    pub place: u32,
+    pub uses: u32,
+}
+
+/// What one worker tells another. All messages of a turn travel as one batch.
+pub enum Message {
+    /// Run a command on a shard of yours.
+    Run(Forwarded),
+    /// The reply of a command that you forwarded.
+    Done { waiter: Waiter, reply: Vec<u8> },
+    /// Anything rare.
+    Task(Box<dyn FnOnce(&mut Worker) + Send>),
+}
+
+/// A command that another worker's connection asked.
+pub struct Forwarded {
+    pub shard: u16,
+    pub database: u16,
+    pub command: &'static Registered,
+    pub target: Target,
+    pub bytes: Vec<u8>,
+    pub spans: Vec<Span>,
+}
+
+/// The slab of outboxes and what else replies pass through.
+pub struct Io {
+    pub worker: u16,
+    outboxes: Vec<Place>,
+    free: Vec<u32>,
+    /// Connections whose outbox has something to send since the server last looked.
+    pub touched: Vec<ConnKey>,
+    collectors: Vec<Option<Collector>>,
+    free_collectors: Vec<u32>,
+    /// Messages of this turn, by worker.
+    pub outgoing: Vec<Vec<Message>>,
+    pub stats: Arc<WorkerStats>,
+    pub ticks: quanta::Clock,
+    pub slow: Slow,
+}
+
+#[derive(Default)]
+struct Place {
+    uses: u32,
+    outbox: Option<Outbox>,
+    client: Option<Arc<Client>>,
+    is_touched: bool,
+}
+
+impl Io {
+    pub fn new(worker: u16, workers: u16, stats: Arc<WorkerStats>, slow: Slow) -> Self {
+        Self {
+            worker,
+            outboxes: Vec::new(),
+            free: Vec::new(),
+            touched: Vec::new(),
+            collectors: Vec::new(),
+            free_collectors: Vec::new(),
+            outgoing: (0..workers).map(|_| Vec::new()).collect(),
+            stats,
+            ticks: quanta::Clock::new(),
+            slow,
+        }
+    }
+
+    /// A place for a new connection.
+    pub fn open(&mut self, client: Arc<Client>) -> ConnKey {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.outboxes.push(Place::default());
+            self.outboxes.len() as u32 - 1
+        });
+        let slot = &mut self.outboxes[place as usize];
+        slot.uses += 1;
+        slot.outbox = Some(Outbox::default());
+        slot.is_touched = false;
+        slot.client = Some(client);
+        ConnKey {
+            place,
+            uses: slot.uses,
+        }
+    }
+
+    /// Gives the place back; replies that are still under way to it are dropped.
+    pub fn close(&mut self, conn: ConnKey) {
+        let place = &mut self.outboxes[conn.place as usize];
+        place.outbox = None;
+        place.client = None;
+        self.free.push(conn.place);
+    }
+
+    /// The outbox of an open connection.
+    #[inline]
+    pub fn outbox(&mut self, conn: ConnKey) -> &mut Outbox {
+        self.outboxes[conn.place as usize]
+            .outbox
+            .as_mut()
+            .expect("an open connection has an outbox")
+    }
+
+    /// The server has looked at this connection's outbox.
+    pub fn seen(&mut self, conn: ConnKey) {
+        self.outboxes[conn.place as usize].is_touched = false;
+    }
+
+    /// The target of a reply to a connection of this worker.
+    pub fn target(&mut self, conn: ConnKey, proto: crate::protocol::Proto, wanted: bool) -> Target {
+        let seq = self.outbox(conn).reserve(wanted);
+        let waiter = Waiter::Client {
+            conn: conn.place,
+            uses: conn.uses,
+            seq,
+        };
+        Target {
+            worker: self.worker,
+            waiter,
+            proto,
+        }
+    }
+
+    /// Opens a collector and returns its number.
+    pub fn collect(&mut self, collector: Collector) -> u32 {
+        match self.free_collectors.pop() {
+            Some(number) => {
+                self.collectors[number as usize] = Some(collector);
+                number
+            }
+            None => {
+                self.collectors.push(Some(collector));
+                self.collectors.len() as u32 - 1
+            }
+        }
+    }
+
+    /// Brings a reply to whoever waits for it, on this worker or another.
+    #[inline]
+    pub fn complete(&mut self, target: Target, reply: &[u8]) {
+        if target.worker != self.worker && !matches!(target.waiter, Waiter::Nobody) {
+            let done = Message::Done {
+                waiter: target.waiter,
+                reply: reply.to_vec(),
+            };
+            return self.outgoing[usize::from(target.worker)].push(done);
+        }
+        self.complete_here(target.waiter, reply);
+    }
+
+    /// As [`Io::complete`], for a waiter of this worker.
+    #[inline]
+    pub fn complete_here(&mut self, waiter: Waiter, reply: &[u8]) {
+        match waiter {
+            Waiter::Nobody => {}
+            Waiter::Client { conn, uses, seq } => self.fill(conn, uses, seq, reply),
+            Waiter::Part { collector, part } => {
+                let slot = &mut self.collectors[collector as usize];
+                if slot.as_mut().expect("parts answer once").take(part, reply) {
+                    let whole = slot.take().expect("just used");
+                    self.free_collectors.push(collector);
+                    let target = whole.target;
+                    self.complete(target, &whole.finish());
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn fill(&mut self, conn: u32, uses: u32, seq: Seq, reply: &[u8]) {
+        let place = &mut self.outboxes[conn as usize];
+        if place.uses != uses {
+            return;
+        }
+        if let Some(outbox) = &mut place.outbox {
+            outbox.fill(seq, reply);
+            if !place.is_touched {
+                place.is_touched = true;
+                self.touched.push(ConnKey { place: conn, uses });
+            }
+        }
+    }
+
+    /// Counts a command that ran from `started` (of [`quanta::Clock::raw`]) until now.
+    #[inline]
+    pub fn count(
+        &mut self,
+        command: &Registered,
+        args: &Args,
+        started: u64,
+        reply: &[u8],
+        client: Option<u32>,
+    ) {
+        let ended = self.ticks.raw();
+        let nanos = self.ticks.delta_as_nanos(started, ended);
+        let failed = reply.first() == Some(&b'-');
+        self.stats.called(command.id, nanos);
+        if failed {
+            self.stats.failed(command.id);
+            self.stats.error_reply(&reply[1..]);
+        }
+        if self.slow.is_slow(nanos) {
+            let client = client.and_then(|place| self.outboxes[place as usize].client.as_deref());
+            self.slow.note(command, args, nanos, client);
+        }
+    }
+}
+
+impl Replies for Io {
+    #[inline]
+    fn reply(&mut self, asked: &Asked, args: &Args, started: u64, reply: &[u8]) {
+        let client = match asked.target.waiter {
+            Waiter::Client { conn, .. } if asked.target.worker == self.worker => Some(conn),
+            _ => None,
+        };
+        self.count(asked.command, args, started, reply, client);
+        self.complete(asked.target, reply);
+    }
+
+    #[inline]
+    fn clock(&self) -> u64 {
+        self.ticks.raw()
+    }
+}

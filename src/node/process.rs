@@ -1,0 +1,150 @@
+//! What the operating system and the allocator know of this process. Linux; elsewhere the figures are 0.
+
+use std::fs;
+
+use super::report::CpuReport;
+
+/// The allocator's figures, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllocatorMemory {
+    /// Handed out to the program.
+    pub allocated: u64,
+    /// Pages that hold at least one allocation.
+    pub active: u64,
+    /// Pages in physical memory, with those kept for later.
+    pub resident: u64,
+}
+
+/// Reads the allocator's figures; costs some microseconds, so not for each command.
+pub fn allocator_memory() -> AllocatorMemory {
+    use tikv_jemalloc_ctl::{epoch, stats};
+    // The figures are a copy that stands still until the epoch advances.
+    if epoch::advance().is_err() {
+        return AllocatorMemory::default();
+    }
+    AllocatorMemory {
+        allocated: stats::allocated::read().unwrap_or(0) as u64,
+        active: stats::active::read().unwrap_or(0) as u64,
+        resident: stats::resident::read().unwrap_or(0) as u64,
+    }
+}
+
+/// Gives memory that is free back to the system.
+pub fn purge_allocator() {
+    // 4096 stands for all arenas (jemalloc's MALLCTL_ARENAS_ALL).
+    // SAFETY: `arena.4096.purge` takes and returns nothing.
+    let purged = unsafe { tikv_jemalloc_ctl::raw::read::<()>(b"arena.4096.purge\0") };
+    if let Err(error) = purged {
+        tracing::debug!("the allocator did not purge: {error}");
+    }
+}
+
+/// The allocator's own report, as text.
+pub fn allocator_report() -> String {
+    let mut text = Vec::new();
+    let options = tikv_jemalloc_ctl::stats_print::Options::default();
+    match tikv_jemalloc_ctl::stats_print::stats_print(&mut text, options) {
+        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+        Err(error) => format!("the allocator gave no report: {error}"),
+    }
+}
+
+/// Bytes of this process in physical memory.
+pub fn resident_bytes() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm
+        .split_ascii_whitespace()
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+/// Bytes of physical memory of this machine.
+pub fn system_memory_bytes() -> u64 {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.split_ascii_whitespace().next())
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
+}
+
+/// Processor time that this process has used.
+pub fn cpu() -> CpuReport {
+    let (user, system) = usage(libc::RUSAGE_SELF);
+    let (user_children, system_children) = usage(libc::RUSAGE_CHILDREN);
+    CpuReport {
+        user,
+        system,
+        user_children,
+        system_children,
+    }
+}
+
+fn usage(who: libc::c_int) -> (f64, f64) {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: `usage` is writable memory of the right size, and zero bytes are a valid `rusage`.
+    let usage = unsafe {
+        libc::getrusage(who, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    (seconds(usage.ru_utime), seconds(usage.ru_stime))
+}
+
+/// The kernel's name and release and the machine, as `uname` says.
+pub fn os() -> String {
+    let uname = rustix::system::uname();
+    [uname.sysname(), uname.release(), uname.machine()]
+        .map(|part| part.to_string_lossy().into_owned())
+        .join(" ")
+}
+
+/// Path of the running program; empty if the system does not tell.
+pub fn executable() -> String {
+    std::env::current_exe()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default()
+}
+
+/// 40 hexadecimal digits that nobody can guess, for run ids.
+pub fn random_id() -> std::io::Result<String> {
+    let mut bytes = [0u8; 20];
+    let mut source = fs::File::open("/dev/urandom")?;
+    std::io::Read::read_exact(&mut source, &mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_knows_this_process() {
+        assert!(resident_bytes() > 100_000);
+        assert!(system_memory_bytes() > resident_bytes());
+        assert!(os().starts_with("Linux "));
+        assert!(executable().contains("ringfort"));
+    }
+
+    #[test]
+    fn processor_time_grows_with_work() {
+        let before = cpu();
+        let mut sum = 0u64;
+        while cpu().user + cpu().system < before.user + before.system + 0.01 {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        assert!(sum > 0);
+    }
+
+    #[test]
+    fn ids_are_40_digits_and_differ() {
+        let (a, b) = (random_id().unwrap(), random_id().unwrap());
+        assert_eq!(a.len(), 40);
+        assert!(a.bytes().all(|b| b.is_ascii_hexdigit()));
+        assert_ne!(a, b);
+    }
+}

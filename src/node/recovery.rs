@@ -1,0 +1,490 @@
+//! Brings the shards back from snapshots and log, and opens the log for what comes. Every entry is applied by
+//! [`Shard::apply`], as it was the first time.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringfort_cluster::{
+    codec, Config, HardState, Index, LogEntry, Replica, ReplicaId, Restored, ShardId, Term,
+};
+
+use crate::durability::snapshot::{find_snapshots, SnapshotFile};
+use crate::durability::wal::{Entry, Item, Recovered, Run};
+use crate::durability::{
+    boot_id, lock_directory, recover, DiskLock, DiskWorker, DurabilityMode, LastStop, Marker,
+    RealDisk, RecoverOptions, SharedDisk, SnapshotReader, Wal, WalOptions,
+};
+use crate::protocol::Args;
+use crate::settings::{Durability, Startup};
+use crate::store::rdb::Records;
+use crate::store::{Databases, Deadline, Limits, Timestamp};
+
+use super::shard::{Asked, Replies, Shard};
+use super::worker::wall_clock;
+
+/// The replica of a group of one voter.
+const ONLY_REPLICA: ReplicaId = ReplicaId(1);
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a node does not start; the text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+impl StartError {
+    fn from(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What a snapshot says beside its data.
+#[derive(bincode::Encode, bincode::Decode)]
+struct ExtraWire {
+    last_clock_ms: u64,
+    databases: u16,
+    limits: [i64; 9],
+}
+
+/// What a snapshot says beside its data.
+pub struct SnapshotExtra {
+    pub last_clock_ms: u64,
+    pub databases: u16,
+    pub limits: Limits,
+}
+
+impl SnapshotExtra {
+    pub fn encode(&self) -> Vec<u8> {
+        let wire = ExtraWire {
+            last_clock_ms: self.last_clock_ms,
+            databases: self.databases,
+            limits: self.limits.to_numbers(),
+        };
+        codec::encode(&wire).expect("a few numbers")
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let wire: ExtraWire = codec::decode(bytes).ok()?;
+        let limits = Limits::from_numbers(wire.limits);
+        Some(Self {
+            last_clock_ms: wire.last_clock_ms,
+            databases: wire.databases,
+            limits,
+        })
+    }
+}
+
+/// The disk side of a node that keeps its data.
+pub struct Disk {
+    pub disk: SharedDisk,
+    pub dir: std::path::PathBuf,
+    pub worker: DiskWorker,
+    pub thread: std::thread::JoinHandle<()>,
+    pub recovered: Recovered,
+    marker: Marker,
+    _lock: DiskLock,
+}
+
+/// Shards ready to serve, and the disk under them (none with `--durability none`).
+pub struct Loaded {
+    pub shards: Vec<Shard>,
+    pub disk: Option<Disk>,
+    pub keys: u64,
+}
+
+/// Reads everything back. `limits` are those of shards that are new.
+///
+/// # Errors
+/// Damage, a directory in use, settings that do not fit the data: with what to do about it.
+pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
+    if startup.durability == Durability::None {
+        let seed = random_seed()?;
+        let shards = (0..startup.shards)
+            .map(|id| new_shard(ShardId(id), startup, seed, limits))
+            .collect();
+        return Ok(Loaded {
+            shards: start_all(shards, None)?,
+            disk: None,
+            keys: 0,
+        });
+    }
+    let disk: SharedDisk = Arc::new(RealDisk);
+    let dir = &startup.dir;
+    let lock = lock_directory(&disk, dir).map_err(StartError::from)?;
+    let last = Marker::read(&disk, dir).map_err(StartError::from)?;
+    check_marker(last.as_ref(), startup)?;
+    let seed = last
+        .as_ref()
+        .map_or_else(random_seed, |marker| Ok(marker.hash_seed))?;
+    let marker = Marker {
+        boot_id: boot_id(),
+        clean: false,
+        durability: mode(startup.durability),
+        threads: startup.threads as u32,
+        shards: u32::from(startup.shards),
+        databases: startup.databases,
+        hash_seed: seed,
+        node_id: ringfort_cluster::NodeId(1),
+    };
+    let mut shards: Vec<Shard> = (0..startup.shards)
+        .map(|id| new_shard(ShardId(id), startup, seed, limits))
+        .collect();
+    let [snapshots, logs] = directories(&disk, dir)?;
+    load_snapshots(&disk, &snapshots, startup, seed, &mut shards)?;
+    let last_stop = LastStop::of(last.as_ref(), &marker.boot_id);
+    if last
+        .as_ref()
+        .is_some_and(|last| last.is_suspect(&marker.boot_id))
+    {
+        tracing::warn!(
+            "the machine stopped without a clean shutdown: writes of its last second may be gone"
+        );
+    }
+    let options = RecoverOptions {
+        last_stop,
+        accept_data_loss: startup.accept_data_loss,
+    };
+    let mut replay = Replay {
+        shards: &mut shards,
+    };
+    let recovered = recover(&disk, &logs, options, |record| {
+        record.items.iter().try_for_each(|item| match item {
+            Item::Entries(run) => replay.run(&run),
+            Item::HardState { .. } => Ok(()),
+        })
+    })
+    .map_err(StartError::from)?;
+    for loss in &recovered.losses {
+        tracing::warn!(
+            "the log was cut in {} at byte {}: {} records and {} segments behind it are gone",
+            loss.path.display(),
+            loss.offset,
+            loss.records,
+            loss.segments
+        );
+    }
+    let shards = start_all(shards, Some(&recovered))?;
+    let keys = shards
+        .iter()
+        .flat_map(|shard| shard.databases.iter())
+        .map(|keyspace| keyspace.len() as u64)
+        .sum();
+    let sync_every = (startup.durability == Durability::Everysec).then_some(SYNC_EVERY);
+    let failed =
+        Box::new(|error: crate::durability::wal::WalError| super::stop_the_process(&error));
+    let (worker, thread) = DiskWorker::start(sync_every, failed).map_err(StartError::from)?;
+    let disk = Disk {
+        disk,
+        dir: dir.clone(),
+        worker,
+        thread,
+        recovered,
+        marker,
+        _lock: lock,
+    };
+    Ok(Loaded {
+        shards,
+        disk: Some(disk),
+        keys,
+    })
+}
+
+impl Disk {
+    /// Opens the log of one worker behind what was recovered.
+    ///
+    /// # Errors
+    /// No room, or a failing disk.
+    pub fn open_wal(
+        &self,
+        worker: u16,
+        shards: &[&Shard],
+        startup: &Startup,
+    ) -> Result<Wal, StartError> {
+        let options = WalOptions {
+            segment_bytes: startup.wal_segment_bytes,
+            ..WalOptions::new(self.worker.clone())
+        };
+        let states: Vec<(ShardId, HardState)> = shards
+            .iter()
+            .map(|shard| (shard.id, shard.replica.hard_state()))
+            .collect();
+        let logs = self.dir.join("wal");
+        let wal = Wal::open(
+            self.disk.clone(),
+            &logs,
+            u32::from(worker),
+            options,
+            &self.recovered,
+            &states,
+        )
+        .map_err(StartError::from)?;
+        if startup.durability == Durability::Everysec {
+            self.worker.sync_regularly(wal.syncer());
+        }
+        Ok(wal)
+    }
+
+    /// Says in the directory that a run has begun; after recovery, before the first acknowledgement.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub fn mark_started(&self) -> Result<(), StartError> {
+        self.marker
+            .write(&self.disk, &self.dir)
+            .map_err(StartError::from)
+    }
+
+    /// Waits for the disk thread to end; every handle to it must be gone.
+    pub fn end(self) {
+        let Disk {
+            worker,
+            thread,
+            recovered,
+            ..
+        } = self;
+        drop((worker, recovered));
+        if thread.join().is_err() {
+            tracing::error!("the disk thread ended badly");
+        }
+    }
+
+    /// Says that everything is synced and closed.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub fn mark_clean(&self) -> Result<(), StartError> {
+        let marker = Marker {
+            clean: true,
+            ..self.marker.clone()
+        };
+        marker
+            .write(&self.disk, &self.dir)
+            .map_err(StartError::from)
+    }
+}
+
+fn mode(durability: Durability) -> DurabilityMode {
+    match durability {
+        Durability::Always => DurabilityMode::Always,
+        Durability::Everysec => DurabilityMode::Everysec,
+        Durability::None => DurabilityMode::None,
+    }
+}
+
+fn check_marker(last: Option<&Marker>, startup: &Startup) -> Result<(), StartError> {
+    let Some(last) = last else { return Ok(()) };
+    if last.shards != u32::from(startup.shards) {
+        return Err(StartError(format!(
+            "shards: {} was made with {} shards, and their number is fixed then: start with --shards {}, or with another --dir",
+            startup.dir.display(), last.shards, last.shards
+        )));
+    }
+    if last.databases > startup.databases {
+        return Err(StartError(format!(
+            "databases: {} was made with {} databases, which may hold keys: start with --databases {} or more",
+            startup.dir.display(), last.databases, last.databases
+        )));
+    }
+    Ok(())
+}
+
+fn directories(disk: &SharedDisk, dir: &Path) -> Result<[std::path::PathBuf; 2], StartError> {
+    let both = [dir.join("snapshots"), dir.join("wal")];
+    for dir in &both {
+        disk.create_dir(dir)
+            .map_err(|error| StartError(format!("cannot create {}: {error}", dir.display())))?;
+    }
+    disk.sync_dir(dir)
+        .map_err(|error| StartError(format!("cannot sync {}: {error}", dir.display())))?;
+    Ok(both)
+}
+
+pub(super) fn random_seed() -> Result<u64, StartError> {
+    let id = super::process::random_id()
+        .map_err(|error| StartError(format!("/dev/urandom: {error}")))?;
+    Ok(u64::from_str_radix(&id[..16], 16).expect("hexadecimal digits"))
+}
+
+/// An empty shard with a replica that has not started.
+fn new_shard(id: ShardId, startup: &Startup, seed: u64, limits: Limits) -> Shard {
+    let databases = Databases::new(
+        startup.databases as usize,
+        (seed, !seed.rotate_left(32)),
+        limits,
+    );
+    let replica = replica(id, Restored::fresh([ONLY_REPLICA])).expect("a fresh replica starts");
+    Shard::new(id, databases, replica, (Index::ZERO, Term(0)), Timestamp(0))
+}
+
+fn replica(id: ShardId, restored: Restored) -> Result<Replica, StartError> {
+    Replica::new(&Config::new(id, ONLY_REPLICA), restored)
+        .map_err(|error| StartError(format!("shard {id} cannot start: {error}")))
+}
+
+fn load_snapshots(
+    disk: &SharedDisk,
+    dir: &Path,
+    startup: &Startup,
+    seed: u64,
+    shards: &mut [Shard],
+) -> Result<(), StartError> {
+    for file in find_snapshots(disk, dir).map_err(StartError::from)? {
+        let Some(shard) = shards.get_mut(usize::from(file.shard.0)) else {
+            return Err(StartError(format!(
+                "{} belongs to no shard of this node",
+                file.path.display()
+            )));
+        };
+        match load_snapshot(disk, &file, startup, seed) {
+            Ok(loaded) => *shard = loaded,
+            Err(error) if startup.accept_data_loss => {
+                tracing::error!("{error}; going on without it, as --accept-data-loss says");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn load_snapshot(
+    disk: &SharedDisk,
+    file: &SnapshotFile,
+    startup: &Startup,
+    seed: u64,
+) -> Result<Shard, StartError> {
+    let mut reader = SnapshotReader::open(disk, file).map_err(StartError::from)?;
+    let meta = reader.meta().clone();
+    let bad = |what: &str| {
+        StartError(format!("snapshot {} {what}: restore the directory from a backup, or start once with --accept-data-loss to go on without this shard's data", file.path.display()))
+    };
+    let extra = SnapshotExtra::decode(&meta.extra)
+        .ok_or_else(|| bad("has a description that makes no sense"))?;
+    let mut shard = new_shard(meta.shard, startup, seed, extra.limits);
+    let mut bytes = Vec::with_capacity(reader.stream_bytes() as usize);
+    reader
+        .read_to_end(&mut bytes)
+        .map_err(|error| bad(&format!("cannot be read ({error})")))?;
+    for record in Records::new(&bytes) {
+        let record = record.map_err(|_| bad("holds a key that makes no sense"))?;
+        if u32::from(record.database) >= startup.databases {
+            return Err(bad(&format!("holds a key of database {}", record.database)));
+        }
+        let deadline = record.deadline.map_or(Deadline::None, Deadline::At);
+        let keyspace = shard.databases.keyspace_mut(record.database);
+        // At time 0 nothing is due: what the snapshot holds comes back as it was (invariant 3).
+        keyspace.set(&record.key, record.value, deadline, Timestamp(0));
+    }
+    let start = Timestamp(extra.last_clock_ms);
+    shard = Shard::new(
+        meta.shard,
+        shard.databases,
+        shard.replica,
+        (meta.index, meta.term),
+        start,
+    );
+    shard.snapshot_index = meta.index;
+    Ok(shard)
+}
+
+/// Applies the log while it is read. What is committed goes through at once; the rest waits in the replica's log.
+struct Replay<'a> {
+    shards: &'a mut [Shard],
+}
+
+impl Replay<'_> {
+    fn run(&mut self, run: &Run) -> Result<(), StartError> {
+        let shard = self.shards.get_mut(usize::from(run.shard.0));
+        let shard = shard.ok_or_else(|| {
+            StartError(format!("the log holds shard {}, which is none", run.shard))
+        })?;
+        for entry in run.entries() {
+            let applied = shard.applied().0;
+            if entry.index <= applied {
+                continue;
+            }
+            let waiting = shard.unapplied.last().map_or(applied, |last| last.index);
+            if entry.index.0 > waiting.0 + 1 {
+                return Err(StartError(format!(
+                    "shard {}: the log goes on at entry {} after {waiting}; restore the data directory from a backup",
+                    run.shard, entry.index
+                )));
+            }
+            shard
+                .unapplied
+                .retain(|earlier| earlier.index < entry.index);
+            shard.unapplied.push(log_entry(&entry, run.term));
+            shard.apply_until(run.commit);
+        }
+        Ok(())
+    }
+}
+
+fn log_entry(entry: &Entry, term: Term) -> LogEntry {
+    LogEntry {
+        index: entry.index,
+        term,
+        kind: entry.kind,
+        data: Bytes::copy_from_slice(entry.data),
+    }
+}
+
+/// Nobody waits for replies during a replay.
+pub struct Silence;
+
+impl Replies for Silence {
+    fn reply(&mut self, _asked: &Asked, _args: &Args, _started: u64, _reply: &[u8]) {}
+
+    fn clock(&self) -> u64 {
+        0
+    }
+}
+
+impl Shard {
+    /// Applies what the replay has read, as far as it is known to be committed.
+    fn apply_until(&mut self, commit: Index) {
+        let mut unapplied = std::mem::take(&mut self.unapplied);
+        let ready = unapplied
+            .iter()
+            .take_while(|entry| entry.index <= commit)
+            .count();
+        for entry in unapplied.drain(..ready) {
+            self.apply(&entry, &mut Silence);
+        }
+        self.unapplied = unapplied;
+    }
+}
+
+/// Gives every shard the replica that its log and hard state make.
+fn start_all(shards: Vec<Shard>, recovered: Option<&Recovered>) -> Result<Vec<Shard>, StartError> {
+    let started = wall_clock();
+    shards
+        .into_iter()
+        .map(|mut shard| {
+            let found = recovered
+                .and_then(|recovered| recovered.hard_states().get(&shard.id))
+                .copied();
+            let mut hard_state = found.unwrap_or_default();
+            let (applied, term) = shard.applied();
+            hard_state.commit = hard_state.commit.max(applied);
+            hard_state.term = hard_state.term.max(term);
+            let restored = Restored {
+                hard_state,
+                snapshot_index: applied,
+                snapshot_term: term,
+                entries: std::mem::take(&mut shard.unapplied),
+                applied,
+                ..Restored::fresh([ONLY_REPLICA])
+            };
+            shard.replica = replica(shard.id, restored)?;
+            if shard.last_clock() > Timestamp(started.0 + 60_000) {
+                tracing::warn!(
+                    "the clock is more than a minute behind the log of shard {}",
+                    shard.id
+                );
+            }
+            Ok(shard)
+        })
+        .collect()
+}

@@ -1,0 +1,577 @@
+//! Brings a command to its data: a shard here, a shard of another worker, several shards, or none.
+
+use ringfort_cluster::slot_of;
+
+use crate::commands::{
+    for_each_key, gate, registry, Call, CommandResult, Flags, KeyFlags, Merge, Pause, Registered,
+    Replies, Run, Session, Spread,
+};
+use crate::protocol::{Args, OwnedArgs, Proto, ProtocolError, Reply};
+use crate::store::Probe;
+
+use super::fan::{Collector, Join};
+use super::io::{ConnKey, Forwarded, Message};
+use super::outbox::{Target, Waiter};
+use super::worker::Worker;
+
+/// A command on its way to its data: what stays the same whatever shard it meets.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    pub command: &'static Registered,
+    pub args: Args<'a>,
+    pub database: u16,
+    pub proto: Proto,
+}
+
+/// Commands of one connection that are prepared together.
+pub const PREPARED_MAX: usize = 16;
+
+/// A command that was looked up, with the look-up of its key under way.
+pub struct Prepared {
+    command: Result<&'static Registered, String>,
+    /// The shard of the key of a command that has exactly one.
+    shard: Option<u16>,
+    probe: Option<Probe>,
+}
+
+impl Prepared {
+    /// Whether CLIENT PAUSE holds the command back. CLIENT itself is let through, so that the pause can be ended.
+    pub fn waits_for(&self, pause: Pause) -> bool {
+        let Ok(command) = &self.command else {
+            return false;
+        };
+        let is_client = command.full_name.starts_with("client|");
+        !is_client && (!pause.writes_only || command.command.is_write())
+    }
+}
+
+/// Where the keys of a command lie.
+enum Homes {
+    None,
+    One(u16),
+    Several,
+}
+
+impl Worker {
+    /// Looks a command up and begins the look-up of its key.
+    #[inline]
+    pub fn prepare(&self, session: &Session, args: &Args) -> Prepared {
+        let mut prepared = Prepared {
+            command: registry().resolve(args),
+            shard: None,
+            probe: None,
+        };
+        let Ok(command) = prepared.command else {
+            return prepared;
+        };
+        let Some(key) = command.single_key.and_then(|at| args.get(at)) else {
+            return prepared;
+        };
+        let shard = self.shard_of(key);
+        prepared.shard = Some(shard);
+        // Writes are looked up when they are applied.
+        if matches!(command.command.run, Run::Read(_)) && self.worker_of(shard) == self.number {
+            let databases = &self.shards[self.place(shard)].databases;
+            prepared.probe = Some(databases.keyspace(session.database).probe(key));
+        }
+        prepared
+    }
+
+    /// Second and third step of the look-ups that [`Worker::prepare`] began.
+    #[inline]
+    pub fn carry_on(&self, session: &Session, prepared: &[Prepared]) {
+        let mut pointers = [None; PREPARED_MAX];
+        for (prepared, pointer) in prepared.iter().zip(&mut pointers) {
+            if let (Some(probe), Some(shard)) = (prepared.probe, prepared.shard) {
+                let keyspace = self.shards[self.place(shard)]
+                    .databases
+                    .keyspace(session.database);
+                *pointer = keyspace
+                    .probe_pointer(probe)
+                    .map(|pointer| (keyspace, pointer));
+            }
+        }
+        for (keyspace, pointer) in pointers.iter().flatten() {
+            keyspace.probe_entry(*pointer);
+        }
+    }
+
+    /// Runs one command of a connection. Its reply comes to the connection's outbox, now or when the turn ends.
+    pub fn dispatch(
+        &mut self,
+        session: &mut Session,
+        conn: ConnKey,
+        args: Args,
+        prepared: Prepared,
+    ) {
+        let wanted = session.replies == Replies::On || self.reply_wanted(session, &args);
+        let command = match prepared.command {
+            Ok(command) if !command.command.flags.has(Flags::INTERNAL) => command,
+            Ok(_) => return self.answer_error(conn, wanted, &registry().unknown(&args)),
+            Err(text) => return self.answer_error(conn, wanted, &text),
+        };
+        if let Some(refusal) = gate::refusal(command.command, session, &self.host) {
+            self.io.stats.rejected(command.id);
+            return self.answer_error(conn, wanted, refusal.text());
+        }
+        session.last_command = command.id;
+        if !command.command.runs_on_shards() {
+            return self.run_here(session, conn, command, args);
+        }
+        let question = Question {
+            command,
+            args,
+            database: session.database,
+            proto: session.proto,
+        };
+        if command.command.flags.has(Flags::DENYOOM) && !self.make_room() {
+            self.io.stats.rejected(command.id);
+            let text = "OOM command not allowed when used memory > 'maxmemory'.";
+            return self.answer_error(conn, wanted, text);
+        }
+        match prepared.shard {
+            Some(shard) => {
+                let hash = prepared.probe.map(|probe| probe.hash);
+                self.one_shard(question, shard, conn, wanted, hash);
+            }
+            None => self.route(question, conn, wanted),
+        }
+    }
+
+    /// CLIENT REPLY: whether this command's reply goes out.
+    fn reply_wanted(&self, session: &mut Session, args: &Args) -> bool {
+        match session.replies {
+            Replies::On => true,
+            // CLIENT REPLY itself decides afterwards, see `run_here`.
+            Replies::Off => false,
+            Replies::SkipNext => {
+                let is_client = args.at(0).eq_ignore_ascii_case(b"client");
+                if !is_client {
+                    session.replies = Replies::On;
+                }
+                false
+            }
+        }
+    }
+
+    fn route(&mut self, question: Question, conn: ConnKey, wanted: bool) {
+        match question.command.command.spread {
+            Spread::Everywhere(merge) => return self.everywhere(question, conn, wanted, merge),
+            Spread::Cursor => return self.scan(question, conn, wanted),
+            Spread::Draw => return self.draw(question, conn, wanted),
+            Spread::Together | Spread::ByKey(_) => {}
+        }
+        match self.homes(&question) {
+            Homes::One(_) if may_read_more(&question) => self.gather(question, conn, wanted),
+            Homes::One(shard) => self.one_shard(question, shard, conn, wanted, None),
+            Homes::None => self.no_keys(question, conn, wanted),
+            Homes::Several => match question.command.command.spread {
+                Spread::ByKey(merge) => self.by_key(question, conn, wanted, merge),
+                _ => self.gather(question, conn, wanted),
+            },
+        }
+    }
+
+    #[inline]
+    fn homes(&self, question: &Question) -> Homes {
+        let mut homes = Homes::None;
+        for_each_key(question.command.command, &question.args, |at, _| {
+            let shard = self.shard_of(question.args.at(at));
+            homes = match homes {
+                Homes::None => Homes::One(shard),
+                Homes::One(first) if first == shard => Homes::One(shard),
+                _ => Homes::Several,
+            };
+        });
+        homes
+    }
+
+    /// The shard of a key.
+    #[inline]
+    pub fn shard_of(&self, key: &[u8]) -> u16 {
+        self.map.shard_of(slot_of(key)).0
+    }
+
+    #[inline]
+    fn one_shard(
+        &mut self,
+        question: Question,
+        shard: u16,
+        conn: ConnKey,
+        wanted: bool,
+        hash: Option<u64>,
+    ) {
+        let here = self.worker_of(shard) == self.number;
+        if here && !question.command.command.is_write() && !self.io.outbox(conn).is_waiting() {
+            return self.read_now(question, shard, conn, wanted, hash);
+        }
+        let target = self.io.target(conn, question.proto, wanted);
+        self.send(question, shard, target);
+    }
+
+    /// The shortest way: a read of a local shard whose connection waits for nothing.
+    #[inline]
+    fn read_now(
+        &mut self,
+        question: Question,
+        shard: u16,
+        conn: ConnKey,
+        wanted: bool,
+        hash: Option<u64>,
+    ) {
+        let place = self.place(shard);
+        let started = self.io.ticks.raw();
+        let seed = self.rng.next_u64();
+        let now = self.now();
+        let Question {
+            command,
+            args,
+            database,
+            proto,
+        } = question;
+        // The output buffer is lent out while the shard writes into it.
+        let mut out = std::mem::take(&mut self.io.outbox(conn).out);
+        let mark = out.len();
+        let shard = &self.shards[place];
+        match hash.zip(command.single_key) {
+            Some((hash, at)) => {
+                shard
+                    .databases
+                    .keyspace(database)
+                    .expect_read(args.at(at), hash, |_| {
+                        shard.read(command, database, args, now, seed, proto, &mut out);
+                    })
+            }
+            None => shard.read(command, database, args, now, seed, proto, &mut out),
+        }
+        self.io
+            .count(command, &args, started, &out[mark..], Some(conn.place));
+        if !wanted {
+            out.truncate(mark);
+        }
+        self.io.outbox(conn).out = out;
+    }
+
+    /// Sends a command to a shard, wherever it lives. The reply goes to `target`.
+    fn send(&mut self, question: Question, shard: u16, target: Target) {
+        let to = self.worker_of(shard);
+        if to == self.number {
+            return self.ask(question, shard, target);
+        }
+        let mut bytes = Vec::with_capacity(question.args.payload_bytes());
+        let mut spans = Vec::with_capacity(question.args.len());
+        for arg in question.args.from(0) {
+            let start = bytes.len() as u32;
+            bytes.extend_from_slice(arg);
+            spans.push((start, bytes.len() as u32));
+        }
+        let Question {
+            command, database, ..
+        } = question;
+        let forwarded = Forwarded {
+            shard,
+            database,
+            command,
+            target,
+            bytes,
+            spans,
+        };
+        self.io.outgoing[usize::from(to)].push(Message::Run(forwarded));
+        self.flush_wanted = true;
+    }
+
+    /// Adds a command to the turn of a shard of this worker.
+    #[inline]
+    pub fn ask(&mut self, question: Question, shard: u16, target: Target) {
+        let place = self.place(shard);
+        let Question {
+            command,
+            args,
+            database,
+            ..
+        } = question;
+        let shard = &mut self.shards[place];
+        let was_idle = shard.is_idle();
+        let asked = if command.command.is_write() {
+            shard.ask_write(database, &args, command, target)
+        } else {
+            shard.ask_read(database, &args, command, target)
+        };
+        match asked {
+            Ok(()) => self.mark_dirty(place, was_idle, args.payload_bytes()),
+            Err(error) => self.complete_error(target, error.text()),
+        }
+    }
+
+    /// Runs what another worker's connection asked.
+    pub fn run_forwarded(&mut self, forwarded: &Forwarded) {
+        let Forwarded {
+            shard,
+            database,
+            command,
+            target,
+            bytes,
+            spans,
+        } = forwarded;
+        let args = Args::new(bytes, spans);
+        let question = Question {
+            command,
+            args,
+            database: *database,
+            proto: target.proto,
+        };
+        if command.command.flags.has(Flags::DENYOOM) && !self.make_room() {
+            let text = "OOM command not allowed when used memory > 'maxmemory'.";
+            return self.complete_error(*target, text);
+        }
+        self.ask(question, *shard, *target);
+    }
+
+    /// A command whose arguments name no key: it can only fail, or answer for an empty keyspace.
+    fn no_keys(&mut self, question: Question, conn: ConnKey, wanted: bool) {
+        let mut scratch = self.scratch();
+        let mut out = Vec::new();
+        let result = self.run_on_scratch(&mut scratch, &question, &mut out);
+        if let Err(error) = result {
+            return self.answer_error(conn, wanted, error.text());
+        }
+        self.answer(conn, wanted, &out);
+    }
+
+    /// Each shard gets the command with its own keys; the replies are merged.
+    fn by_key(&mut self, question: Question, conn: ConnKey, wanted: bool, merge: Merge) {
+        if let Err(text) = check_split(&question) {
+            return self.answer_error(conn, wanted, &text);
+        }
+        let mut parts: Vec<(u16, Vec<u32>)> = Vec::new();
+        let mut place = 0;
+        for_each_key(question.command.command, &question.args, |at, _| {
+            let shard = self.shard_of(question.args.at(at));
+            match parts.iter_mut().find(|part| part.0 == shard) {
+                Some(part) => part.1.push(at as u32),
+                None => parts.push((shard, vec![at as u32])),
+            }
+            place += 1;
+        });
+        let (first, step) = split_shape(&question);
+        let join = match merge {
+            Merge::InKeyOrder => {
+                let key_number = |at: &u32| (*at - first as u32) / step as u32;
+                Join::InOrder(
+                    parts
+                        .iter()
+                        .map(|part| part.1.iter().map(key_number).collect())
+                        .collect(),
+                )
+            }
+            merge => Join::Merge(merge),
+        };
+        let collector = self.open_collector(conn, question.proto, wanted, join, parts.len());
+        // The parts of one turn share one log record: MSET over shards is atomic, also over a crash.
+        self.hold_turn = true;
+        for (number, (shard, keys)) in parts.iter().enumerate() {
+            let with_values = keys
+                .iter()
+                .flat_map(|&at| (at as usize..at as usize + step).map(|at| question.args.at(at)));
+            let args = OwnedArgs::new(std::iter::once(question.args.at(0)).chain(with_values));
+            let part = Question {
+                args: args.as_args(),
+                ..question
+            };
+            self.send(
+                part,
+                *shard,
+                self.part_target(collector, number, question.proto),
+            );
+        }
+        self.hold_turn = false;
+    }
+
+    /// Every shard runs the command; the replies are merged.
+    fn everywhere(&mut self, question: Question, conn: ConnKey, wanted: bool, merge: Merge) {
+        let shards = self.map.shards();
+        let collector = self.open_collector(
+            conn,
+            question.proto,
+            wanted,
+            Join::Merge(merge),
+            usize::from(shards),
+        );
+        self.hold_turn = true;
+        for shard in 0..shards {
+            self.send(
+                question,
+                shard,
+                self.part_target(collector, usize::from(shard), question.proto),
+            );
+        }
+        self.hold_turn = false;
+    }
+
+    fn open_collector(
+        &mut self,
+        conn: ConnKey,
+        proto: Proto,
+        wanted: bool,
+        join: Join,
+        parts: usize,
+    ) -> u32 {
+        let target = self.io.target(conn, proto, wanted);
+        self.io.collect(Collector::new(target, join, parts))
+    }
+
+    fn part_target(&self, collector: u32, part: usize, proto: Proto) -> Target {
+        Target {
+            worker: self.number,
+            waiter: Waiter::Part {
+                collector,
+                part: part as u32,
+            },
+            proto,
+        }
+    }
+
+    /// Commands on the connection or the node run at once.
+    fn run_here(
+        &mut self,
+        session: &mut Session,
+        conn: ConnKey,
+        command: &'static Registered,
+        args: Args,
+    ) {
+        let started = self.io.ticks.raw();
+        let call = Call {
+            args,
+            now: self.now(),
+            seed: self.rng.next_u64(),
+            database: session.database,
+            bulk_len_max: self.live.proto_max_bulk_len_bytes as usize,
+            proto: session.proto,
+        };
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, session.proto);
+        let result = match command.command.run {
+            Run::Session(run) => run(session, &self.host, &call, &mut reply),
+            Run::Admin(run) => run(&self.host, &call, &mut reply),
+            _ => unreachable!("{} runs on shards", command.full_name),
+        };
+        if let Err(error) = result {
+            reply.rewind(0);
+            error.write(&mut reply);
+        }
+        session.is_changed = true;
+        self.io
+            .count(command, &args, started, &out, Some(conn.place));
+        if session.pending.is_some() {
+            return; // The reply comes when the work is done.
+        }
+        // CLIENT REPLY ON answers although replies were off a moment ago.
+        let wanted = session.replies == Replies::On;
+        self.answer(conn, wanted, &out);
+        self.run_host_tasks();
+    }
+
+    /// Puts a reply behind those that the connection still waits for.
+    pub fn answer(&mut self, conn: ConnKey, wanted: bool, reply: &[u8]) {
+        let outbox = self.io.outbox(conn);
+        if outbox.is_waiting() {
+            let seq = outbox.reserve(wanted);
+            outbox.fill(seq, reply);
+        } else if wanted {
+            outbox.out.extend_from_slice(reply);
+        }
+    }
+
+    pub fn answer_error(&mut self, conn: ConnKey, wanted: bool, text: &str) {
+        let mut out = Vec::new();
+        Reply::new(&mut out, Proto::Resp2).error(text);
+        self.io.stats.error_reply(&out[1..]);
+        self.answer(conn, wanted, &out);
+    }
+
+    /// The last reply of a connection.
+    pub fn answer_protocol_error(&mut self, conn: ConnKey, error: ProtocolError) {
+        let mut out = Vec::new();
+        error.write_reply(&mut out);
+        self.io.stats.error_reply(&out[1..]);
+        self.answer(conn, true, &out);
+    }
+
+    pub(super) fn complete_error(&mut self, target: Target, text: &str) {
+        let mut out = Vec::new();
+        Reply::new(&mut out, target.proto).error(text);
+        self.io.stats.error_reply(&out[1..]);
+        self.io.complete(target, &out);
+    }
+
+    /// Runs a command on a scratch keyspace, whatever kind it is.
+    pub(super) fn run_on_scratch(
+        &mut self,
+        scratch: &mut crate::store::Databases,
+        question: &Question,
+        out: &mut Vec<u8>,
+    ) -> CommandResult {
+        let Question {
+            command,
+            args,
+            database,
+            proto,
+        } = *question;
+        let bulk_len_max = scratch.limits().bulk_len_max as usize;
+        let call = Call {
+            args,
+            now: self.now(),
+            seed: self.rng.next_u64(),
+            database,
+            bulk_len_max,
+            proto,
+        };
+        let mut reply = Reply::new(out, proto);
+        match command.command.run {
+            Run::Read(run) => run(scratch.keyspace(database), &call, &mut reply),
+            Run::Write(run) => run(scratch.keyspace_mut(database), &call, &mut reply),
+            Run::Databases(run) => run(scratch, &call, &mut reply),
+            _ => unreachable!("{} does not run on shards", command.full_name),
+        }
+    }
+}
+
+/// First key and step of a command that splits by key: it has one key specification, a range.
+fn split_shape(question: &Question) -> (usize, usize) {
+    use crate::commands::{Begin, Find};
+    let spec = &question.command.command.keys[0];
+    match (spec.begin, spec.find) {
+        (Begin::Index(first), Find::Range { step, .. }) => (first, step),
+        _ => unreachable!(
+            "{} splits by key and has no range of keys",
+            question.command.full_name
+        ),
+    }
+}
+
+/// A key without all its arguments (MSET a 1 b) is the command's own arity error.
+fn check_split(question: &Question) -> Result<(), String> {
+    let (first, step) = split_shape(question);
+    match (question.args.len() - first) % step {
+        0 => Ok(()),
+        _ => Err(crate::commands::wrong_arity(question.command)),
+    }
+}
+
+/// Whether the call reads keys that its arguments do not name: those come from patterns.
+#[inline]
+fn may_read_more(question: &Question) -> bool {
+    question.command.command.more_keys.is_some()
+        && question.args.from(2).any(|arg| arg.contains(&b'*'))
+}
+
+/// Whether the command may change the key at `at`.
+pub(super) fn written_keys(question: &Question) -> Vec<(usize, bool)> {
+    let mut keys = Vec::new();
+    for_each_key(
+        question.command.command,
+        &question.args,
+        |at, flags: KeyFlags| keys.push((at, flags.writes())),
+    );
+    keys
+}

@@ -1,0 +1,295 @@
+//! SCAN over shards, and RANDOMKEY.
+//!
+//! A cursor names the shard in its upper bits and, below, the first 48 bits of the hash to go on from: keyspaces
+//! are walked in order of hash, whose segments end far above the bits that are cut off.
+
+use crate::commands::CommandError;
+use crate::protocol::{OwnedArgs, Proto, Reply};
+
+use super::fan::line_end;
+use super::io::ConnKey;
+use super::outbox::Target;
+use super::router::Question;
+use super::worker::Worker;
+
+/// Bits of the hash in a cursor.
+const HASH_BITS: u32 = 48;
+/// What SCAN visits without COUNT.
+const COUNT_DEFAULT: usize = 10;
+
+/// Where a SCAN goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cursor {
+    shard: u16,
+    hash: u64,
+}
+
+impl Cursor {
+    fn decode(number: u64) -> Self {
+        let shard = (number >> HASH_BITS) as u16;
+        Self {
+            shard,
+            hash: (number & ((1 << HASH_BITS) - 1)) << (64 - HASH_BITS),
+        }
+    }
+
+    fn encode(self) -> u64 {
+        (u64::from(self.shard) << HASH_BITS) | (self.hash >> (64 - HASH_BITS))
+    }
+}
+
+/// A SCAN on its way over the shards.
+struct Scan {
+    target: Target,
+    command: &'static crate::commands::Registered,
+    args: OwnedArgs,
+    database: u16,
+    cursor: Cursor,
+    wanted: usize,
+    /// Keys that matched, as replies, and how many were asked for.
+    found: Vec<u8>,
+    count: usize,
+    visits_left: usize,
+}
+
+impl Worker {
+    pub(super) fn scan(&mut self, question: Question, conn: ConnKey, wanted: bool) {
+        let number = std::str::from_utf8(question.args.at(1))
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok());
+        let Some(number) = number else {
+            return self.answer_error(conn, wanted, "ERR invalid cursor");
+        };
+        let count = (2..question.args.len().saturating_sub(1))
+            .find(|&at| question.args.at(at).eq_ignore_ascii_case(b"count"))
+            .and_then(|at| crate::store::canonical_int(question.args.at(at + 1)))
+            .map_or(COUNT_DEFAULT, |count| count.max(1) as usize);
+        let scan = Scan {
+            target: self.io.target(conn, question.proto, wanted),
+            command: question.command,
+            args: OwnedArgs::new(question.args.from(0)),
+            database: question.database,
+            cursor: Cursor::decode(number),
+            wanted: count,
+            found: Vec::new(),
+            count: 0,
+            visits_left: count,
+        };
+        self.scan_on(scan);
+    }
+
+    /// Goes on with a scan on this worker, and hands it on where the next shard lives elsewhere.
+    fn scan_on(&mut self, mut scan: Scan) {
+        self.flush();
+        loop {
+            if scan.cursor.shard >= self.map.shards() {
+                return self.end_scan(scan, 0);
+            }
+            let home = self.worker_of(scan.cursor.shard);
+            if home != self.number {
+                return self.task(home, move |there| there.scan_on(scan));
+            }
+            match self.scan_step(&mut scan) {
+                Err(error) => return self.complete_error(scan.target, &error),
+                Ok(visited) => scan.visits_left = scan.visits_left.saturating_sub(visited),
+            }
+            if scan.count >= scan.wanted || scan.visits_left == 0 {
+                let at_end = scan.cursor.shard >= self.map.shards();
+                let cursor = if at_end { 0 } else { scan.cursor.encode() };
+                return self.end_scan(scan, cursor);
+            }
+        }
+    }
+
+    /// One step on one shard; the shard's handler sees the hash as its cursor. Returns about how many keys it
+    /// has visited.
+    fn scan_step(&mut self, scan: &mut Scan) -> Result<usize, String> {
+        let place = self.place(scan.cursor.shard);
+        let hash = scan.cursor.hash.to_string();
+        let given = scan.args.as_args();
+        let args = OwnedArgs::new(
+            [given.at(0), hash.as_bytes()]
+                .into_iter()
+                .chain(given.from(2)),
+        );
+        let mut out = Vec::new();
+        let (now, seed) = (self.now(), self.rng.next_u64());
+        let shard = &self.shards[place];
+        let args = args.as_args();
+        shard.read(
+            scan.command,
+            scan.database,
+            args,
+            now,
+            seed,
+            Proto::Resp2,
+            &mut out,
+        );
+        let (next, keys, count) = parse_step(&out)?;
+        scan.found.extend_from_slice(keys);
+        scan.count += count;
+        let is_empty = shard.databases.keyspace(scan.database).is_empty();
+        scan.cursor = match next {
+            0 => Cursor {
+                shard: scan.cursor.shard + 1,
+                hash: 0,
+            },
+            hash => Cursor {
+                hash,
+                ..scan.cursor
+            },
+        };
+        // An empty shard is passed for free, so that a small keyspace needs few calls.
+        Ok(if is_empty { 0 } else { count.max(1) })
+    }
+
+    fn end_scan(&mut self, scan: Scan, cursor: u64) {
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, scan.target.proto);
+        reply.array(2);
+        reply.bulk(cursor.to_string().as_bytes());
+        reply.array(scan.count);
+        reply.raw(&scan.found);
+        self.io.complete(scan.target, &out);
+        self.flush_wanted = true;
+    }
+
+    /// RANDOMKEY: a shard drawn by its number of keys, and there a key.
+    pub(super) fn draw(&mut self, question: Question, conn: ConnKey, wanted: bool) {
+        let target = self.io.target(conn, question.proto, wanted);
+        let command = question.command;
+        let args = OwnedArgs::new(question.args.from(0));
+        let all = self.shared.stats.databases();
+        let total = all.iter().map(|size| size.keys).sum::<u64>().max(1);
+        let own: u64 = self
+            .shards
+            .iter()
+            .map(|s| s.databases.keyspace(question.database).len() as u64)
+            .sum();
+        // Chance decides between here and the next worker by how much of the keys is here.
+        let here = self.workers == 1 || self.rng.below(total as usize) < own as usize;
+        let to = if here {
+            self.number
+        } else {
+            (self.number + 1) % self.workers
+        };
+        let database = question.database;
+        let hops = self.workers;
+        self.task(to, move |there| {
+            there.draw_here(command, args, database, target, hops)
+        });
+    }
+
+    fn draw_here(
+        &mut self,
+        command: &'static crate::commands::Registered,
+        args: OwnedArgs,
+        database: u16,
+        target: Target,
+        hops: u16,
+    ) {
+        self.flush();
+        let lens: Vec<usize> = self
+            .shards
+            .iter()
+            .map(|shard| shard.databases.keyspace(database).len())
+            .collect();
+        let total: usize = lens.iter().sum();
+        if total == 0 && hops > 0 {
+            let next = (self.number + 1) % self.workers;
+            if next != self.number {
+                return self.task(next, move |there| {
+                    there.draw_here(command, args, database, target, hops - 1)
+                });
+            }
+        }
+        let mut out = Vec::new();
+        let (now, seed) = (self.now(), self.rng.next_u64());
+        let first = self.drawn_place(&lens, total);
+        // The drawn shard may hold nothing but keys that are due: then any other serves.
+        for offset in 0..self.shards.len() {
+            out.clear();
+            let place = (first + offset) % self.shards.len();
+            let proto = target.proto;
+            self.shards[place].read(
+                command,
+                database,
+                args.as_args(),
+                now,
+                seed,
+                proto,
+                &mut out,
+            );
+            if out.first() == Some(&b'$') && out.get(1) != Some(&b'-') {
+                break;
+            }
+        }
+        self.io.complete(target, &out);
+        self.flush_wanted = true;
+    }
+
+    fn drawn_place(&mut self, lens: &[usize], total: usize) -> usize {
+        if total == 0 {
+            return 0;
+        }
+        let mut drawn = self.rng.below(total);
+        for (place, &len) in lens.iter().enumerate() {
+            match drawn.checked_sub(len) {
+                Some(rest) => drawn = rest,
+                None => return place,
+            }
+        }
+        0
+    }
+}
+
+/// `[cursor, [key, ...]]` of a shard's SCAN: the cursor, the keys as replies, and how many.
+fn parse_step(reply: &[u8]) -> Result<(u64, &[u8], usize), String> {
+    if reply.first() == Some(&b'-') {
+        let text = String::from_utf8_lossy(&reply[1..reply.len() - 2]).into_owned();
+        return Err(text);
+    }
+    let broken = || {
+        CommandError::new("ERR SCAN answered something else than a cursor and keys")
+            .text()
+            .to_string()
+    };
+    let header = line_end(reply);
+    let length = line_end(&reply[header..]);
+    let digits = &reply[header + length..];
+    let digits_end = line_end(digits);
+    let text = std::str::from_utf8(&digits[..digits_end - 2]).map_err(|_| broken())?;
+    let next = text.parse().map_err(|_| broken())?;
+    let keys = &digits[digits_end..];
+    let keys_header = line_end(keys);
+    let count = std::str::from_utf8(&keys[1..keys_header - 2])
+        .ok()
+        .and_then(|text| text.parse().ok());
+    Ok((next, &keys[keys_header..], count.ok_or_else(broken)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_as_it_was() {
+        for shard in [0, 1, 63, 16_383] {
+            for hash in [0, 1 << 16, 0xABCD_EF01_2345_0000, u64::MAX << 16] {
+                let cursor = Cursor { shard, hash };
+                assert_eq!(Cursor::decode(cursor.encode()), cursor);
+                assert!(cursor.encode() < 1 << 62);
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_is_taken_apart() {
+        let reply = b"*2\r\n$3\r\n512\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n";
+        assert_eq!(
+            parse_step(reply),
+            Ok((512, &b"$1\r\na\r\n$1\r\nb\r\n"[..], 2))
+        );
+        assert_eq!(parse_step(b"-ERR no\r\n"), Err("ERR no".into()));
+    }
+}

@@ -1,0 +1,267 @@
+//! What all threads of a node share. Nothing here is touched once a command.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::commands::latency::LatencyLog;
+use crate::commands::report::{ClientsReport, LogReport, MemoryReport, Report};
+use crate::commands::slowlog::SlowLog;
+use crate::commands::{registry, Pause, Shutdown};
+use crate::settings::Settings;
+use crate::store::Timestamp;
+
+use super::clients::Clients;
+use super::io::Message;
+use super::process;
+use super::report::{Identity, NodeHandle, NodeReport, State};
+use super::stats::{NodeStats, WorkerStats};
+use super::worker::wall_clock;
+
+/// Messages to one worker. Bounded by what connections may have under way ([`super::PIPELINE_MAX`] each).
+#[derive(Default)]
+pub struct Inbox {
+    messages: Mutex<Vec<Message>>,
+    /// Wakes the worker: messages have come, or the turn is to be ended.
+    pub wake: Notify,
+}
+
+impl Inbox {
+    pub fn send(&self, batch: &mut Vec<Message>) {
+        lock(&self.messages).append(batch);
+        self.wake.notify_one();
+    }
+
+    pub fn take(&self) -> Vec<Message> {
+        std::mem::take(&mut *lock(&self.messages))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        lock(&self.messages).is_empty()
+    }
+}
+
+/// What all threads of a node share.
+pub struct Shared {
+    pub settings: Arc<Settings>,
+    pub identity: Identity,
+    pub stats: NodeStats,
+    pub clients: Clients,
+    pub inboxes: Vec<Inbox>,
+    pub slowlog: Mutex<SlowLog>,
+    pub latency: Mutex<LatencyLog>,
+    pub pause: Mutex<Option<Pause>>,
+    /// Whether `pause` holds anything.
+    pub is_paused: AtomicBool,
+    pub active_expire: AtomicBool,
+    pub replication_id: Mutex<String>,
+    /// Bytes that the process needs beside its data: what the allocator has handed out, less the data.
+    pub memory_base: AtomicU64,
+    memory_peak: AtomicU64,
+    memory_startup: AtomicU64,
+    /// By shard: the index that its durable snapshot covers, and the snapshot's bytes.
+    pub snapshot_indexes: Vec<AtomicU64>,
+    snapshot_bytes: Vec<AtomicU64>,
+    pub snapshots_running: AtomicUsize,
+    last_snapshot_ms: AtomicU64,
+    pub keys_loaded: AtomicU64,
+    state: Mutex<State>,
+    /// Why a worker refuses writes, if one does.
+    pub write_errors: Vec<Mutex<Option<String>>>,
+    stopping: Mutex<Option<Shutdown>>,
+    pub stop: Notify,
+}
+
+impl Shared {
+    /// `shards` counts all shards of the node.
+    pub fn new(settings: Arc<Settings>, identity: Identity, shards: usize) -> Arc<Self> {
+        let workers = settings.startup().threads;
+        let names: Vec<String> = registry()
+            .by_id
+            .iter()
+            .map(|command| command.full_name.clone())
+            .collect();
+        let stats = (0..workers)
+            .map(|_| WorkerStats::new(names.len()))
+            .collect();
+        let replication_id = identity.replication_id.clone();
+        let started = identity.started;
+        Arc::new(Self {
+            settings,
+            identity,
+            stats: NodeStats::new(stats, names),
+            clients: Clients::default(),
+            inboxes: (0..workers).map(|_| Inbox::default()).collect(),
+            slowlog: Mutex::default(),
+            latency: Mutex::default(),
+            pause: Mutex::default(),
+            is_paused: AtomicBool::new(false),
+            active_expire: AtomicBool::new(true),
+            replication_id: Mutex::new(replication_id),
+            memory_base: AtomicU64::new(0),
+            memory_peak: AtomicU64::new(0),
+            memory_startup: AtomicU64::new(process::allocator_memory().allocated),
+            snapshot_indexes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            snapshot_bytes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            snapshots_running: AtomicUsize::new(0),
+            last_snapshot_ms: AtomicU64::new(started.0),
+            keys_loaded: AtomicU64::new(0),
+            state: Mutex::new(State::Loading),
+            write_errors: (0..workers).map(|_| Mutex::default()).collect(),
+            stopping: Mutex::default(),
+            stop: Notify::new(),
+        })
+    }
+
+    pub fn set_state(&self, state: State) {
+        *lock(&self.state) = state;
+    }
+
+    /// Asks the node to go down.
+    pub fn shut_down(&self, how: Shutdown) {
+        *lock(&self.stopping) = Some(how);
+        self.set_state(State::Stopping);
+        self.stop.notify_one();
+    }
+
+    /// How the node was asked to go down, if it was.
+    pub fn shutdown_asked(&self) -> Option<Shutdown> {
+        *lock(&self.stopping)
+    }
+
+    /// The pause that holds now, if any.
+    pub fn pause_now(&self, now: Timestamp) -> Option<Pause> {
+        let mut pause = lock(&self.pause);
+        if pause.is_some_and(|pause| pause.until <= now) {
+            *pause = None;
+            self.is_paused.store(false, Relaxed);
+        }
+        *pause
+    }
+
+    pub fn note_snapshot(&self, shard: u16, bytes: u64, now: Timestamp) {
+        self.snapshot_bytes[usize::from(shard)].store(bytes, Relaxed);
+        self.last_snapshot_ms.store(now.0, Relaxed);
+    }
+
+    /// Reads the allocator's figures; about ten times a second.
+    pub fn measure_memory(&self) {
+        let memory = process::allocator_memory();
+        let data = self.stats.sum(|worker| &worker.memory_bytes);
+        self.memory_base
+            .store(memory.allocated.saturating_sub(data), Relaxed);
+        self.memory_peak.fetch_max(memory.allocated, Relaxed);
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        self.stats
+            .sample_rates(since.unwrap_or_default().as_micros() as u64);
+    }
+
+    /// Everything, for INFO and the metrics page.
+    pub fn full_report(&self) -> Report {
+        let mut identity = self.identity.clone();
+        identity.replication_id = lock(&self.replication_id).clone();
+        Report {
+            now: wall_clock(),
+            state: NodeHandle::state(self),
+            identity,
+            clients: self.clients_report(),
+            memory: self.memory_report(),
+            cpu: process::cpu(),
+            log: self.log_report(),
+            totals: self.stats.totals(),
+            rates: self.stats.rates(),
+            commands: self.stats.commands(),
+            errors: self.stats.errors(),
+            slowlog_length: lock(&self.slowlog).len() as u64,
+            databases: self.stats.databases(),
+            workers: self.stats.worker_reports(),
+        }
+    }
+
+    fn clients_report(&self) -> ClientsReport {
+        let buffers: Vec<(u64, u64)> = self
+            .clients
+            .all()
+            .iter()
+            .map(|client| client.buffer_bytes())
+            .collect();
+        ClientsReport {
+            connected: buffers.len() as u64,
+            blocked: 0,
+            largest_input_bytes: buffers.iter().map(|b| b.0).max().unwrap_or(0),
+            largest_output_bytes: buffers.iter().map(|b| b.1).max().unwrap_or(0),
+            buffers_bytes: buffers.iter().map(|b| b.0 + b.1).sum(),
+        }
+    }
+
+    fn memory_report(&self) -> MemoryReport {
+        let memory = process::allocator_memory();
+        let used = memory.allocated;
+        MemoryReport {
+            used,
+            peak: self.memory_peak.fetch_max(used, Relaxed).max(used),
+            startup: self.memory_startup.load(Relaxed),
+            dataset: self.stats.sum(|worker| &worker.memory_bytes),
+            allocated: memory.allocated,
+            active: memory.active,
+            resident: memory.resident,
+            rss: process::resident_bytes(),
+            system_total: process::system_memory_bytes(),
+        }
+    }
+
+    fn log_report(&self) -> LogReport {
+        LogReport {
+            bytes: self.stats.sum(|worker| &worker.log_bytes),
+            segments: self.stats.sum(|worker| &worker.log_segments),
+            appended_bytes: self.stats.sum(|worker| &worker.log_appended_bytes),
+            syncs: self.stats.sum(|worker| &worker.log_syncs),
+            syncs_pending: self.stats.sum(|worker| &worker.log_syncs_pending),
+            entries_applied: self.stats.sum(|worker| &worker.entries_applied),
+            snapshot_bytes: self
+                .snapshot_bytes
+                .iter()
+                .map(|bytes| bytes.load(Relaxed))
+                .sum(),
+            snapshots_taken: self.stats.sum(|worker| &worker.snapshots_taken),
+            snapshots_failed: self.stats.sum(|worker| &worker.snapshots_failed),
+            snapshot_running_since: None,
+            last_snapshot: Timestamp(self.last_snapshot_ms.load(Relaxed)),
+            last_snapshot_seconds: None,
+            last_snapshot_failed: false,
+            changes_since_snapshot: self.stats.sum(|worker| &worker.changes),
+            keys_loaded: self.keys_loaded.load(Relaxed),
+        }
+    }
+}
+
+impl NodeHandle for Shared {
+    fn state(&self) -> State {
+        let state = lock(&self.state).clone();
+        if state != State::Ready {
+            return state;
+        }
+        match self
+            .write_errors
+            .iter()
+            .find_map(|error| lock(error).clone())
+        {
+            Some(error) => State::WritesRefused(error),
+            None => State::Ready,
+        }
+    }
+
+    fn report(&self) -> NodeReport {
+        self.full_report()
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,335 @@
+//! One worker: a thread's share of the shards and connections. Ends each turn with one log record for all its
+//! shards (DESIGN 5). Knows no sockets.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ringfort_cluster::replica::EntryKind;
+use ringfort_cluster::{Index, Outputs, ShardMap};
+
+use crate::durability::wal::{record_bytes, Wal, WalError};
+use crate::settings::LiveView;
+use crate::store::{Rng, Timestamp};
+
+use super::cycle::ExpireAt;
+use super::gather::Gathers;
+use super::host::NodeHost;
+use super::io::{ConnKey, Io, Message};
+use super::shard::Shard;
+use super::snapshots::Snapshots;
+use super::Shared;
+
+/// Bytes of entries that may wait for the end of the turn before the turn is ended early.
+pub const TURN_BYTES_MAX: usize = 4 << 20;
+
+/// One worker of the node.
+pub struct Worker {
+    pub number: u16,
+    pub workers: u16,
+    pub map: ShardMap,
+    /// Shard `s` of this worker stands at `s / workers`.
+    pub shards: Vec<Shard>,
+    pub io: Io,
+    pub host: NodeHost,
+    pub shared: Arc<Shared>,
+    pub live: LiveView,
+    pub(super) wal: Option<Wal>,
+    /// `--durability always`: sync before anything is acknowledged.
+    pub(super) sync_always: bool,
+    pub(super) snapshots: Snapshots,
+    pub(super) rng: Rng,
+    /// The clock as of the beginning of the current step.
+    now: Timestamp,
+    /// Shards (by their place in `shards`) with something waiting for the end of the turn.
+    dirty: Vec<usize>,
+    turn_bytes: usize,
+    outputs: Outputs,
+    /// The server is asked to call [`Worker::flush`] when this was false and becomes true.
+    pub flush_wanted: bool,
+    /// Why writes are refused at the moment, if they are: a full disk.
+    pub(super) write_error: Option<String>,
+    pub(super) gathers: Gathers,
+    pub(super) expire_at: ExpireAt,
+    /// While this is set the turn is not ended early: its commands belong into one record.
+    pub(super) hold_turn: bool,
+    /// Connections that CLIENT KILL asked to close; the server takes them.
+    pub kills: Vec<ConnKey>,
+}
+
+/// What [`Worker::new`] is made from.
+pub struct Parts {
+    pub number: u16,
+    pub workers: u16,
+    pub map: ShardMap,
+    pub shards: Vec<Shard>,
+    pub io: Io,
+    pub shared: Arc<Shared>,
+    pub live: LiveView,
+    pub wal: Option<Wal>,
+    pub sync_always: bool,
+    pub snapshots: Snapshots,
+    pub seed: u64,
+}
+
+impl Worker {
+    fn new(parts: Parts) -> Self {
+        let host = NodeHost::new(parts.shared.clone(), parts.number);
+        Self {
+            number: parts.number,
+            workers: parts.workers,
+            map: parts.map,
+            shards: parts.shards,
+            io: parts.io,
+            host,
+            shared: parts.shared,
+            live: parts.live,
+            wal: parts.wal,
+            sync_always: parts.sync_always,
+            snapshots: parts.snapshots,
+            rng: Rng::new(parts.seed),
+            now: wall_clock(),
+            dirty: Vec::new(),
+            turn_bytes: 0,
+            outputs: Outputs::default(),
+            flush_wanted: false,
+            write_error: None,
+            gathers: Gathers::default(),
+            expire_at: ExpireAt::default(),
+            hold_turn: false,
+            kills: Vec::new(),
+        }
+    }
+
+    /// Reads the clock; to be called at the beginning of each step, so that one step has one time.
+    #[inline]
+    pub fn refresh_clock(&mut self) -> Timestamp {
+        self.now = wall_clock();
+        self.now
+    }
+
+    #[inline]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The place in `shards` of a shard of this worker.
+    #[inline]
+    pub fn place(&self, shard: u16) -> usize {
+        usize::from(shard) / usize::from(self.workers)
+    }
+
+    /// The worker on which a shard lives.
+    #[inline]
+    pub fn worker_of(&self, shard: u16) -> u16 {
+        shard % self.workers
+    }
+
+    /// To be called when something was added to the turn of the shard at `place`.
+    #[inline]
+    pub fn mark_dirty(&mut self, place: usize, was_idle: bool, bytes: usize) {
+        if was_idle {
+            self.dirty.push(place);
+        }
+        self.flush_wanted = true;
+        self.turn_bytes += bytes;
+        if self.turn_bytes > TURN_BYTES_MAX && !self.hold_turn {
+            self.flush();
+        }
+    }
+
+    /// Ends the turn: one entry a shard, one log record for all of them, then apply and answer; and one batch of
+    /// messages for each other worker. Returns false when the log had no room and the writes were refused.
+    pub fn flush(&mut self) -> bool {
+        self.flush_wanted = false;
+        let done = self.dirty.is_empty() || self.flush_shards();
+        self.send_outgoing();
+        done
+    }
+
+    fn flush_shards(&mut self) -> bool {
+        let dirty = std::mem::take(&mut self.dirty);
+        self.turn_bytes = 0;
+        let now = self.refresh_clock();
+        if let Err(error) = self.reserve(&dirty) {
+            self.refuse(&dirty, &error);
+            return false;
+        }
+        if self.write_error.take().is_some() {
+            self.publish_write_error();
+            tracing::info!("writes are accepted again");
+        }
+        for &place in &dirty {
+            let seed = self.rng.next_u64();
+            self.shards[place].propose(now, seed, &mut self.io);
+        }
+        self.drive(&dirty);
+        self.dirty = dirty;
+        self.dirty.clear();
+        true
+    }
+
+    /// Carries the replicas of these shards on until they have nothing more to do: write, then apply.
+    pub(super) fn drive(&mut self, places: &[usize]) {
+        let mut active = places.to_vec();
+        while !active.is_empty() {
+            if let Some(wal) = &mut self.wal {
+                wal.begin();
+            }
+            active.retain(|&place| self.collect_ready(place));
+            self.write_record();
+            for &place in &active {
+                self.apply_committed(place);
+            }
+        }
+    }
+
+    /// Puts what the replica wants written into the record; false when it has nothing to do.
+    fn collect_ready(&mut self, place: usize) -> bool {
+        let shard = &mut self.shards[place];
+        if !shard.replica.ready(&mut self.outputs) {
+            return false;
+        }
+        let Some(wal) = &mut self.wal else {
+            return true;
+        };
+        let commit = shard.replica.known_commit_if_persisted();
+        for entry in &self.outputs.entries {
+            wal.push(shard.id, commit, entry);
+        }
+        if let Some(state) = self.outputs.hard_state {
+            wal.push_hard_state(shard.id, state);
+        }
+        true
+    }
+
+    fn write_record(&mut self) {
+        let Some(wal) = self.wal.as_mut().filter(|wal| !wal.is_record_empty()) else {
+            return;
+        };
+        // The room was reserved; what fails now is the disk itself, and entries are half in Raft's hands:
+        // going on could acknowledge what is not there.
+        if let Err(error) = wal.write() {
+            super::stop_the_process(&error);
+        }
+        if self.sync_always {
+            if let Err(error) = wal.sync() {
+                super::stop_the_process(&error);
+            }
+        }
+    }
+
+    fn apply_committed(&mut self, place: usize) {
+        let shard = &mut self.shards[place];
+        shard.replica.persisted(&mut self.outputs);
+        let mut last: Option<Index> = None;
+        for entry in &self.outputs.committed {
+            debug_assert!(entry.kind != EntryKind::Membership);
+            shard.apply(entry, &mut self.io);
+            last = Some(entry.index);
+        }
+        if let Some(index) = last {
+            shard.replica.applied(index);
+        }
+    }
+
+    /// Makes sure that the record of this turn finds room, before anything is proposed.
+    fn reserve(&mut self, dirty: &[usize]) -> Result<(), WalError> {
+        let Some(wal) = &mut self.wal else {
+            return Ok(());
+        };
+        let bytes: usize = dirty
+            .iter()
+            .map(|&place| self.shards[place].pending_bytes())
+            .sum();
+        // A shard may have a new term to write beside its entry.
+        wal.reserve(record_bytes(2 * dirty.len(), dirty.len(), bytes))
+    }
+
+    fn refuse(&mut self, dirty: &[usize], error: &WalError) {
+        let text = if error.is_full() {
+            format!("MISCONF Errors writing to the log: {error}. The write was not applied; reads are served.")
+        } else {
+            format!("ERR {error}")
+        };
+        if self.write_error.is_none() {
+            tracing::error!("writes are refused: {error}");
+        }
+        self.write_error = Some(text.clone());
+        self.publish_write_error();
+        for &place in dirty {
+            self.shards[place].refuse(format!("-{text}\r\n").as_bytes(), &mut self.io);
+        }
+    }
+
+    fn publish_write_error(&self) {
+        let place = &self.shared.write_errors[usize::from(self.number)];
+        *place
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = self.write_error.clone();
+    }
+
+    /// Makes the replicas leaders and takes up the settings; the worker serves afterwards.
+    pub fn start(parts: Parts) -> Self {
+        let mut worker = Self::new(parts);
+        let places: Vec<usize> = (0..worker.shards.len()).collect();
+        for &place in &places {
+            worker.shards[place].replica.campaign();
+        }
+        worker.drive(&places);
+        worker.take_up_settings();
+        worker.flush();
+        worker.cycle();
+        worker.flush();
+        worker
+    }
+
+    /// Ends the worker in order: what waits is written, the log is synced and closed.
+    pub fn stop(mut self) {
+        self.flush();
+        if let Some(wal) = self.wal.take() {
+            if let Err(error) = wal.close() {
+                tracing::error!("{error}");
+            }
+        }
+    }
+
+    fn send_outgoing(&mut self) {
+        for to in 0..self.workers {
+            let batch = &mut self.io.outgoing[usize::from(to)];
+            if !batch.is_empty() {
+                self.shared.inboxes[usize::from(to)].send(batch);
+            }
+        }
+    }
+
+    /// Takes in what other workers sent.
+    pub fn receive(&mut self) {
+        let mut batch = self.shared.inboxes[usize::from(self.number)].take();
+        self.refresh_clock();
+        for message in batch.drain(..) {
+            match message {
+                Message::Run(forwarded) => self.run_forwarded(&forwarded),
+                Message::Done { waiter, reply } => self.io.complete_here(waiter, &reply),
+                Message::Task(task) => task(self),
+            }
+        }
+        self.flush_wanted = true;
+    }
+
+    /// Sends a task to another worker, or runs it here.
+    pub fn task(&mut self, worker: u16, task: impl FnOnce(&mut Worker) + Send + 'static) {
+        if worker == self.number {
+            return task(self);
+        }
+        self.io.outgoing[usize::from(worker)].push(Message::Task(Box::new(task)));
+        self.flush_wanted = true;
+    }
+}
+
+/// The node's clock.
+pub fn wall_clock() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(since.as_millis() as u64)
+}

@@ -1,0 +1,539 @@
+//! One client connection: reads, parses, hands commands to the router, sends replies, and holds the client to its
+//! limits. A client that does not read its replies is not read from either.
+
+use std::cell::{Cell, RefCell};
+use std::net::TcpStream as StdStream;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::TcpStream;
+
+use crate::node::{
+    wall_clock, Client, ConnKey, Pending, Prepared, Session, Worker, PIPELINE_MAX, PREPARED_MAX,
+};
+use crate::protocol::{Args, Parsed, ParserLimits, ProtocolError, RequestParser, Span};
+use crate::settings::OutputLimit;
+
+use super::pending;
+use super::Local;
+
+/// Bytes read at once when nothing tells how much is coming.
+pub const READ_BYTES: usize = 64 << 10;
+/// Unsent reply bytes beyond which the client is not read from until it has taken some.
+const OUTPUT_PAUSE_BYTES: usize = 1 << 20;
+/// An output buffer that grew beyond this is given back once it is empty.
+const OUTPUT_KEPT_BYTES: usize = 64 << 10;
+/// How often a paused client looks whether the pause is over.
+const PAUSE_LOOK: Duration = Duration::from_millis(5);
+
+/// What others on this thread hold of a connection.
+pub struct Handle {
+    pub conn: ConnKey,
+    write: OwnedWriteHalf,
+    /// The socket took less than it was given: the connection's task waits until it takes more.
+    is_blocked: Cell<bool>,
+    is_broken: Cell<bool>,
+    /// Close once everything has been sent.
+    is_closing: Cell<bool>,
+    /// The connection's task waits for replies to go out before it reads on.
+    waits_for_replies: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+    client: Arc<Client>,
+    /// Since when the unsent replies are beyond the soft limit.
+    over_soft_since: Cell<Option<Instant>>,
+}
+
+impl Handle {
+    /// Sends what is ready; leaves the rest to the connection's task.
+    pub fn send(&self, worker: &mut Worker) {
+        if !self.is_blocked.get() && !self.is_broken.get() {
+            self.write_out(worker);
+        }
+        let limit = worker.live.client_output_buffer_limit.normal;
+        if self.is_over_limit(limit, worker.io.outbox(self.conn).out.len()) {
+            tracing::warn!(
+                "client {} closed: its unsent replies are beyond client-output-buffer-limit",
+                self.client.id
+            );
+            self.is_broken.set(true);
+        }
+        if self.is_blocked.get() || self.is_broken.get() || self.waits_for_replies.get() {
+            self.wake();
+        }
+    }
+
+    fn write_out(&self, worker: &mut Worker) {
+        let mut sent = 0;
+        let outbox = worker.io.outbox(self.conn);
+        while sent < outbox.out.len() {
+            match self.write.try_write(&outbox.out[sent..]) {
+                Ok(0) => return self.is_broken.set(true),
+                Ok(bytes) => sent += bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.is_blocked.set(true);
+                    break;
+                }
+                Err(_) => return self.is_broken.set(true),
+            }
+        }
+        outbox.sent(sent, OUTPUT_KEPT_BYTES);
+        worker.io.stats.output_bytes.add(sent as u64);
+    }
+
+    /// Redis' rule: beyond the hard limit at once, beyond the soft one when it lasts.
+    fn is_over_limit(&self, limit: OutputLimit, unsent: usize) -> bool {
+        let over = |bytes: u64| bytes > 0 && unsent as u64 > bytes;
+        if !over(limit.soft_bytes) {
+            self.over_soft_since.set(None);
+            return over(limit.hard_bytes);
+        }
+        let since = self.over_soft_since.get().unwrap_or_else(Instant::now);
+        self.over_soft_since.set(Some(since));
+        over(limit.hard_bytes) || since.elapsed().as_secs() >= u64::from(limit.soft_seconds)
+    }
+
+    /// Ends the connection: its task sees the end of its input.
+    pub fn close(&self) {
+        self.is_broken.set(true);
+        let _ = SockRef::from(self.write.as_ref()).shutdown(std::net::Shutdown::Both);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn remember(&self, waker: &Waker) {
+        let mut place = self.waker.borrow_mut();
+        if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *place = Some(waker.clone());
+        }
+    }
+}
+
+/// Takes an accepted connection over and serves it on this thread.
+pub fn take_over(local: &Rc<Local>, stream: StdStream) {
+    match open(local, stream) {
+        Ok(connection) => drop(tokio::task::spawn_local(connection.run())),
+        Err(error) => tracing::debug!("a connection was gone before it was served: {error}"),
+    }
+}
+
+fn open(local: &Rc<Local>, stream: StdStream) -> std::io::Result<Connection> {
+    let fd = stream.as_raw_fd();
+    let (peer, own) = (stream.peer_addr()?, stream.local_addr()?);
+    let stream = TcpStream::from_std(stream)?;
+    let mut worker = local.worker.borrow_mut();
+    let open_to_all = worker.live.requirepass.is_empty();
+    let id = local.shared.clients.next_id();
+    let session = Session::new(id, peer.to_string(), own.to_string(), open_to_all);
+    let client = Client::new(session.clone(), worker.number, fd, wall_clock());
+    let conn = worker.io.open(client.clone());
+    client.set_conn(conn);
+    local.shared.clients.add(client.clone());
+    worker.io.stats.connections_received.add(1);
+    worker.io.stats.connected_clients.add(1);
+    let (read, write) = stream.into_split();
+    let handle = Rc::new(Handle {
+        conn,
+        write,
+        is_blocked: Cell::new(false),
+        is_broken: Cell::new(false),
+        is_closing: Cell::new(false),
+        waits_for_replies: Cell::new(false),
+        waker: RefCell::default(),
+        client,
+        over_soft_since: Cell::new(None),
+    });
+    let mut conns = local.conns.borrow_mut();
+    if conns.len() <= conn.place as usize {
+        conns.resize(conn.place as usize + 1, None);
+    }
+    conns[conn.place as usize] = Some(handle.clone());
+    let parser = RequestParser::new(ParserLimits::default());
+    Ok(Connection {
+        local: local.clone(),
+        handle,
+        read,
+        session,
+        parser,
+        input: Vec::new(),
+        spans: Vec::new(),
+        requests: Vec::new(),
+        prepared: Vec::new(),
+        need: 0,
+    })
+}
+
+/// Closes connections that were idle for longer than `timeout`.
+pub fn close_idle(local: &Local) {
+    let seconds = u64::from(local.worker.borrow().live.timeout_seconds);
+    if seconds == 0 {
+        return;
+    }
+    let now = wall_clock();
+    for handle in local.conns.borrow().iter().flatten() {
+        if handle.client.idle_ms(now) > seconds * 1000 {
+            handle.close();
+        }
+    }
+}
+
+/// What the connection's task does next.
+enum Next {
+    Close,
+    /// CLIENT PAUSE holds the next command back.
+    Paused,
+    /// The last command leaves work that takes time.
+    Pending(Pending),
+}
+
+/// How far the input was run.
+enum Ran {
+    /// All whole requests were run.
+    All,
+    Stopped(Next),
+}
+
+/// A parsed request: its bytes in the input, its arguments in the spans.
+struct Request {
+    start: usize,
+    end: usize,
+    first: usize,
+    last: usize,
+}
+
+/// What [`Connection::parse_group`] found.
+struct ParsedGroup {
+    /// Behind the last whole request.
+    end: usize,
+    error: Option<ProtocolError>,
+    /// The group is full; there may be more.
+    is_more: bool,
+}
+
+struct Connection {
+    local: Rc<Local>,
+    handle: Rc<Handle>,
+    read: OwnedReadHalf,
+    session: Session,
+    parser: RequestParser,
+    /// The beginning of a request whose end has not come yet, and requests held back.
+    input: Vec<u8>,
+    spans: Vec<Span>,
+    requests: Vec<Request>,
+    prepared: Vec<Prepared>,
+    /// Bytes that the request in `input` lacks, as far as is known.
+    need: usize,
+}
+
+impl Connection {
+    async fn run(mut self) {
+        loop {
+            match std::future::poll_fn(|cx| self.poll(cx)).await {
+                Next::Close => return,
+                Next::Paused => tokio::time::sleep(PAUSE_LOOK).await,
+                Next::Pending(pending) => {
+                    let reply = pending::carry_out(&self.local, pending).await;
+                    let mut worker = self.local.worker.borrow_mut();
+                    worker.answer(self.handle.conn, true, &reply);
+                    self.handle.send(&mut worker);
+                }
+            }
+            if let Ran::Stopped(next) = self.run_held_back() {
+                if let Next::Close = next {
+                    self.close_after_replies();
+                }
+            }
+        }
+    }
+
+    /// Reads and runs until there is nothing to read.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        self.handle.remember(cx.waker());
+        loop {
+            if self.handle.is_blocked.get() && self.write_on(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if self.handle.is_broken.get() {
+                return Poll::Ready(Next::Close);
+            }
+            let (unsent, waiting) = {
+                let mut worker = self.local.worker.borrow_mut();
+                let outbox = worker.io.outbox(self.handle.conn);
+                (outbox.out.len(), outbox.waiting())
+            };
+            if self.handle.is_closing.get() {
+                if unsent == 0 && waiting == 0 {
+                    return Poll::Ready(Next::Close);
+                }
+                self.handle.waits_for_replies.set(true);
+                return Poll::Pending;
+            }
+            let is_full = unsent > OUTPUT_PAUSE_BYTES || waiting > PIPELINE_MAX;
+            self.handle.waits_for_replies.set(is_full);
+            if is_full {
+                return Poll::Pending;
+            }
+            match self.poll_read(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ran::All) => {}
+                Poll::Ready(Ran::Stopped(Next::Close)) => self.close_after_replies(),
+                Poll::Ready(Ran::Stopped(next)) => return Poll::Ready(next),
+            }
+        }
+    }
+
+    fn close_after_replies(&self) {
+        self.handle.is_closing.set(true);
+        self.handle.client.set_closing();
+    }
+
+    /// Sends what the socket did not take before.
+    fn write_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let stream: &TcpStream = self.read.as_ref();
+        match stream.poll_write_ready(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => {
+                self.handle.is_broken.set(true);
+                self.handle.is_blocked.set(false);
+                Poll::Ready(())
+            }
+            Poll::Ready(Ok(())) => {
+                self.handle.is_blocked.set(false);
+                self.handle.write_out(&mut self.local.worker.borrow_mut());
+                if self.handle.is_blocked.get() {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// One read, and all that it brought.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Ran> {
+        let local = self.local.clone();
+        if self.input.is_empty() {
+            let mut buffer = local.read_buffer.borrow_mut();
+            let mut into = ReadBuf::new(&mut buffer);
+            let read = Pin::new(&mut self.read).poll_read(cx, &mut into);
+            let bytes = into.filled().len();
+            return match read {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(())) if bytes > 0 => {
+                    let (consumed, ran) = self.run_requests(&mut buffer[..bytes], bytes);
+                    self.input.extend_from_slice(&buffer[consumed..bytes]);
+                    Poll::Ready(ran)
+                }
+                Poll::Ready(_) => self.end_of_input(),
+            };
+        }
+        let have = self.input.len();
+        // A large argument is read in large pieces, but memory grows only with what has really come.
+        let room = self.need.clamp(READ_BYTES, have.max(READ_BYTES) * 2);
+        self.input.resize(have + room, 0);
+        let mut into = ReadBuf::new(&mut self.input[have..]);
+        let read = Pin::new(&mut self.read).poll_read(cx, &mut into);
+        let bytes = into.filled().len();
+        self.input.truncate(have + bytes);
+        match read {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) if bytes > 0 => {
+                let limit = local.worker.borrow().live.client_query_buffer_limit_bytes;
+                if self.input.len() as u64 > limit {
+                    tracing::warn!(
+                        "client {} closed: its request is beyond client-query-buffer-limit",
+                        self.session.id
+                    );
+                    self.handle.is_broken.set(true);
+                    return Poll::Ready(Ran::Stopped(Next::Close));
+                }
+                Poll::Ready(self.run_input(bytes))
+            }
+            Poll::Ready(_) => self.end_of_input(),
+        }
+    }
+
+    fn end_of_input(&self) -> Poll<Ran> {
+        self.handle.is_broken.set(true);
+        Poll::Ready(Ran::Stopped(Next::Close))
+    }
+
+    /// Runs what is in `input`, of which `new` bytes have just come.
+    fn run_input(&mut self, new: usize) -> Ran {
+        let mut input = std::mem::take(&mut self.input);
+        let (consumed, ran) = self.run_requests(&mut input, new);
+        if consumed == input.len() && input.capacity() > READ_BYTES * 4 {
+            input = Vec::new();
+        }
+        input.drain(..consumed.min(input.len()));
+        self.input = input;
+        ran
+    }
+
+    /// Goes on with requests that a pause or a long command held back.
+    fn run_held_back(&mut self) -> Ran {
+        if self.input.is_empty() {
+            return Ran::All;
+        }
+        self.run_input(0)
+    }
+
+    /// Runs the requests in `input`; returns how many bytes they took.
+    fn run_requests(&mut self, input: &mut [u8], new: usize) -> (usize, Ran) {
+        let local = self.local.clone();
+        let mut worker = local.worker.borrow_mut();
+        worker.io.stats.input_bytes.add(new as u64);
+        worker.refresh_clock();
+        self.need = 0;
+        self.parser.limits.bulk_bytes_max = worker.live.proto_max_bulk_len_bytes as i64;
+        let mut at = 0;
+        let ran = loop {
+            let parsed = self.parse_group(&worker, input, at);
+            worker.carry_on(&self.session, &self.prepared);
+            match self.run_group(&mut worker, input, &mut at) {
+                Ran::All => {}
+                stopped => {
+                    // What was parsed behind this command comes again.
+                    let behind = parsed.end > at || self.parser.is_inside_request();
+                    if behind {
+                        self.parser = RequestParser::new(self.parser.limits);
+                    }
+                    break stopped;
+                }
+            }
+            at = parsed.end;
+            if let Some(error) = parsed.error {
+                worker.answer_protocol_error(self.handle.conn, error);
+                at = input.len();
+                break Ran::Stopped(Next::Close);
+            }
+            if !parsed.is_more {
+                break Ran::All;
+            }
+        };
+        self.after_requests(&mut worker, input.len() - at);
+        (at, ran)
+    }
+
+    /// Parses a few requests from `at` on and begins the look-ups of their keys. A client that has not
+    /// authenticated gets its requests run one by one: the parser's limits depend on the outcome.
+    fn parse_group(&mut self, worker: &Worker, input: &mut [u8], mut at: usize) -> ParsedGroup {
+        let group_max = if self.session.authenticated {
+            PREPARED_MAX
+        } else {
+            1
+        };
+        self.parser.limits.authenticated = self.session.authenticated;
+        self.spans.clear();
+        self.requests.clear();
+        self.prepared.clear();
+        let mut parsed = ParsedGroup {
+            end: at,
+            error: None,
+            is_more: false,
+        };
+        while at < input.len() {
+            if self.requests.len() == group_max {
+                parsed.is_more = true;
+                break;
+            }
+            let first = self.spans.len();
+            match self.parser.parse(&mut input[at..], &mut self.spans) {
+                Parsed::Command { consumed } => {
+                    let args = Args::new(&input[at..], &self.spans[first..]);
+                    self.prepared.push(worker.prepare(&self.session, &args));
+                    self.requests.push(Request {
+                        start: at,
+                        end: at + consumed,
+                        first,
+                        last: self.spans.len(),
+                    });
+                    at += consumed;
+                }
+                Parsed::Empty { consumed } => at += consumed,
+                Parsed::Incomplete { need } => {
+                    self.need = need;
+                    break;
+                }
+                Parsed::Error(error) => {
+                    parsed.error = Some(error);
+                    break;
+                }
+            }
+        }
+        parsed.end = at;
+        parsed
+    }
+
+    /// Runs the parsed requests; `at` follows to the end of the last one that was run.
+    fn run_group(&mut self, worker: &mut Worker, input: &[u8], at: &mut usize) -> Ran {
+        for (request, prepared) in self.requests.iter().zip(self.prepared.drain(..)) {
+            if self.local.shared.is_paused.load(Relaxed)
+                && self
+                    .local
+                    .shared
+                    .pause_now(worker.now())
+                    .is_some_and(|pause| prepared.waits_for(pause))
+            {
+                return Ran::Stopped(Next::Paused);
+            }
+            let args = Args::new(
+                &input[request.start..],
+                &self.spans[request.first..request.last],
+            );
+            worker.dispatch(&mut self.session, self.handle.conn, args, prepared);
+            *at = request.end;
+            if let Some(pending) = self.session.pending.take() {
+                return Ran::Stopped(Next::Pending(pending));
+            }
+            if self.session.close_after_reply {
+                *at = input.len();
+                return Ran::Stopped(Next::Close);
+            }
+        }
+        Ran::All
+    }
+
+    /// Sends replies that are ready, or has the turn ended that will make them.
+    #[inline]
+    fn after_requests(&mut self, worker: &mut Worker, left: usize) {
+        let conn = self.handle.conn;
+        let unsent = worker.io.outbox(conn).out.len();
+        let last = self.session.last_command;
+        self.handle
+            .client
+            .was_active(worker.now(), last, left, unsent);
+        if std::mem::take(&mut self.session.is_changed) {
+            self.handle.client.update(&self.session);
+        }
+        if worker.flush_wanted {
+            self.local.want_turn();
+        }
+        if unsent > 0 && !worker.io.outbox(conn).is_waiting() {
+            self.handle.send(worker);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let conn = self.handle.conn;
+        self.local.conns.borrow_mut()[conn.place as usize] = None;
+        self.local.shared.clients.remove(self.session.id);
+        let mut worker = self.local.worker.borrow_mut();
+        worker.io.close(conn);
+        worker.io.stats.connected_clients.sub(1);
+    }
+}

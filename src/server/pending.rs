@@ -1,0 +1,79 @@
+//! Commands that take longer than a turn: SAVE, DEBUG RELOAD, SHUTDOWN. The connection that asked waits; others
+//! are served.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::node::{Pending, Worker};
+
+use super::Local;
+
+/// How often the outcome is looked for.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Does the work and gives the reply.
+pub async fn carry_out(local: &Rc<Local>, pending: Pending) -> Vec<u8> {
+    match pending {
+        Pending::Save => save(local).await,
+        Pending::Reload => reload(local).await,
+        Pending::Shutdown(how) => {
+            if how.save == Some(true) {
+                let saved = save(local).await;
+                if saved.first() == Some(&b'-') && !how.force {
+                    return b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n".to_vec();
+                }
+            }
+            local.shared.shut_down(how);
+            std::future::pending().await
+        }
+    }
+}
+
+/// Has every worker do something.
+fn on_all_workers(local: &Local, task: impl Fn(&mut Worker) + Clone + Send + 'static) {
+    let mut worker = local.worker.borrow_mut();
+    for number in 0..worker.workers {
+        let task = task.clone();
+        worker.task(number, move |there| task(there));
+    }
+    drop(worker);
+    local.want_turn();
+}
+
+async fn save(local: &Rc<Local>) -> Vec<u8> {
+    let shared = &local.shared;
+    if shared.snapshots_running.load(Acquire) > 0 {
+        return b"-ERR Background save already in progress\r\n".to_vec();
+    }
+    let failed_before = shared.stats.sum(|worker| &worker.snapshots_failed);
+    let begun = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = begun.clone();
+    on_all_workers(local, move |worker| {
+        worker.snapshot_all();
+        count.fetch_add(1, std::sync::atomic::Ordering::Release);
+    });
+    let workers = usize::from(local.worker.borrow().workers);
+    while begun.load(Acquire) < workers || shared.snapshots_running.load(Acquire) > 0 {
+        tokio::time::sleep(LOOK).await;
+    }
+    match shared.stats.sum(|worker| &worker.snapshots_failed) == failed_before {
+        true => b"+OK\r\n".to_vec(),
+        false => b"-ERR the snapshot failed, see the log\r\n".to_vec(),
+    }
+}
+
+async fn reload(local: &Rc<Local>) -> Vec<u8> {
+    let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = done.clone();
+    on_all_workers(local, move |worker| {
+        worker.reload();
+        count.fetch_add(1, Relaxed);
+    });
+    let workers = usize::from(local.worker.borrow().workers);
+    while done.load(Relaxed) < workers {
+        tokio::time::sleep(LOOK).await;
+    }
+    b"+OK\r\n".to_vec()
+}

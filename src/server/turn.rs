@@ -1,0 +1,87 @@
+//! The beat of a worker's thread: ends turns, sends replies, takes over accepted connections, and runs what goes
+//! by the clock.
+
+use std::net::TcpStream as StdStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::node::{ConnKey, CYCLE_MS};
+
+use super::{connection, Local};
+
+/// Pause between two slices of a snapshot, so that turns come first.
+const SNAPSHOT_PAUSE: Duration = Duration::from_micros(500);
+
+/// Serves until nobody can hand over connections any more.
+pub async fn serve(local: Rc<Local>, mut accepted: mpsc::Receiver<StdStream>) {
+    let turns = tokio::task::spawn_local(turns(local.clone()));
+    let clock = tokio::task::spawn_local(clock(local.clone()));
+    while let Some(stream) = accepted.recv().await {
+        connection::take_over(&local, stream);
+    }
+    turns.abort();
+    clock.abort();
+    let _ = tokio::join!(turns, clock);
+}
+
+/// Ends a turn whenever somebody asks for it. The task is woken behind the connections that are ready at the same
+/// time, so one turn holds what all of them sent.
+async fn turns(local: Rc<Local>) {
+    let wake = &local.shared.inboxes[local.number].wake;
+    let mut touched = Vec::new();
+    loop {
+        wake.notified().await;
+        end_turn(&local, &mut touched);
+    }
+}
+
+fn end_turn(local: &Local, touched: &mut Vec<ConnKey>) {
+    let kills = {
+        let mut worker = local.worker.borrow_mut();
+        if !local.shared.inboxes[local.number].is_empty() {
+            worker.receive();
+        }
+        worker.flush();
+        std::mem::swap(touched, &mut worker.io.touched);
+        std::mem::take(&mut worker.kills)
+    };
+    for conn in touched.drain(..) {
+        if let Some(handle) = local.handle(conn) {
+            let mut worker = local.worker.borrow_mut();
+            worker.io.seen(conn);
+            handle.send(&mut worker);
+        }
+    }
+    for conn in kills {
+        if let Some(handle) = local.handle(conn) {
+            handle.close();
+        }
+    }
+}
+
+async fn clock(local: Rc<Local>) {
+    let mut cycle = tokio::time::interval(Duration::from_millis(CYCLE_MS));
+    // A pause is not made up for by a burst of cycles.
+    cycle.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut snapshots = false;
+    loop {
+        if snapshots {
+            tokio::select! {
+                _ = cycle.tick() => run_cycle(&local),
+                () = tokio::time::sleep(SNAPSHOT_PAUSE) => {}
+            }
+        } else {
+            cycle.tick().await;
+            run_cycle(&local);
+        }
+        snapshots = local.worker.borrow_mut().snapshot_step();
+    }
+}
+
+fn run_cycle(local: &Local) {
+    local.worker.borrow_mut().cycle();
+    local.want_turn();
+    connection::close_idle(local);
+}
