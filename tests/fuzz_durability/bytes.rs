@@ -187,8 +187,8 @@ fn stop() -> impl Strategy<Value = LastStop> {
     ]
 }
 
-/// Reading needs a buffer of 2 MiB; files here are far smaller, so anything larger came from a length in the file.
-const ALLOCATION_BYTES_MAX: usize = 3 << 20;
+/// Reading a snapshot needs a buffer of 1 MiB, a log 256 KiB; files here are smaller, so more came from a length in the file.
+const ALLOCATION_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 
 pub fn is_ordered_part(part: &[Content], whole: &[Content]) -> bool {
     let mut whole = whole.iter();

@@ -42,7 +42,7 @@ fn places(files: &Files) -> Vec<Place> {
         let file = view.path.file_name().unwrap().to_str().unwrap().to_owned();
         let offset = view.offset as usize;
         // Header, and a length in it.
-        let at = offset + 4;
+        let at = offset + 40;
         let len = u32::from_le_bytes(files[&file][at..at + 4].try_into().unwrap()) as usize;
         last_of.insert(view.worker, places.len());
         places.push(Place {
@@ -143,7 +143,7 @@ fn cut_file(random: &mut Random, files: &Files) {
 fn cut_with_consent(random: &mut Random, files: &Files, places: &[Place]) {
     let at = random.below(places.len() as u64) as usize;
     let mut bad = files.clone();
-    bad.get_mut(&places[at].file).unwrap()[places[at].offset + 60] ^= 1;
+    bad.get_mut(&places[at].file).unwrap()[places[at].offset + 24] ^= 1;
     let disk = load(&bad);
     let found = read(&disk, &dir(), options(LastStop::Crash, true)).unwrap();
     let whole = read(&load(files), &dir(), options(LastStop::Crash, false)).unwrap();

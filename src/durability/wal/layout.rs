@@ -100,7 +100,7 @@ pub(crate) enum RecordKind {
 }
 
 impl RecordKind {
-    fn code(self) -> u8 {
+    fn code(self) -> u32 {
         match self {
             Self::Data => 1,
             Self::Continues => 2,
@@ -108,7 +108,7 @@ impl RecordKind {
         }
     }
 
-    fn from_code(code: u8) -> Option<Self> {
+    fn from_code(code: u32) -> Option<Self> {
         match code {
             1 => Some(Self::Data),
             2 => Some(Self::Continues),
@@ -121,59 +121,71 @@ impl RecordKind {
 /// The fixed part in front of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecordHeader {
-    /// Bytes of the whole record: header, body, padding.
-    pub len: u32,
+    pub items: u32,
     pub sequence: u64,
     pub number: RecordNumber,
     /// The last record known to be synced when this one was written.
     pub synced_through: RecordNumber,
-    pub body_crc: u32,
-    pub items: u32,
+    /// Bytes of the whole record: header, body, padding.
+    pub len: u32,
     pub kind: RecordKind,
 }
 
+/// What the header's own checksum covers: enough to believe its length and to know that it was written. Two whole steps of
+/// the checksum's table; the few bytes more that it could cover would double its cost.
+const HEADER_CRC_COVERS: std::ops::Range<usize> = 16..RECORD_HEADER_BYTES;
+/// What the record's checksum covers, to its end.
+const RECORD_CRC_FROM: usize = 8;
+
 impl RecordHeader {
-    /// Writes the header over the first bytes of `record`, which must be at least that long.
+    /// Writes the header over the first bytes of `record`, which is complete otherwise.
     pub fn encode_into(&self, record: &mut [u8], crc_seed: u32) {
-        let header = &mut record[..RECORD_HEADER_BYTES];
-        header[4..8].copy_from_slice(&self.len.to_le_bytes());
-        header[8..16].copy_from_slice(&self.sequence.to_le_bytes());
-        header[16..24].copy_from_slice(&self.number.0.to_le_bytes());
-        header[24..32].copy_from_slice(&self.synced_through.0.to_le_bytes());
-        header[32..36].copy_from_slice(&self.body_crc.to_le_bytes());
-        header[36..40].copy_from_slice(&self.items.to_le_bytes());
-        header[40..48].copy_from_slice(&u64::from(self.kind.code()).to_le_bytes());
-        let crc = seeded_crc(crc_seed, &header[4..]);
-        header[0..4].copy_from_slice(&crc.to_le_bytes());
+        record[8..12].copy_from_slice(&self.items.to_le_bytes());
+        record[12..16].fill(0);
+        record[16..24].copy_from_slice(&self.sequence.to_le_bytes());
+        record[24..32].copy_from_slice(&self.number.0.to_le_bytes());
+        record[32..40].copy_from_slice(&self.synced_through.0.to_le_bytes());
+        record[40..44].copy_from_slice(&self.len.to_le_bytes());
+        record[44..48].copy_from_slice(&self.kind.code().to_le_bytes());
+        let header_crc = seeded_crc(crc_seed, &record[HEADER_CRC_COVERS]);
+        let record_crc = seeded_crc(crc_seed, &record[RECORD_CRC_FROM..]);
+        record[0..4].copy_from_slice(&header_crc.to_le_bytes());
+        record[4..8].copy_from_slice(&record_crc.to_le_bytes());
     }
 
-    /// The header at the start of `bytes`, if there is one of this segment's present life.
+    /// The header at the start of `bytes`, if there is one of this segment's present life. The record itself may be torn:
+    /// see `is_whole`.
     pub fn decode(bytes: &[u8], sequence: u64, crc_seed: u32) -> Option<Self> {
         let header = bytes.get(..RECORD_HEADER_BYTES)?;
         // The cheap comparison first: a search behind damage looks at millions of places.
-        if u64_at(header, 8) != sequence || u32_at(header, 0) != seeded_crc(crc_seed, &header[4..])
+        if u64_at(header, 16) != sequence
+            || u32_at(header, 0) != seeded_crc(crc_seed, &header[HEADER_CRC_COVERS])
         {
             return None;
         }
-        let len = u32_at(header, 4);
+        let len = u32_at(header, 40);
         let fits = (RECORD_HEADER_BYTES..=RECORD_BYTES_MAX).contains(&(len as usize));
-        let kind = u8::try_from(u64_at(header, 40))
-            .ok()
-            .and_then(RecordKind::from_code)?;
-        let number = u64_at(header, 16);
+        let kind = RecordKind::from_code(u32_at(header, 44))?;
+        let number = u64_at(header, 24);
         let counts = (1..=COUNT_MAX).contains(&number);
         (fits && counts && len as usize % RECORD_ALIGN == 0).then_some(Self {
-            len,
+            items: u32_at(header, 8),
             sequence,
             number: RecordNumber(number),
-            synced_through: RecordNumber(u64_at(header, 24)),
-            body_crc: u32_at(header, 32),
-            items: u32_at(header, 36),
+            synced_through: RecordNumber(u64_at(header, 32)),
+            len,
             kind,
         })
     }
+
+    /// Whether `record` is all of the record that this header stands before.
+    pub fn is_whole(&self, record: &[u8], crc_seed: u32) -> bool {
+        record.len() == self.len as usize
+            && u32_at(record, 4) == seeded_crc(crc_seed, &record[RECORD_CRC_FROM..])
+    }
 }
 
+#[inline]
 pub(crate) fn seeded_crc(seed: u32, bytes: &[u8]) -> u32 {
     let mut hasher = Hasher::new_with_initial(seed);
     hasher.update(bytes);
@@ -181,11 +193,13 @@ pub(crate) fn seeded_crc(seed: u32, bytes: &[u8]) -> u32 {
 }
 
 /// Callers have checked that the bytes are there.
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// Callers have checked that the bytes are there.
+#[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
@@ -210,7 +224,6 @@ mod tests {
             sequence: 42,
             number: RecordNumber(9),
             synced_through: RecordNumber(8),
-            body_crc: 77,
             items: 2,
             kind: RecordKind::Data,
         }
@@ -219,9 +232,10 @@ mod tests {
     #[test]
     fn headers_come_back_as_they_were_written() {
         assert_eq!(SegmentHeader::decode(&segment().encode()), Ok(segment()));
-        let mut bytes = [0; RECORD_HEADER_BYTES];
+        let mut bytes = [0; 64];
         record().encode_into(&mut bytes, 5);
         assert_eq!(RecordHeader::decode(&bytes, 42, 5), Some(record()));
+        assert!(record().is_whole(&bytes, 5));
     }
 
     #[test]
@@ -236,12 +250,25 @@ mod tests {
                 "bit {bit}"
             );
         }
-        let mut good = [0; RECORD_HEADER_BYTES];
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_record_is_noticed() {
+        let mut good = [7; 64];
         record().encode_into(&mut good, 5);
         for bit in 0..good.len() * 8 {
             let mut bad = good;
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(RecordHeader::decode(&bad, 42, 5), None, "bit {bit}");
+            let header = RecordHeader::decode(&bad, 42, 5);
+            assert!(
+                !header.is_some_and(|header| header.is_whole(&bad, 5)),
+                "bit {bit}"
+            );
+            // So that a torn record's successors are found.
+            assert_eq!(
+                header.is_some(),
+                (4..16).contains(&(bit / 8)) || bit / 8 >= 48
+            );
         }
     }
 

@@ -68,7 +68,6 @@ mod tests {
             sequence,
             number: RecordNumber(number),
             synced_through: RecordNumber(synced_through),
-            body_crc: 0,
             items: 0,
             kind: RecordKind::Data,
         }

@@ -5,8 +5,7 @@ use ringfort_cluster::replica::EntryKind;
 use ringfort_cluster::{HardState, Index, LogEntry, ReplicaId, ShardId, Term};
 
 use super::layout::{
-    seeded_crc, u32_at, u64_at, RecordHeader, RecordKind, RECORD_ALIGN, RECORD_BYTES_MAX,
-    RECORD_HEADER_BYTES,
+    u32_at, u64_at, RecordHeader, RecordKind, RECORD_ALIGN, RECORD_BYTES_MAX, RECORD_HEADER_BYTES,
 };
 use super::RecordNumber;
 
@@ -154,13 +153,11 @@ impl RecordBuilder {
         self.unpadded.get_or_insert(self.bytes.len());
         debug_assert!(len <= RECORD_BYTES_MAX);
         self.bytes.resize(len, 0);
-        let body_crc = seeded_crc(crc_seed, &self.bytes[RECORD_HEADER_BYTES..]);
         let header = RecordHeader {
             len: len as u32,
             sequence,
             number,
             synced_through,
-            body_crc,
             items: self.items,
             kind,
         };
