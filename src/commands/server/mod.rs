@@ -19,8 +19,6 @@ use super::report::REDIS_VERSION;
 use super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
 use super::{Call, CommandResult, Host};
 
-pub use debug::add_hex;
-
 pub static COMMANDS: &[Command] = &[
     acl::ACL,
     command::COMMAND,

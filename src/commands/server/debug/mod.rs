@@ -18,8 +18,6 @@ use super::super::spec::{
 use super::super::{Call, CommandError, CommandResult, Host, Session};
 use protocol::protocol;
 
-pub use digest::add_hex;
-
 pub const DEBUG: Command = Command {
     name: "DEBUG",
     since: "1.0.0",
