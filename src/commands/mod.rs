@@ -34,11 +34,8 @@ pub mod testing;
 pub use call::{Call};
 pub use error::{CommandError, CommandResult};
 pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
-pub use internal::limits_args;
-pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
 pub use internal::{limits_args};
 pub use registry::{Registered, Registry, for_each_key, registry, wrong_arity};
-pub use server::{add_hex};
 pub use session::{Replies, Session};
 pub use spec::{Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, MoreKeys, Run, Spread};
 
