@@ -26,18 +26,21 @@ mod sets;
 pub mod slowlog;
 mod spec;
 mod strings;
-pub mod testing_host;
-mod zsets;
 #[cfg(test)]
 pub mod testing;
+pub mod testing_host;
+mod zsets;
 
-pub use call::{Call};
+pub use call::Call;
 pub use error::{CommandError, CommandResult};
 pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
-pub use internal::{limits_args};
-pub use registry::{Registered, Registry, for_each_key, registry, wrong_arity};
+pub use internal::limits_args;
+pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
 pub use session::{Replies, Session};
-pub use spec::{Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge, MoreKeys, Run, Spread};
+pub use spec::{
+    Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge,
+    MoreKeys, Run, Spread,
+};
 
 /// Every family's commands.
 // One family a line.

@@ -121,7 +121,6 @@ impl Hash {
 #[cfg(test)]
 mod tests {
     use super::super::super::super::testing::Shard;
-    use super::*;
 
     const NOTHING: &str = "+0000000000000000000000000000000000000000";
 
