@@ -58,7 +58,7 @@ pub static COMMANDS: &[Command] = &[
         name: "LOLWUT",
         since: "5.0.0",
         group: Group::Server,
-        complexity: "",
+        complexity: "O(1)",
         summary: "Draws something and names the version.",
         arity: Arity::AtLeast(1),
         args: &[Arg::int("version").after("VERSION").optional()],

@@ -1,3 +1,5 @@
+//! Server commands against a made-up node.
+
 use super::super::histogram::{bucket_of, Histogram, BUCKETS};
 use super::super::host::{Pending, Shutdown};
 use super::super::latency::Sample;
