@@ -116,7 +116,7 @@ impl Worker {
         }
         session.last_command = command.id;
         if !command.command.runs_on_shards() {
-            return self.run_here(session, conn, command, args);
+            return self.run_here(session, conn, command, args, wanted);
         }
         let question = Question {
             command,
@@ -145,8 +145,11 @@ impl Worker {
             // CLIENT REPLY itself decides afterwards, see `run_here`.
             Replies::Off => false,
             Replies::SkipNext => {
-                let is_client = args.at(0).eq_ignore_ascii_case(b"client");
-                if !is_client {
+                let is_word = |at, word: &[u8]| {
+                    args.get(at)
+                        .is_some_and(|arg| arg.eq_ignore_ascii_case(word))
+                };
+                if !(is_word(0, b"client") && is_word(1, b"reply")) {
                     session.replies = Replies::On;
                 }
                 false
@@ -373,7 +376,8 @@ impl Worker {
             let with_values = keys
                 .iter()
                 .flat_map(|&at| (at as usize..at as usize + step).map(|at| question.args.at(at)));
-            let args = OwnedArgs::new(std::iter::once(question.args.at(0)).chain(with_values));
+            let name = (0..first).map(|at| question.args.at(at));
+            let args = OwnedArgs::new(name.chain(with_values));
             let part = Question {
                 args: args.as_args(),
                 ..question
@@ -438,6 +442,7 @@ impl Worker {
         conn: ConnKey,
         command: &'static Registered,
         args: Args,
+        wanted: bool,
     ) {
         let started = self.io.ticks.raw();
         let call = Call {
@@ -465,10 +470,12 @@ impl Worker {
         if session.pending.is_some() {
             return; // The reply comes when the work is done.
         }
-        // CLIENT REPLY ON answers although replies were off a moment ago.
-        let wanted = session.replies == Replies::On;
-        self.answer(conn, wanted, &out);
+        // CLIENT REPLY ON answers although replies were off a moment ago; OFF and SKIP have written nothing.
+        let switched_on = session.replies == Replies::On && command.full_name == "client|reply";
+        self.answer(conn, wanted || switched_on, &out);
         self.run_host_tasks();
+        // The next command of a pipeline behind CONFIG SET runs under the new settings.
+        self.take_up_changes();
     }
 
     /// Puts a reply behind those that the connection still waits for.
