@@ -41,6 +41,22 @@ impl Worker {
         self.flush_wanted = true;
     }
 
+    /// After a command that may have changed settings: what is asked behind it must run under them, here and on the
+    /// workers to which it goes.
+    pub(super) fn spread_changed_settings(&mut self) {
+        if !self.live.refresh() {
+            return;
+        }
+        self.take_up_settings();
+        for worker in 0..self.workers {
+            self.task(worker, |there| {
+                if there.live.refresh() {
+                    there.take_up_settings();
+                }
+            });
+        }
+    }
+
     /// Brings changed settings to the shards. What decides about data goes through the log.
     pub fn take_up_settings(&mut self) {
         let lfu = matches!(

@@ -472,6 +472,7 @@ impl Worker {
         let wanted = session.replies == Replies::On;
         self.answer(conn, wanted, &out);
         self.run_host_tasks();
+        self.spread_changed_settings();
     }
 
     /// Puts a reply behind those that the connection still waits for.
