@@ -57,7 +57,6 @@ static FAMILIES: &[&[Command]] = &[
     internal::COMMANDS,
     lists::COMMANDS,
     server::COMMANDS,
-    server::PERSISTENCE,
     sets::COMMANDS,
     strings::COMMANDS,
     zsets::add::COMMANDS,

@@ -3,7 +3,7 @@
 use ringfort_cluster::slot_of;
 
 use crate::commands::{
-    for_each_key, registry, Call, CommandResult, Flags, KeyFlags, Merge, Pause, Registered,
+    for_each_key, gate, registry, Call, CommandResult, Flags, KeyFlags, Merge, Pause, Registered,
     Replies, Run, Session, Spread,
 };
 use crate::protocol::{Args, OwnedArgs, Proto, ProtocolError, Reply};
@@ -13,9 +13,6 @@ use super::fan::{Collector, Join};
 use super::io::{ConnKey, Forwarded, Message};
 use super::outbox::{Target, Waiter};
 use super::worker::Worker;
-
-/// What Redis answers to a client that has not authenticated.
-const NOAUTH: &str = "NOAUTH Authentication required.";
 
 /// A command on its way to its data: what stays the same whatever shard it meets.
 #[derive(Clone, Copy)]
@@ -113,9 +110,9 @@ impl Worker {
             Ok(_) => return self.answer_error(conn, wanted, &registry().unknown(&args)),
             Err(text) => return self.answer_error(conn, wanted, &text),
         };
-        if !session.authenticated && !command.command.flags.has(Flags::NO_AUTH) {
+        if let Some(refusal) = gate::refusal(command.command, session, &self.host) {
             self.io.stats.rejected(command.id);
-            return self.answer_error(conn, wanted, NOAUTH);
+            return self.answer_error(conn, wanted, refusal.text());
         }
         session.last_command = command.id;
         if !command.command.runs_on_shards() {

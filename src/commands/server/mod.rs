@@ -20,7 +20,6 @@ use super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
 use super::{Call, CommandResult, Host};
 
 pub use debug::add_hex;
-pub use persistence::COMMANDS as PERSISTENCE;
 
 pub static COMMANDS: &[Command] = &[
     acl::ACL,
@@ -29,6 +28,11 @@ pub static COMMANDS: &[Command] = &[
     debug::DEBUG,
     latency::LATENCY,
     memory::MEMORY,
+    persistence::BGREWRITEAOF,
+    persistence::BGSAVE,
+    persistence::LASTSAVE,
+    persistence::SAVE,
+    persistence::SHUTDOWN,
     slowlog::SLOWLOG,
     Command {
         name: "INFO",
