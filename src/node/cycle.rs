@@ -47,6 +47,18 @@ impl Worker {
         }
     }
 
+    /// After a command that may have changed settings: what is asked behind it must run under them, here and on the
+    /// workers to which it goes.
+    pub(super) fn spread_changed_settings(&mut self) {
+        if !self.live.refresh() {
+            return;
+        }
+        self.take_up_settings();
+        for worker in (0..self.workers).filter(|&worker| worker != self.number) {
+            self.task(worker, Worker::take_up_changes);
+        }
+    }
+
     /// Brings changed settings to the shards. What decides about data goes through the log.
     pub fn take_up_settings(&mut self) {
         let lfu = matches!(

@@ -475,7 +475,7 @@ impl Worker {
         self.answer(conn, wanted || switched_on, &out);
         self.run_host_tasks();
         // The next command of a pipeline behind CONFIG SET runs under the new settings.
-        self.take_up_changes();
+        self.spread_changed_settings();
     }
 
     /// Puts a reply behind those that the connection still waits for.
