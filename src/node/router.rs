@@ -296,6 +296,7 @@ impl Worker {
         let shard = &mut self.shards[place];
         let was_idle = shard.is_idle();
         let asked = if command.command.is_write() {
+            self.io.stats.changes.add(1);
             shard.ask_write(database, &args, command, target)
         } else {
             shard.ask_read(database, &args, command, target)

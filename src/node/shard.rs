@@ -283,21 +283,17 @@ impl Shard {
             return;
         }
         let mut probes = [None; GROUP_MAX];
-        for at in 0..group.len {
+        for (at, place) in probes.iter_mut().enumerate().take(group.len) {
             // The key of almost every command stands behind its name; a guess that is wrong costs a prefetch.
-            let Some(&(start, end)) = group.spans[at].get(1) else {
-                group.hashes[at] = None;
-                continue;
-            };
             let keyspace = self.databases.keyspace(group.databases[at]);
-            let probe = keyspace.probe(&bytes[start as usize..end as usize]);
-            group.hashes[at] = Some(probe.hash);
-            probes[at] = Some(probe);
+            let key = group.spans[at].get(1);
+            *place = key.map(|&(start, end)| keyspace.probe(&bytes[start as usize..end as usize]));
+            group.hashes[at] = place.map(|probe| probe.hash);
         }
         let keyspace = |at: usize| self.databases.keyspace(group.databases[at]);
         let mut pointers = [None; GROUP_MAX];
-        for at in 0..group.len {
-            pointers[at] = probes[at].and_then(|probe| keyspace(at).probe_pointer(probe));
+        for (at, place) in pointers.iter_mut().enumerate().take(group.len) {
+            *place = probes[at].and_then(|probe| keyspace(at).probe_pointer(probe));
         }
         for (at, pointer) in pointers.iter().enumerate().take(group.len) {
             if let Some(pointer) = pointer {
