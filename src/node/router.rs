@@ -247,8 +247,13 @@ impl Worker {
             }
             None => shard.read(command, database, args, now, seed, proto, &mut out),
         }
-        self.io
-            .count(command, &args, started, &out[mark..], Some(conn.place));
+        self.io.count(
+            command,
+            &args,
+            started,
+            &out[mark..],
+            Some((self.number, conn.place)),
+        );
         if !wanted {
             out.truncate(mark);
         }
@@ -466,8 +471,13 @@ impl Worker {
             error.write(&mut reply);
         }
         session.is_changed = true;
-        self.io
-            .count(command, &args, started, &out, Some(conn.place));
+        self.io.count(
+            command,
+            &args,
+            started,
+            &out,
+            Some((self.number, conn.place)),
+        );
         if session.pending.is_some() {
             return; // The reply comes when the work is done.
         }

@@ -29,6 +29,8 @@ struct Turn {
     asked: Vec<Asked>,
     /// Arguments of the reads; those of the writes are in the entry itself.
     reads: BatchBuilder,
+    /// An empty vector that was `asked` before, for its memory.
+    spare: Vec<Asked>,
 }
 
 /// A turn whose entry is on its way through the log.
@@ -171,7 +173,8 @@ impl Shard {
             true => Bytes::new(),
             false => self.turn.reads.finish(stamp),
         };
-        let asked = std::mem::take(&mut self.turn.asked);
+        let spare = std::mem::take(&mut self.turn.spare);
+        let asked = std::mem::replace(&mut self.turn.asked, spare);
         if self.writes.is_empty() {
             let mut queued = QueuedReads::new(&reads);
             return asked
@@ -242,12 +245,12 @@ impl Shard {
         let batch = Batch::decode(data).expect("a committed entry can be read");
         let stamp = batch.stamp();
         self.last_clock = self.last_clock.max(Timestamp(stamp.clock_ms));
-        let (asked, reads) = match in_flight {
+        let (mut waiting, reads) = match in_flight {
             Some(in_flight) => (in_flight.asked, in_flight.reads),
             None => (Vec::new(), Bytes::new()),
         };
         let mut queued = QueuedReads::new(&reads);
-        let mut asked = asked.iter().peekable();
+        let mut asked = waiting.iter().peekable();
         let mut cursor = batch.cursor();
         let mut group = std::mem::take(&mut self.group);
         let mut number = 0u64;
@@ -274,6 +277,8 @@ impl Shard {
             self.run_read(read, &mut queued, stamp, replies);
         }
         self.group = group;
+        waiting.clear();
+        self.turn.spare = waiting;
     }
 
     /// Has the memory of the group's keys on its way before the first of them is needed.
