@@ -36,7 +36,6 @@ pub use error::{CommandError, CommandResult};
 pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
 pub use internal::limits_args;
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
-pub use server::add_hex;
 pub use session::{Replies, Session};
 pub use spec::{
     Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge,
@@ -57,7 +56,6 @@ static FAMILIES: &[&[Command]] = &[
     internal::COMMANDS,
     lists::COMMANDS,
     server::COMMANDS,
-    server::PERSISTENCE,
     sets::COMMANDS,
     strings::COMMANDS,
     zsets::add::COMMANDS,

@@ -1,9 +1,12 @@
-//! Random picks from containers: SPOP, SRANDMEMBER, ZRANDMEMBER. Knows indexes, no containers.
+//! Random picks from containers: SPOP, SRANDMEMBER, HRANDFIELD, ZRANDMEMBER. Knows indexes, no containers.
 
 use super::{CommandError, CommandResult};
 use crate::protocol::Reply;
 use crate::store::Rng;
 use std::collections::HashMap;
+
+/// The shortest bulk string, which every pick costs at least: `$0\r\n\r\n`.
+const PICK_BYTES_MIN: u64 = 6;
 
 /// `count` different indexes below `len`, every choice and order as likely as any other; all of them when there are
 /// no more.
@@ -22,7 +25,7 @@ pub fn distinct_indexes(rng: &mut Rng, len: usize, count: usize) -> Vec<usize> {
 
 /// Writes `count` picks with repeats from `len` elements by `write`. The reply may be far larger than the data
 /// it is drawn from, so it ends with an error beyond `bytes_max`: a server that runs out of memory serves
-/// nobody.
+/// nobody. A count that cannot fit is refused before the first pick.
 pub fn write_repeated_picks(
     reply: &mut Reply,
     rng: &mut Rng,
@@ -30,6 +33,9 @@ pub fn write_repeated_picks(
     bytes_max: u64,
     mut write: impl FnMut(&mut Reply, usize),
 ) -> CommandResult {
+    if count.saturating_mul(PICK_BYTES_MIN) > bytes_max {
+        return Err(CommandError::OutOfRange);
+    }
     let start = reply.mark();
     for _ in 0..count {
         write(reply, rng.below(len));

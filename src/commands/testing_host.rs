@@ -141,6 +141,12 @@ pub struct Connection {
     pub session: Session,
 }
 
+impl Default for Connection {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Connection {
     pub fn new() -> Self {
         Self::with_flags(&[])

@@ -138,3 +138,45 @@ fn zero_fill(file: &RealFile, from: u64, to: u64) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allocation_by_writing_lengthens_the_file_and_keeps_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, b"kept").unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        zero_fill(&RealFile(file), 4, ZERO_FILL_BYTES as u64 + 100).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(bytes.len(), ZERO_FILL_BYTES + 100);
+        assert!(bytes.starts_with(b"kept") && bytes[4..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn allocation_never_shortens_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.create(&dir.path().join("file")).unwrap();
+        file.allocate(8192).unwrap();
+        file.allocate(4096).unwrap();
+        assert_eq!(file.len().unwrap(), 8192);
+    }
+
+    #[test]
+    fn only_files_are_listed_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        RealDisk.create_dir(&dir.path().join("deep/er")).unwrap();
+        for name in ["b", "a"] {
+            RealDisk.create(&dir.path().join(name)).unwrap();
+        }
+        assert_eq!(RealDisk.list(dir.path()).unwrap(), ["a", "b"]);
+        RealDisk
+            .rename(&dir.path().join("a"), &dir.path().join("c"))
+            .unwrap();
+        RealDisk.remove(&dir.path().join("b")).unwrap();
+        RealDisk.sync_dir(dir.path()).unwrap();
+        assert_eq!(RealDisk.list(dir.path()).unwrap(), ["c"]);
+    }
+}

@@ -29,9 +29,7 @@ impl Worker {
     /// One cycle. `due` tells how late it is, so that expiry keeps its share.
     pub fn cycle(&mut self) {
         self.refresh_clock();
-        if self.live.refresh() {
-            self.take_up_settings();
-        }
+        self.take_up_changes();
         if self.shared.active_expire.load(Relaxed) {
             self.expire_cycle();
         }
@@ -39,6 +37,26 @@ impl Worker {
         self.publish();
         self.snapshot_cycle();
         self.flush_wanted = true;
+    }
+
+    /// Follows CONFIG SET; costs one load while nothing changes.
+    #[inline]
+    pub fn take_up_changes(&mut self) {
+        if self.live.refresh() {
+            self.take_up_settings();
+        }
+    }
+
+    /// After a command that may have changed settings: what is asked behind it must run under them, here and on the
+    /// workers to which it goes.
+    pub(super) fn spread_changed_settings(&mut self) {
+        if !self.live.refresh() {
+            return;
+        }
+        self.take_up_settings();
+        for worker in (0..self.workers).filter(|&worker| worker != self.number) {
+            self.task(worker, Worker::take_up_changes);
+        }
     }
 
     /// Brings changed settings to the shards. What decides about data goes through the log.

@@ -3,7 +3,7 @@
 use ringfort_cluster::slot_of;
 
 use crate::commands::{
-    for_each_key, registry, Call, CommandResult, Flags, KeyFlags, Merge, Pause, Registered,
+    for_each_key, gate, registry, Call, CommandResult, Flags, KeyFlags, Merge, Pause, Registered,
     Replies, Run, Session, Spread,
 };
 use crate::protocol::{Args, OwnedArgs, Proto, ProtocolError, Reply};
@@ -13,9 +13,6 @@ use super::fan::{Collector, Join};
 use super::io::{ConnKey, Forwarded, Message};
 use super::outbox::{Target, Waiter};
 use super::worker::Worker;
-
-/// What Redis answers to a client that has not authenticated.
-const NOAUTH: &str = "NOAUTH Authentication required.";
 
 /// A command on its way to its data: what stays the same whatever shard it meets.
 #[derive(Clone, Copy)]
@@ -113,13 +110,13 @@ impl Worker {
             Ok(_) => return self.answer_error(conn, wanted, &registry().unknown(&args)),
             Err(text) => return self.answer_error(conn, wanted, &text),
         };
-        if !session.authenticated && !command.command.flags.has(Flags::NO_AUTH) {
+        if let Some(refusal) = gate::refusal(command.command, session, &self.host) {
             self.io.stats.rejected(command.id);
-            return self.answer_error(conn, wanted, NOAUTH);
+            return self.answer_error(conn, wanted, refusal.text());
         }
         session.last_command = command.id;
         if !command.command.runs_on_shards() {
-            return self.run_here(session, conn, command, args);
+            return self.run_here(session, conn, command, args, wanted);
         }
         let question = Question {
             command,
@@ -148,8 +145,11 @@ impl Worker {
             // CLIENT REPLY itself decides afterwards, see `run_here`.
             Replies::Off => false,
             Replies::SkipNext => {
-                let is_client = args.at(0).eq_ignore_ascii_case(b"client");
-                if !is_client {
+                let is_word = |at, word: &[u8]| {
+                    args.get(at)
+                        .is_some_and(|arg| arg.eq_ignore_ascii_case(word))
+                };
+                if !(is_word(0, b"client") && is_word(1, b"reply")) {
                     session.replies = Replies::On;
                 }
                 false
@@ -376,7 +376,8 @@ impl Worker {
             let with_values = keys
                 .iter()
                 .flat_map(|&at| (at as usize..at as usize + step).map(|at| question.args.at(at)));
-            let args = OwnedArgs::new(std::iter::once(question.args.at(0)).chain(with_values));
+            let name = (0..first).map(|at| question.args.at(at));
+            let args = OwnedArgs::new(name.chain(with_values));
             let part = Question {
                 args: args.as_args(),
                 ..question
@@ -441,6 +442,7 @@ impl Worker {
         conn: ConnKey,
         command: &'static Registered,
         args: Args,
+        wanted: bool,
     ) {
         let started = self.io.ticks.raw();
         let call = Call {
@@ -468,10 +470,12 @@ impl Worker {
         if session.pending.is_some() {
             return; // The reply comes when the work is done.
         }
-        // CLIENT REPLY ON answers although replies were off a moment ago.
-        let wanted = session.replies == Replies::On;
-        self.answer(conn, wanted, &out);
+        // CLIENT REPLY ON answers although replies were off a moment ago; OFF and SKIP have written nothing.
+        let switched_on = session.replies == Replies::On && command.full_name == "client|reply";
+        self.answer(conn, wanted || switched_on, &out);
         self.run_host_tasks();
+        // The next command of a pipeline behind CONFIG SET runs under the new settings.
+        self.spread_changed_settings();
     }
 
     /// Puts a reply behind those that the connection still waits for.

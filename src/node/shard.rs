@@ -278,6 +278,10 @@ impl Shard {
 
     /// Has the memory of the group's keys on its way before the first of them is needed.
     fn probe_group(&self, group: &mut Group, bytes: &[u8]) {
+        if group.len == 1 {
+            group.hashes[0] = None; // Nothing to overlap with.
+            return;
+        }
         let mut probes = [None; GROUP_MAX];
         for at in 0..group.len {
             // The key of almost every command stands behind its name; a guess that is wrong costs a prefetch.

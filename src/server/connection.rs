@@ -134,6 +134,7 @@ fn open(local: &Rc<Local>, stream: StdStream) -> std::io::Result<Connection> {
     let (peer, own) = (stream.peer_addr()?, stream.local_addr()?);
     let stream = TcpStream::from_std(stream)?;
     let mut worker = local.worker.borrow_mut();
+    worker.take_up_changes();
     let open_to_all = worker.live.requirepass.is_empty();
     let id = local.shared.clients.next_id();
     let session = Session::new(id, peer.to_string(), own.to_string(), open_to_all);
@@ -240,22 +241,31 @@ struct Connection {
 impl Connection {
     async fn run(mut self) {
         loop {
-            match std::future::poll_fn(|cx| self.poll(cx)).await {
-                Next::Close => return,
-                Next::Paused => tokio::time::sleep(PAUSE_LOOK).await,
-                Next::Pending(pending) => {
-                    let reply = pending::carry_out(&self.local, pending).await;
-                    let mut worker = self.local.worker.borrow_mut();
-                    worker.answer(self.handle.conn, true, &reply);
-                    self.handle.send(&mut worker);
+            let mut next = std::future::poll_fn(|cx| self.poll(cx)).await;
+            loop {
+                match next {
+                    Next::Close => return,
+                    Next::Paused => tokio::time::sleep(PAUSE_LOOK).await,
+                    Next::Pending(pending) => self.wait_for(pending).await,
                 }
-            }
-            if let Ran::Stopped(next) = self.run_held_back() {
-                if let Next::Close = next {
-                    self.close_after_replies();
-                }
+                // What was held back comes before anything that the socket still has.
+                next = match self.run_held_back() {
+                    Ran::All => break,
+                    Ran::Stopped(Next::Close) => {
+                        self.close_after_replies();
+                        break;
+                    }
+                    Ran::Stopped(held) => held,
+                };
             }
         }
+    }
+
+    async fn wait_for(&self, pending: Pending) {
+        let reply = pending::carry_out(&self.local, pending).await;
+        let mut worker = self.local.worker.borrow_mut();
+        worker.answer(self.handle.conn, true, &reply);
+        self.handle.send(&mut worker);
     }
 
     /// Reads and runs until there is nothing to read.
@@ -396,6 +406,7 @@ impl Connection {
         let mut worker = local.worker.borrow_mut();
         worker.io.stats.input_bytes.add(new as u64);
         worker.refresh_clock();
+        worker.take_up_changes();
         self.need = 0;
         self.parser.limits.bulk_bytes_max = worker.live.proto_max_bulk_len_bytes as i64;
         let mut at = 0;

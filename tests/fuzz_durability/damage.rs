@@ -103,7 +103,8 @@ fn missing_file(random: &mut Random, files: &Files) {
 }
 
 fn swapped_files(random: &mut Random, files: &Files) {
-    let names: Vec<&String> = files.keys().collect();
+    // What is kept for recycling has no name to lose.
+    let names: Vec<&String> = files.keys().filter(|name| name.ends_with(".log")).collect();
     let one = random.below(names.len() as u64) as usize;
     let other = (one + 1 + random.below(names.len() as u64 - 1) as usize) % names.len();
     let mut bad = files.clone();

@@ -77,15 +77,6 @@ impl Run {
             let stop = 1 + self.random.below(400);
             self.disk.stop_at_call(stop);
         }
-        if std::env::var("TRACE").is_ok() {
-            eprintln!(
-                "life: boot {} power_cut {} calls {} names {:?}",
-                self.boot,
-                self.power_cut,
-                self.disk.calls(),
-                self.shared.list(&self.dir)
-            );
-        }
         let stopped = match self.start() {
             Ok(mut wals) => {
                 let done = self.work(&mut wals);
@@ -228,6 +219,13 @@ impl Run {
                 (attempt.written, attempt.synced) = (true, true);
             }
         }
+        self.compare_shards(found);
+        self.present = self.history.len();
+        self.power_cut = false;
+    }
+
+    /// Logs, votes and commit indexes must be what all records together make of them, whatever segments are gone.
+    fn compare_shards(&mut self, found: &Read) {
         let shards = self.shards.len() as u16;
         let all = || {
             self.history
@@ -286,8 +284,6 @@ impl Run {
                 .map_or(0, |entry| entry.term.0);
             shard.term = shard.term.max(last_term).max(state.term.0);
         }
-        self.present = self.history.len();
-        self.power_cut = false;
     }
 
     fn work(&mut self, wals: &mut [Wal]) -> Result<(), Stopped> {

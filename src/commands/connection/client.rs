@@ -2,224 +2,12 @@
 
 use crate::protocol::Reply;
 
-use super::super::help::help;
 use super::super::host::Pause;
 use super::super::registry::subcommand_syntax;
-use super::super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
 use super::super::{Call, CommandError, CommandResult, Host, Replies, Session};
 use super::client_filter::Filter;
 use super::client_line::{line, own_line};
 use crate::store::Timestamp;
-
-pub const CLIENT: Command =
-Command {
-name: "CLIENT",
-since: "2.4.0",
-group: Group::Connection,
-complexity: "Depends on subcommand.",
-summary: "Container for commands about connections.",
-arity: Arity::AtLeast(2),
-run: Run::Container,
-subcommands: &[Command {
-name: "CACHING",
-since: "6.0.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Says whether the keys of the next command are tracked.",
-arity: Arity::Exact(3),
-args: &[Arg::one_of("mode", &[Arg::word("yes", "YES"), Arg::word("no", "NO")])],
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(caching),
-..Command::BASE }, Command {
-name: "GETNAME",
-since: "2.6.9",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Returns the name of the connection.",
-arity: Arity::Exact(2),
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(get_name),
-..Command::BASE }, Command {
-name: "GETREDIR",
-since: "6.0.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Returns the client that invalidation messages are redirected to.",
-arity: Arity::Exact(2),
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(get_redir),
-..Command::BASE }, Command {
-name: "HELP",
-since: "5.0.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Shows what the subcommands do.",
-arity: Arity::Exact(2),
-acl: Acl::CONNECTION,
-flags: Flags::LOADING.and(Flags::STALE),
-run: Run::Admin(help),
-..Command::BASE }, Command {
-name: "ID",
-since: "5.0.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Returns the number of the connection.",
-arity: Arity::Exact(2),
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(id),
-..Command::BASE }, Command {
-name: "INFO",
-since: "6.2.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Returns what CLIENT LIST says of this connection.",
-arity: Arity::Exact(2),
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(info),
-tips: &["nondeterministic_output"],
-..Command::BASE }, Command {
-name: "KILL",
-since: "2.4.0",
-group: Group::Connection,
-complexity: "O(N) where N is the number of client connections",
-summary: "Closes connections.",
-arity: Arity::AtLeast(3),
-args: &[Arg::one_of("filter", &[Arg::string("old-format"), Arg::one_of("new-format", &[Arg::int("client-id").after("ID").optional().since("2.8.12"), Arg::one_of("client-type", &[Arg::word("normal", "NORMAL"), Arg::word("master", "MASTER").since("3.2.0"), Arg::word("slave", "SLAVE"), Arg::word("replica", "REPLICA").since("5.0.0"), Arg::word("pubsub", "PUBSUB")]).after("TYPE").optional().since("2.8.12"), Arg::string("username").after("USER").optional(), Arg::string("addr").after("ADDR").optional(), Arg::string("laddr").after("LADDR").optional().since("6.2.0"), Arg::one_of("skipme", &[Arg::word("yes", "YES"), Arg::word("no", "NO")]).after("SKIPME").optional()]).multiple()])],
-acl: Acl::CONNECTION,
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(kill),
-history: &[("2.8.12", "Added new filter format."), ("2.8.12", "`ID` option."), ("3.2.0", "Added `master` type in for `TYPE` option."), ("5.0.0", "Replaced `slave` `TYPE` with `replica`. `slave` still supported for backward compatibility."), ("6.2.0", "`LADDR` option.")],
-..Command::BASE }, Command {
-name: "LIST",
-since: "2.4.0",
-group: Group::Connection,
-complexity: "O(N) where N is the number of client connections",
-summary: "Lists the connections.",
-arity: Arity::AtLeast(2),
-args: &[Arg::one_of("client-type", &[Arg::word("normal", "NORMAL"), Arg::word("master", "MASTER"), Arg::word("replica", "REPLICA"), Arg::word("pubsub", "PUBSUB")]).after("TYPE").optional().since("5.0.0"), Arg::int("client-id").after("ID").optional().multiple().since("6.2.0")],
-acl: Acl::CONNECTION,
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(list),
-history: &[("2.8.12", "Added unique client `id` field."), ("5.0.0", "Added optional `TYPE` filter."), ("6.0.0", "Added `user` field."), ("6.2.0", "Added `argv-mem`, `tot-mem`, `laddr` and `redir` fields and the optional `ID` filter."), ("7.0.0", "Added `resp`, `multi-mem`, `rbs` and `rbp` fields."), ("7.0.3", "Added `ssub` field.")],
-tips: &["nondeterministic_output"],
-..Command::BASE }, Command {
-name: "NO-EVICT",
-since: "7.0.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Keeps the connection when clients are evicted.",
-arity: Arity::Exact(3),
-args: &[Arg::one_of("enabled", &[Arg::word("on", "ON"), Arg::word("off", "OFF")])],
-acl: Acl::CONNECTION,
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(no_evict),
-..Command::BASE }, Command {
-name: "NO-TOUCH",
-since: "7.2.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Lets the commands of the connection leave no trace in the keys' access times.",
-arity: Arity::Exact(3),
-args: &[Arg::one_of("enabled", &[Arg::word("on", "ON"), Arg::word("off", "OFF")])],
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(no_touch),
-..Command::BASE }, Command {
-name: "PAUSE",
-since: "2.9.50",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Holds back the commands of all clients for a while.",
-arity: Arity::AtLeast(3),
-args: &[Arg::int("timeout"), Arg::one_of("mode", &[Arg::word("write", "WRITE"), Arg::word("all", "ALL")]).optional().since("6.2.0")],
-acl: Acl::CONNECTION,
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(pause),
-history: &[("6.2.0", "`CLIENT PAUSE WRITE` mode added along with the `mode` option.")],
-..Command::BASE }, Command {
-name: "REPLY",
-since: "3.2.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Turns the replies to the connection on or off.",
-arity: Arity::Exact(3),
-args: &[Arg::one_of("action", &[Arg::word("on", "ON"), Arg::word("off", "OFF"), Arg::word("skip", "SKIP")])],
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(reply_mode),
-..Command::BASE }, Command {
-name: "SETINFO",
-since: "7.2.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Tells the server about the client library.",
-arity: Arity::Exact(4),
-args: &[Arg::one_of("attr", &[Arg::string("libname").after("LIB-NAME"), Arg::string("libver").after("LIB-VER")])],
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(set_info),
-tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-..Command::BASE }, Command {
-name: "SETNAME",
-since: "2.6.9",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Names the connection.",
-arity: Arity::Exact(3),
-args: &[Arg::string("connection-name")],
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(set_name),
-tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-..Command::BASE }, Command {
-name: "TRACKING",
-since: "6.0.0",
-group: Group::Connection,
-complexity: "O(1). Some options may introduce additional complexity.",
-summary: "Turns client-side caching on or off.",
-arity: Arity::AtLeast(3),
-args: &[Arg::one_of("status", &[Arg::word("on", "ON"), Arg::word("off", "OFF")]), Arg::int("client-id").after("REDIRECT").optional(), Arg::string("prefix").after("PREFIX").optional().multiple_token(), Arg::word("bcast", "BCAST").optional(), Arg::word("optin", "OPTIN").optional(), Arg::word("optout", "OPTOUT").optional(), Arg::word("noloop", "NOLOOP").optional()],
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(tracking),
-..Command::BASE }, Command {
-name: "TRACKINGINFO",
-since: "6.2.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Returns how client-side caching is set up.",
-arity: Arity::Exact(2),
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(tracking_info),
-..Command::BASE }, Command {
-name: "UNBLOCK",
-since: "5.0.0",
-group: Group::Connection,
-complexity: "O(log N) where N is the number of client connections",
-summary: "Ends the wait of a client in a blocking command.",
-arity: Arity::AtLeast(3),
-args: &[Arg::int("client-id"), Arg::one_of("unblock-type", &[Arg::word("timeout", "TIMEOUT"), Arg::word("error", "ERROR")]).optional()],
-acl: Acl::CONNECTION,
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(unblock),
-..Command::BASE }, Command {
-name: "UNPAUSE",
-since: "6.2.0",
-group: Group::Connection,
-complexity: "O(N) Where N is the number of paused clients",
-summary: "Ends a pause.",
-arity: Arity::Exact(2),
-acl: Acl::CONNECTION,
-flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-run: Run::Session(unpause),
-..Command::BASE }],
-..Command::BASE };
 
 /// A name that a connection may bear: visible ASCII without blanks.
 pub fn checked_name(name: &[u8]) -> Result<&[u8], CommandError> {
@@ -245,23 +33,43 @@ fn on_off(call: &Call, at: usize) -> Result<bool, CommandError> {
     }
 }
 
-fn id(session: &mut Session, _: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn id(
+    session: &mut Session,
+    _: &dyn Host,
+    _: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     reply.int(session.id as i64);
     Ok(())
 }
 
-fn get_name(session: &mut Session, _: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn get_name(
+    session: &mut Session,
+    _: &dyn Host,
+    _: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     reply.bulk_or_null(Some(session.name.as_slice()).filter(|name| !name.is_empty()));
     Ok(())
 }
 
-fn set_name(session: &mut Session, _: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn set_name(
+    session: &mut Session,
+    _: &dyn Host,
+    call: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     session.name = checked_name(call.arg(2))?.to_vec();
     reply.ok();
     Ok(())
 }
 
-fn set_info(session: &mut Session, _: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn set_info(
+    session: &mut Session,
+    _: &dyn Host,
+    call: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     let (field, name) = if call.is_word(2, "LIB-NAME") {
         (&mut session.lib_name, "lib-name")
     } else if call.is_word(2, "LIB-VER") {
@@ -282,7 +90,12 @@ fn set_info(session: &mut Session, _: &dyn Host, call: &Call, reply: &mut Reply)
     Ok(())
 }
 
-fn info(session: &mut Session, host: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn info(
+    session: &mut Session,
+    host: &dyn Host,
+    _: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     let clients = host.clients();
     let own = clients.iter().find(|client| client.id == session.id);
     let text = own_line(own.cloned().unwrap_or_default(), session, "client|info");
@@ -290,7 +103,12 @@ fn info(session: &mut Session, host: &dyn Host, _: &Call, reply: &mut Reply) -> 
     Ok(())
 }
 
-fn list(session: &mut Session, host: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn list(
+    session: &mut Session,
+    host: &dyn Host,
+    call: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     let filter = Filter::parse_list(call)?;
     let mut clients = host.clients();
     clients.retain(|client| filter.lets_through(client));
@@ -307,7 +125,12 @@ fn list(session: &mut Session, host: &dyn Host, call: &Call, reply: &mut Reply) 
     Ok(())
 }
 
-fn kill(session: &mut Session, host: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn kill(
+    session: &mut Session,
+    host: &dyn Host,
+    call: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     let one_by_address = call.len() == 3;
     let filter = Filter::parse_kill(call)?;
     let mut killed = 0;
@@ -331,7 +154,12 @@ fn kill(session: &mut Session, host: &dyn Host, call: &Call, reply: &mut Reply) 
     Ok(())
 }
 
-fn pause(_: &mut Session, host: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn pause(
+    _: &mut Session,
+    host: &dyn Host,
+    call: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     if call.len() > 4 {
         return Err(CommandError::new(subcommand_syntax(&call.args)));
     }
@@ -357,14 +185,24 @@ fn pause(_: &mut Session, host: &dyn Host, call: &Call, reply: &mut Reply) -> Co
     Ok(())
 }
 
-fn unpause(_: &mut Session, host: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn unpause(
+    _: &mut Session,
+    host: &dyn Host,
+    _: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     host.unpause_clients();
     reply.ok();
     Ok(())
 }
 
 /// No command blocks yet, so there is never anybody to wake.
-fn unblock(_: &mut Session, _: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn unblock(
+    _: &mut Session,
+    _: &dyn Host,
+    call: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     if call.len() > 4 {
         return Err(CommandError::new(subcommand_syntax(&call.args)));
     }
@@ -378,7 +216,7 @@ fn unblock(_: &mut Session, _: &dyn Host, call: &Call, reply: &mut Reply) -> Com
     Ok(())
 }
 
-fn reply_mode(
+pub(super) fn reply_mode(
     session: &mut Session,
     _: &dyn Host,
     call: &Call,
@@ -400,25 +238,40 @@ fn reply_mode(
     Ok(())
 }
 
-fn no_evict(session: &mut Session, _: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn no_evict(
+    session: &mut Session,
+    _: &dyn Host,
+    call: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     session.no_evict = on_off(call, 2)?;
     reply.ok();
     Ok(())
 }
 
-fn no_touch(session: &mut Session, _: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn no_touch(
+    session: &mut Session,
+    _: &dyn Host,
+    call: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     session.no_touch = on_off(call, 2)?;
     reply.ok();
     Ok(())
 }
 
-fn caching(_: &mut Session, _: &dyn Host, _: &Call, _: &mut Reply) -> CommandResult {
+pub(super) fn caching(_: &mut Session, _: &dyn Host, _: &Call, _: &mut Reply) -> CommandResult {
     Err(CommandError::new(
         "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
     ))
 }
 
-fn tracking(_: &mut Session, host: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn tracking(
+    _: &mut Session,
+    host: &dyn Host,
+    call: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     let on = on_off(call, 2)?;
     let mut at = 3;
     while at < call.len() {
@@ -451,7 +304,12 @@ fn tracking(_: &mut Session, host: &dyn Host, call: &Call, reply: &mut Reply) ->
     Ok(())
 }
 
-fn tracking_info(_: &mut Session, _: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn tracking_info(
+    _: &mut Session,
+    _: &dyn Host,
+    _: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     reply.map(3);
     reply.bulk(b"flags");
     reply.set(1);
@@ -463,7 +321,12 @@ fn tracking_info(_: &mut Session, _: &dyn Host, _: &Call, reply: &mut Reply) -> 
     Ok(())
 }
 
-fn get_redir(_: &mut Session, _: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
+pub(super) fn get_redir(
+    _: &mut Session,
+    _: &dyn Host,
+    _: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     reply.int(-1);
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod client;
 mod client_filter;
 mod client_line;
+mod client_table;
 #[cfg(test)]
 mod tests;
 
@@ -13,93 +14,139 @@ use super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
 use super::{Call, CommandError, CommandResult, Host, Session};
 
 pub static COMMANDS: &[Command] = &[
-Command {
-name: "AUTH",
-since: "1.0.0",
-group: Group::Connection,
-complexity: "O(N) where N is the number of passwords defined for the user",
-summary: "Logs the connection in.",
-arity: Arity::AtLeast(2),
-args: &[Arg::string("username").optional().since("6.0.0"), Arg::string("password")],
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
-run: Run::Session(auth),
-history: &[("6.0.0", "Added ACL style (username and password).")],
-..Command::BASE },
-client::CLIENT,
-Command {
-name: "ECHO",
-since: "1.0.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Answers with the given message.",
-arity: Arity::Exact(2),
-args: &[Arg::string("message")],
-acl: Acl::CONNECTION,
-flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
-run: Run::Session(echo),
-..Command::BASE },
-Command {
-name: "HELLO",
-since: "6.0.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Chooses the protocol version, logs in and names the connection, all optional.",
-arity: Arity::AtLeast(1),
-args: &[Arg::block("arguments", &[Arg::int("protover"), Arg::block("auth", &[Arg::string("username"), Arg::string("password")]).after("AUTH").optional(), Arg::string("clientname").after("SETNAME").optional()]).optional()],
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
-run: Run::Session(hello),
-history: &[("6.2.0", "`protover` made optional; when called without arguments the command reports the current connection's context.")],
-..Command::BASE },
-Command {
-name: "PING",
-since: "1.0.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Answers PONG, or with the given message.",
-arity: Arity::AtLeast(1),
-args: &[Arg::string("message").optional()],
-acl: Acl::CONNECTION,
-flags: Flags::FAST,
-run: Run::Session(ping),
-tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-..Command::BASE },
-Command {
-name: "QUIT",
-since: "1.0.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Closes the connection.",
-arity: Arity::AtLeast(1),
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
-run: Run::Session(quit),
-deprecated: Some(("7.2.0", "just closing the connection")),
-..Command::BASE },
-Command {
-name: "RESET",
-since: "6.2.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Brings the connection back to the state of a fresh one.",
-arity: Arity::Exact(1),
-acl: Acl::CONNECTION,
-flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
-run: Run::Session(reset),
-..Command::BASE },
-Command {
-name: "SELECT",
-since: "1.0.0",
-group: Group::Connection,
-complexity: "O(1)",
-summary: "Chooses the database of the connection.",
-arity: Arity::Exact(2),
-args: &[Arg::int("index")],
-acl: Acl::CONNECTION,
-flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
-run: Run::Session(select),
-..Command::BASE },];
+    Command {
+        name: "AUTH",
+        since: "1.0.0",
+        group: Group::Connection,
+        complexity: "O(N) where N is the number of passwords defined for the user",
+        summary: "Logs the connection in.",
+        arity: Arity::AtLeast(2),
+        args: &[
+            Arg::string("username").optional().since("6.0.0"),
+            Arg::string("password"),
+        ],
+        acl: Acl::CONNECTION,
+        flags: Flags::NOSCRIPT
+            .and(Flags::LOADING)
+            .and(Flags::STALE)
+            .and(Flags::FAST)
+            .and(Flags::NO_AUTH)
+            .and(Flags::ALLOW_BUSY),
+        run: Run::Session(auth),
+        history: &[("6.0.0", "Added ACL style (username and password).")],
+        ..Command::BASE
+    },
+    client_table::CLIENT,
+    Command {
+        name: "ECHO",
+        since: "1.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        summary: "Answers with the given message.",
+        arity: Arity::Exact(2),
+        args: &[Arg::string("message")],
+        acl: Acl::CONNECTION,
+        flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+        run: Run::Session(echo),
+        ..Command::BASE
+    },
+    Command {
+        name: "HELLO",
+        since: "6.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        summary: "Chooses the protocol version, logs in and names the \
+            connection, all optional.",
+        arity: Arity::AtLeast(1),
+        args: &[Arg::block(
+            "arguments",
+            &[
+                Arg::int("protover"),
+                Arg::block("auth", &[Arg::string("username"), Arg::string("password")])
+                    .after("AUTH")
+                    .optional(),
+                Arg::string("clientname").after("SETNAME").optional(),
+            ],
+        )
+        .optional()],
+        acl: Acl::CONNECTION,
+        flags: Flags::NOSCRIPT
+            .and(Flags::LOADING)
+            .and(Flags::STALE)
+            .and(Flags::FAST)
+            .and(Flags::NO_AUTH)
+            .and(Flags::ALLOW_BUSY),
+        run: Run::Session(hello),
+        history: &[(
+            "6.2.0",
+            "`protover` made optional; when called without arguments \
+                the command reports the current connection's context.",
+        )],
+        ..Command::BASE
+    },
+    Command {
+        name: "PING",
+        since: "1.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        summary: "Answers PONG, or with the given message.",
+        arity: Arity::AtLeast(1),
+        args: &[Arg::string("message").optional()],
+        acl: Acl::CONNECTION,
+        flags: Flags::FAST,
+        run: Run::Session(ping),
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        ..Command::BASE
+    },
+    Command {
+        name: "QUIT",
+        since: "1.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        summary: "Closes the connection.",
+        arity: Arity::AtLeast(1),
+        acl: Acl::CONNECTION,
+        flags: Flags::NOSCRIPT
+            .and(Flags::LOADING)
+            .and(Flags::STALE)
+            .and(Flags::FAST)
+            .and(Flags::NO_AUTH)
+            .and(Flags::ALLOW_BUSY),
+        run: Run::Session(quit),
+        deprecated: Some(("7.2.0", "just closing the connection")),
+        ..Command::BASE
+    },
+    Command {
+        name: "RESET",
+        since: "6.2.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        summary: "Brings the connection back to the state of a fresh one.",
+        arity: Arity::Exact(1),
+        acl: Acl::CONNECTION,
+        flags: Flags::NOSCRIPT
+            .and(Flags::LOADING)
+            .and(Flags::STALE)
+            .and(Flags::FAST)
+            .and(Flags::NO_AUTH)
+            .and(Flags::ALLOW_BUSY),
+        run: Run::Session(reset),
+        ..Command::BASE
+    },
+    Command {
+        name: "SELECT",
+        since: "1.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        summary: "Chooses the database of the connection.",
+        arity: Arity::Exact(2),
+        args: &[Arg::int("index")],
+        acl: Acl::CONNECTION,
+        flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+        run: Run::Session(select),
+        ..Command::BASE
+    },
+];
 
 /// The one user that there is.
 pub const DEFAULT_USER: &[u8] = b"default";

@@ -1,14 +1,11 @@
 //! HRANDFIELD: one field, some different ones, or draws with repetition.
 
 use crate::commands::element::write_element;
-use crate::commands::random::distinct_indexes;
+use crate::commands::random::{distinct_indexes, write_repeated_picks};
 use crate::commands::{Call, CommandError, CommandResult};
 use crate::protocol::Reply;
 use crate::store::listpack::Element;
-use crate::store::{Hash, Keyspace, Rng};
-
-/// The shortest bulk string: `$0\r\n\r\n`.
-const BULK_BYTES_MIN: usize = 6;
+use crate::store::{Hash, Keyspace};
 
 type Pair<'a> = (Element<'a>, Element<'a>);
 
@@ -30,105 +27,94 @@ pub(super) fn hrandfield(keyspace: &Keyspace, call: &Call, reply: &mut Reply) ->
     if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
         return Err(CommandError::OutOfRange);
     }
-    let Some(hash) = keyspace.get_as::<Hash>(call.arg(1), call.now)? else {
+    let hash = keyspace.get_as::<Hash>(call.arg(1), call.now)?;
+    let Some(hash) = hash.filter(|_| count != 0) else {
         reply.array(0);
         return Ok(());
     };
-    let bytes_max = usize::try_from(keyspace.limits().bulk_len_max).unwrap_or(usize::MAX);
-    let mut drawn = Drawn { reply, with_values };
-    match usize::try_from(count) {
-        Ok(count) => drawn.different(hash, count, &mut call.rng()),
-        Err(_) => {
-            let count = count.unsigned_abs() as usize;
-            return drawn.repeated(hash, count, bytes_max, &mut call.rng());
-        }
+    pick_some(
+        hash,
+        count,
+        with_values,
+        keyspace.limits().bulk_len_max,
+        call,
+        reply,
+    )
+}
+
+/// Up to `count` different pairs, or `-count` picks with repeats.
+fn pick_some(
+    hash: &Hash,
+    count: i64,
+    with_values: bool,
+    bytes_max: u64,
+    call: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
+    let (pairs, writer) = (Pairs::of(hash), PairWriter { with_values });
+    let mut rng = call.rng();
+    let Ok(different) = usize::try_from(count) else {
+        let count = count.unsigned_abs();
+        writer.header(reply, count as usize);
+        let picks = (hash.len(), count);
+        return write_repeated_picks(reply, &mut rng, picks, bytes_max, |reply, index| {
+            writer.pair(reply, pairs.at(index));
+        });
+    };
+    let len = hash.len();
+    writer.header(reply, different.min(len));
+    if different >= len {
+        // The whole hash comes in its own order, as in Redis.
+        (0..len).for_each(|index| writer.pair(reply, pairs.at(index)));
+        return Ok(());
+    }
+    for index in distinct_indexes(&mut rng, len, different) {
+        writer.pair(reply, pairs.at(index));
     }
     Ok(())
 }
 
-/// Writes drawn pairs: flat in RESP2, an array for each pair in RESP3.
-struct Drawn<'r, 'o> {
-    reply: &'r mut Reply<'o>,
+/// Writes pairs: flat in RESP2, an array for each pair in RESP3.
+struct PairWriter {
     with_values: bool,
 }
 
-impl Drawn<'_, '_> {
-    fn header(&mut self, pairs: usize) {
-        let flat = self.with_values && !self.reply.is_resp3();
-        self.reply.array(if flat { 2 * pairs } else { pairs });
+impl PairWriter {
+    fn header(&self, reply: &mut Reply, pairs: usize) {
+        let flat = self.with_values && !reply.is_resp3();
+        reply.array(if flat { 2 * pairs } else { pairs });
     }
 
-    fn pair(&mut self, (field, value): Pair<'_>) {
-        if self.with_values && self.reply.is_resp3() {
-            self.reply.array(2);
+    fn pair(&self, reply: &mut Reply, pair: Option<Pair<'_>>) {
+        let Some((field, value)) = pair else { return };
+        if self.with_values && reply.is_resp3() {
+            reply.array(2);
         }
-        write_element(self.reply, field);
+        write_element(reply, field);
         if self.with_values {
-            write_element(self.reply, value);
+            write_element(reply, value);
         }
-    }
-
-    /// Up to `count` different pairs, each choice of them equally likely; all of them in the hash's order.
-    fn different(&mut self, hash: &Hash, count: usize, rng: &mut Rng) {
-        let len = hash.len();
-        self.header(count.min(len));
-        if count >= len {
-            hash.iter().for_each(|pair| self.pair(pair));
-            return;
-        }
-        let picks = Picks::of(hash);
-        for index in distinct_indexes(rng, len, count) {
-            picks.at(index).into_iter().for_each(|pair| self.pair(pair));
-        }
-    }
-
-    /// `count` draws, each from all pairs. The reply may be far larger than the hash, so it may not grow
-    /// beyond what one string may hold: a server that runs out of memory serves nobody.
-    /// A count that cannot fit is refused before the first draw.
-    fn repeated(
-        &mut self,
-        hash: &Hash,
-        count: usize,
-        bytes_max: usize,
-        rng: &mut Rng,
-    ) -> CommandResult {
-        if count.saturating_mul(BULK_BYTES_MIN) > bytes_max {
-            return Err(CommandError::OutOfRange);
-        }
-        let start = self.reply.mark();
-        self.header(count);
-        let (picks, len) = (Picks::of(hash), hash.len().max(1));
-        for _ in 0..count {
-            picks
-                .at(rng.below(len))
-                .into_iter()
-                .for_each(|pair| self.pair(pair));
-            if self.reply.mark() - start > bytes_max {
-                return Err(CommandError::OutOfRange);
-            }
-        }
-        Ok(())
     }
 }
 
-/// A hash whose pairs are found by index at once: a listpack is walked once, not once a draw.
-enum Picks<'a> {
+/// Pairs of a hash by index, each found at once: a listpack is walked once, not once a pick.
+enum Pairs<'a> {
     Listed(Vec<Pair<'a>>),
     Table(&'a Hash),
 }
 
-impl<'a> Picks<'a> {
+impl<'a> Pairs<'a> {
     fn of(hash: &'a Hash) -> Self {
         match hash.as_listpack() {
-            Some(_) => Picks::Listed(hash.iter().collect()),
-            None => Picks::Table(hash),
+            Some(_) => Pairs::Listed(hash.iter().collect()),
+            None => Pairs::Table(hash),
         }
     }
 
     fn at(&self, index: usize) -> Option<Pair<'a>> {
         match self {
-            Picks::Listed(pairs) => pairs.get(index).copied(),
-            Picks::Table(hash) => hash.pair_at(index),
+            Pairs::Listed(pairs) => pairs.get(index).copied(),
+            Pairs::Table(hash) => hash.pair_at(index),
         }
     }
 }

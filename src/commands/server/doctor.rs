@@ -166,7 +166,7 @@ mod tests {
             lines[0],
             "command - high 100 ms, low 1 ms (all time high 100 ms)"
         );
-        assert_eq!(lines[2..7], ["  #", " _#", " ##", "_##", ""]);
+        assert_eq!(lines[2..7], ["  #", "  #", " ##", "_##", ""]);
         assert_eq!(lines[7..], ["115", "m5s", " s"]);
     }
 

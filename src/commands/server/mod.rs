@@ -19,9 +19,6 @@ use super::report::REDIS_VERSION;
 use super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
 use super::{Call, CommandResult, Host};
 
-pub use debug::add_hex;
-pub use persistence::COMMANDS as PERSISTENCE;
-
 pub static COMMANDS: &[Command] = &[
     acl::ACL,
     command::COMMAND,
@@ -29,6 +26,11 @@ pub static COMMANDS: &[Command] = &[
     debug::DEBUG,
     latency::LATENCY,
     memory::MEMORY,
+    persistence::BGREWRITEAOF,
+    persistence::BGSAVE,
+    persistence::LASTSAVE,
+    persistence::SAVE,
+    persistence::SHUTDOWN,
     slowlog::SLOWLOG,
     Command {
         name: "INFO",
@@ -56,7 +58,7 @@ pub static COMMANDS: &[Command] = &[
         name: "LOLWUT",
         since: "5.0.0",
         group: Group::Server,
-        complexity: "",
+        complexity: "O(1)",
         summary: "Draws something and names the version.",
         arity: Arity::AtLeast(1),
         args: &[Arg::int("version").after("VERSION").optional()],

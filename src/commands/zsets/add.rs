@@ -115,8 +115,8 @@ fn add<'a>(
     if options.xx {
         return Ok(Outcome::default());
     }
-    let longest = members.map(<[u8]>::len).max().unwrap_or(0);
-    let mut zset = ZSet::expecting(scores.len(), longest, &limits);
+    let first_bytes = members.clone().next().map_or(0, <[u8]>::len);
+    let mut zset = ZSet::expecting(scores.len(), first_bytes, &limits);
     let outcome = options.apply(&mut zset, pairs, &limits)?;
     keyspace.set(call.arg(1), Value::ZSet(zset), Deadline::None, call.now);
     Ok(outcome)
@@ -148,7 +148,7 @@ impl Options {
                 "ERR XX and NX options at the same time are not compatible",
             ));
         }
-        if (self.gt && self.nx) || (self.lt && self.nx) || (self.gt && self.lt) {
+        if (self.nx && (self.gt || self.lt)) || (self.gt && self.lt) {
             return Err(CommandError::new(
                 "ERR GT, LT, and/or NX options at the same time are not compatible",
             ));

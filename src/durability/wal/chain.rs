@@ -1,14 +1,13 @@
 //! Reads the segments of one worker and generation in order, and judges the place where the records end: in order, by
 //! a crash, by a power cut, or by damage. Changes nothing on disk; says what is to be changed.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-
-use ringfort_cluster::{HardState, ShardId};
 
 use super::changes::{Changes, Cut, Resync};
 use super::error::{Damage, RecoverError};
+use super::hard_states::HardStates;
 use super::layout::{RecordKind, SegmentHeader, SEGMENT_HEADER_BYTES};
+use super::marks::Marks;
 use super::record::{Item, Items};
 use super::recover::{Loss, RecordView, RecoverOptions};
 use super::scan::{Evidence, ReadBuffer, SegmentReader, Step};
@@ -34,7 +33,7 @@ pub(super) type Consume<'c> =
 #[derive(Default)]
 pub(super) struct Outcome {
     pub kept: Vec<Closed>,
-    pub hard_states: BTreeMap<ShardId, HardState>,
+    pub hard_states: HardStates,
     pub last_number: RecordNumber,
     pub records: u64,
     pub bytes: u64,
@@ -48,8 +47,8 @@ pub(super) struct Replay<'c> {
     newest: u64,
     consume: Consume<'c>,
     buffer: ReadBuffer,
-    /// Records of the present chain that no later record knows to be synced: number, sequence of the segment, offset.
-    unsynced: VecDeque<(RecordNumber, u64, u64)>,
+    /// Of the present chain.
+    marks: Marks,
     /// Set by accepted damage: later generations may build on what was dropped, and go with it.
     cut_generation: Option<u64>,
     pub outcome: Outcome,
@@ -96,7 +95,7 @@ impl<'c> Replay<'c> {
             newest,
             consume,
             buffer: ReadBuffer::default(),
-            unsynced: VecDeque::new(),
+            marks: Marks::default(),
             cut_generation: None,
             outcome: Outcome::default(),
         }
@@ -108,7 +107,7 @@ impl<'c> Replay<'c> {
         if self.cut_generation.is_some_and(|cut| cut < generation) {
             return self.drop_chain(chain);
         }
-        self.unsynced.clear();
+        self.marks.clear();
         self.read(chain)?;
         if generation == self.newest {
             self.plan_resync(chain);
@@ -155,21 +154,18 @@ impl<'c> Replay<'c> {
     /// A crash of the process may leave records unsynced.
     fn plan_resync(&mut self, chain: &[Found]) {
         for segment in chain {
-            let first = self
-                .unsynced
-                .iter()
-                .find(|(_, sequence, _)| *sequence == segment.sequence);
+            let first = self.marks.first_in(segment.sequence);
             let kept = self
                 .outcome
                 .kept
                 .iter()
                 .rev()
                 .find(|kept| kept.path == segment.path);
-            if let (Some((_, _, from)), Some(kept)) = (first, kept) {
+            if let (Some(from), Some(kept)) = (first, kept) {
                 let path = segment.path.clone();
                 self.outcome.changes.resync.push(Resync {
                     path,
-                    from: *from,
+                    from,
                     end: kept.bytes,
                 });
             }
@@ -204,15 +200,7 @@ impl<'c> Replay<'c> {
                 first_record = record.number;
             }
             *expected = Some(RecordNumber(record.number.0.saturating_add(1)));
-            while self
-                .unsynced
-                .front()
-                .is_some_and(|known| known.0 <= record.synced_through)
-            {
-                self.unsynced.pop_front();
-            }
-            self.unsynced
-                .push_back((record.number, segment.sequence, offset));
+            self.marks.note(&record, offset);
             self.outcome.last_number = self.outcome.last_number.max(record.number);
             match record.kind {
                 RecordKind::Continues => break (offset, End::Continues(record.number)),
@@ -431,23 +419,14 @@ impl<'c> Replay<'c> {
     }
 }
 
-fn note(
-    items: &Items<'_>,
-    holdings: &mut Holdings,
-    hard_states: &mut BTreeMap<ShardId, HardState>,
-) {
+fn note(items: &Items<'_>, holdings: &mut Holdings, hard_states: &mut HardStates) {
     for item in items.iter() {
         match item {
             Item::Entries(run) => {
                 holdings.note(run.shard, run.last());
-                let state = hard_states.entry(run.shard).or_default();
-                state.commit = state.commit.max(run.commit);
+                hard_states.raise_commit(run.shard, run.commit);
             }
-            Item::HardState { shard, state } => {
-                let known = hard_states.entry(shard).or_default();
-                let commit = known.commit.max(state.commit);
-                *known = HardState { commit, ..state };
-            }
+            Item::HardState { shard, state } => hard_states.set(shard, state),
         }
     }
 }

@@ -21,6 +21,10 @@ pub const RECORD_BYTES_MAX: usize = 1 << 30;
 /// What an end record takes; every segment keeps this much free for it.
 pub(crate) const END_RECORD_BYTES: usize = RECORD_HEADER_BYTES;
 
+/// Numbers, sequences and generations count from 1 by ones: a higher one was not written by this program, and counting on from
+/// it must not overflow.
+pub(crate) const COUNT_MAX: u64 = u64::MAX >> 1;
+
 const CRC_AT: usize = SEGMENT_HEADER_BYTES - 4;
 
 /// Who wrote a segment, and in which of its file's lives.
@@ -65,13 +69,17 @@ impl SegmentHeader {
         if version != FORMAT_VERSION {
             return Err(BadHeader::Version(version));
         }
-        Ok(Self {
+        let header = Self {
             worker: u32_at(bytes, 12),
             generation: u64_at(bytes, 16),
             sequence: u64_at(bytes, 24),
             salt: u64_at(bytes, 32),
             capacity: u64_at(bytes, 40),
-        })
+        };
+        if header.generation > COUNT_MAX || header.sequence > COUNT_MAX {
+            return Err(BadHeader::Damaged);
+        }
+        Ok(header)
     }
 
     /// What the checksums of the segment's records start from: bytes of an earlier life of the file never match.
@@ -152,10 +160,12 @@ impl RecordHeader {
         let kind = u8::try_from(u64_at(header, 40))
             .ok()
             .and_then(RecordKind::from_code)?;
-        (fits && len as usize % RECORD_ALIGN == 0).then_some(Self {
+        let number = u64_at(header, 16);
+        let counts = (1..=COUNT_MAX).contains(&number);
+        (fits && counts && len as usize % RECORD_ALIGN == 0).then_some(Self {
             len,
             sequence,
-            number: RecordNumber(u64_at(header, 16)),
+            number: RecordNumber(number),
             synced_through: RecordNumber(u64_at(header, 24)),
             body_crc: u32_at(header, 32),
             items: u32_at(header, 36),

@@ -7,7 +7,9 @@
 mod chain;
 mod changes;
 mod error;
+mod hard_states;
 mod layout;
+mod marks;
 mod next;
 mod old;
 mod record;
@@ -28,6 +30,7 @@ use ringfort_cluster::{HardState, Index, LogEntry, ShardId};
 
 use super::disk::{write_all_at, SharedDisk};
 use super::worker::DiskWorker;
+use hard_states::HardStates;
 use layout::{
     RecordKind, SegmentHeader, END_RECORD_BYTES, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES,
 };
@@ -100,7 +103,7 @@ pub struct Wal {
     builder: RecordBuilder,
     /// For records that the WAL itself writes while `builder` holds the caller's.
     own_builder: RecordBuilder,
-    hard_states: Vec<Option<HardState>>,
+    hard_states: HardStates,
     /// The sequence whose successor was asked for ahead of need.
     asked_ahead: u64,
 }
@@ -119,9 +122,9 @@ impl Wal {
         recovered: &Recovered,
         hard_states: &[(ShardId, HardState)],
     ) -> Result<Self, WalError> {
-        let mut table = Vec::new();
+        let mut table = HardStates::default();
         for (shard, state) in hard_states {
-            remember(&mut table, *shard, *state);
+            table.set(*shard, *state);
         }
         let generation = recovered.generation() + 1;
         let header = SegmentHeader {
@@ -208,11 +211,11 @@ impl Wal {
         self.reserve(self.builder.len())?;
         let position = self.append(RecordKind::Data, false)?;
         for (shard, state) in self.builder.hard_states.drain(..) {
-            remember(&mut self.hard_states, shard, state);
+            self.hard_states.set(shard, state);
         }
         for (shard, index, commit) in self.builder.runs.drain(..) {
             self.current.holdings.note(shard, index);
-            raise_commit(&mut self.hard_states, shard, commit);
+            self.hard_states.raise_commit(shard, commit);
         }
         self.builder.begin();
         if self.current.tail * 2 > self.current.capacity && self.asked_ahead < self.current.sequence
@@ -327,13 +330,13 @@ impl Wal {
         // An earlier call may have stopped here, on a full disk: a segment without its checkpoint is never left behind,
         // because what comes before it may be freed.
         self.current
-            .extend(opening_bytes(self.known_hard_states(), bytes), &self.dir)?;
+            .extend(opening_bytes(self.hard_states.len(), bytes), &self.dir)?;
         self.write_checkpoint()
     }
 
     /// Goes on in the next segment, the old one being closed by a record that says so.
     fn switch(&mut self, bytes: usize) -> Result<(), WalError> {
-        let bytes_needed = first_bytes(self.known_hard_states(), bytes);
+        let bytes_needed = first_bytes(self.hard_states.len(), bytes);
         let plan = plan(
             &self.disk,
             &self.dir,
@@ -356,10 +359,8 @@ impl Wal {
     /// All hard states, as the first record of a segment: those in older segments are not needed any more.
     fn write_checkpoint(&mut self) -> Result<(), WalError> {
         self.own_builder.begin();
-        for (shard, state) in (0..=u16::MAX).map(ShardId).zip(&self.hard_states) {
-            if let Some(state) = state {
-                self.own_builder.push_hard_state(shard, *state);
-            }
+        for (shard, state) in self.hard_states.iter() {
+            self.own_builder.push_hard_state(shard, state);
         }
         self.append(RecordKind::Data, true)?;
         Ok(())
@@ -399,7 +400,7 @@ impl Wal {
 
     fn prepare_next(&mut self) {
         self.asked_ahead = self.current.sequence;
-        let bytes_needed = first_bytes(self.known_hard_states(), 0);
+        let bytes_needed = first_bytes(self.hard_states.len(), 0);
         self.next.prepare_ahead(&self.options.disk_worker, || {
             plan(
                 &self.disk,
@@ -419,34 +420,6 @@ impl Wal {
             salt: 0,
             capacity: 0,
         }
-    }
-
-    fn known_hard_states(&self) -> usize {
-        self.hard_states.iter().flatten().count()
-    }
-}
-
-fn remember(table: &mut Vec<Option<HardState>>, shard: ShardId, state: HardState) {
-    let at = usize::from(shard.0);
-    if at >= table.len() {
-        table.resize(at + 1, None);
-    }
-    let commit = table[at].map_or(state.commit, |known| known.commit.max(state.commit));
-    table[at] = Some(HardState { commit, ..state });
-}
-
-/// The commit index of the entries outlives the segment that they are in: without it, nobody would miss them.
-fn raise_commit(table: &mut Vec<Option<HardState>>, shard: ShardId, commit: Index) {
-    match table.get_mut(usize::from(shard.0)) {
-        Some(Some(state)) => state.commit = state.commit.max(commit),
-        _ => remember(
-            table,
-            shard,
-            HardState {
-                commit,
-                ..HardState::default()
-            },
-        ),
     }
 }
 

@@ -321,6 +321,8 @@ fn frames_len(frames: &[u8], count: u32) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn entry(term: u64, index: u64, data: &'static [u8]) -> LogEntry {
@@ -438,5 +440,36 @@ mod tests {
         let mut bad = good;
         bad[0] = 77;
         assert!(Items::parse(&bad, items).is_none(), "an unknown item");
+    }
+
+    proptest! {
+        /// Bodies come with a sound checksum, but whoever can write files can also compute one.
+        #[test]
+        fn any_bytes_are_refused_or_read_without_a_panic(
+            mut body in prop::collection::vec(any::<u8>(), 0..400),
+            kinds in prop::collection::vec(0u8..4, 0..12),
+            count in 0u32..12,
+        ) {
+            // Bias towards what looks like items: short counts and lengths.
+            for (nth, kind) in kinds.iter().enumerate() {
+                if let Some(place) = body.get_mut(nth * ITEM_HEADER_BYTES) {
+                    *place = *kind;
+                }
+                if let Some(place) = body.get_mut(nth * ITEM_HEADER_BYTES + 4..nth * ITEM_HEADER_BYTES + 8) {
+                    place.copy_from_slice(&u32::from(*kind).to_le_bytes());
+                }
+            }
+            if let Some(items) = Items::parse(&body, count) {
+                let mut bytes = 0;
+                for item in items.iter() {
+                    bytes += ITEM_HEADER_BYTES;
+                    if let Item::Entries(run) = item {
+                        prop_assert!(run.last().0 - run.first.0 + 1 == u64::from(run.count));
+                        bytes += run.entries().map(|e| e.data.len() + ENTRY_HEADER_BYTES).sum::<usize>();
+                    }
+                }
+                prop_assert!(bytes <= body.len());
+            }
+        }
     }
 }

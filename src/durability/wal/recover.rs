@@ -141,7 +141,7 @@ where
         generation: newest,
         last_sequence,
         last_number: outcome.last_number,
-        hard_states: outcome.hard_states,
+        hard_states: outcome.hard_states.iter().collect(),
         old: Arc::new(OldSegments::new(disk.clone(), VecDeque::from(outcome.kept))),
         records: outcome.records,
         bytes: outcome.bytes,

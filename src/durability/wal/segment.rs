@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ringfort_cluster::{Index, ShardId};
 
 use super::error::WalError;
-use super::layout::{SegmentHeader, END_RECORD_BYTES, SEGMENT_HEADER_BYTES};
+use super::layout::{SegmentHeader, COUNT_MAX, END_RECORD_BYTES, SEGMENT_HEADER_BYTES};
 use super::RecordNumber;
 use crate::durability::disk::{is_full, write_all_at, SharedDisk, SharedFile};
 
@@ -26,7 +26,7 @@ pub(super) fn parse_segment_name(name: &str) -> Option<(u32, u64)> {
         .split_once('-')?;
     let parsed = (worker.parse().ok()?, sequence.parse().ok()?);
     // One spelling only: two files must not claim to be the same segment.
-    (segment_name(parsed.0, parsed.1) == name).then_some(parsed)
+    (parsed.1 <= COUNT_MAX && segment_name(parsed.0, parsed.1) == name).then_some(parsed)
 }
 
 /// Files that no log needs: half made, or kept for recycling by a process that is gone.
@@ -143,9 +143,11 @@ impl Plan {
 
     fn make(&self, temp: &Path, path: &Path) -> Result<Segment, WalError> {
         let file = match &self.spare {
+            // Its former names must be gone for good before it gets new content: under a segment's name it would be damage.
             Some(spare) => self
                 .disk
                 .rename(spare, temp)
+                .and_then(|()| self.disk.sync_dir(&self.dir))
                 .and_then(|()| self.disk.open(temp)),
             None => self.disk.create(temp),
         }
@@ -218,6 +220,7 @@ mod tests {
             "wal-03-000042.log",
             "wal-3-000042.tmp",
             "wal--1.log",
+            "wal-0-18446744073709551615.log",
             "x",
         ] {
             assert_eq!(parse_segment_name(name), None, "{name}");

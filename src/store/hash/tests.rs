@@ -1,3 +1,5 @@
+//! Hashes against a plain list of pairs, over both encodings.
+
 use super::*;
 use crate::store::Rng;
 use proptest::prelude::*;

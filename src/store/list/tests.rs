@@ -1,3 +1,5 @@
+//! Lists against a plain vector, over both encodings and small nodes.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Listpacks against a plain vector, and bytes that are none.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -65,10 +65,11 @@ pub enum Updated {
 }
 
 impl ZSet {
-    /// An empty sorted set for `expected` members, the longest of `longest` bytes.
-    pub fn expecting(expected: usize, longest: usize, limits: &Limits) -> Self {
+    /// An empty sorted set for `expected` members, the first of `first_bytes` bytes: where they cannot fit
+    /// the listpack encoding it starts without.
+    pub fn expecting(expected: usize, first_bytes: usize, limits: &Limits) -> Self {
         if expected <= limits.zset_max_listpack_entries as usize
-            && longest <= limits.zset_max_listpack_value as usize
+            && first_bytes <= limits.zset_max_listpack_value as usize
             && limits.zset_max_listpack_entries > 0
         {
             Self(Encoded::Compact(Compact::new()))

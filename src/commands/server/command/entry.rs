@@ -81,7 +81,7 @@ fn key_spec(spec: &KeySpec, reply: &mut Reply) {
     reply.bulk(b"begin_search");
     begin_search(spec.begin, reply);
     reply.bulk(b"find_keys");
-    find_keys(spec.find, reply);
+    find_keys(shown_find(spec), reply);
 }
 
 fn begin_search(begin: Begin, reply: &mut Reply) {
@@ -97,6 +97,14 @@ fn begin_search(begin: Begin, reply: &mut Reply) {
             number("startfrom", i64::from(from), reply);
         }
         Begin::Unknown | Begin::Found(_) => typed("unknown", 0, reply),
+    }
+}
+
+/// Where keys begin unknown to clients, they end unknown too.
+fn shown_find(spec: &KeySpec) -> Find {
+    match spec.begin {
+        Begin::Found(_) => Find::Unknown,
+        _ => spec.find,
     }
 }
 

@@ -7,6 +7,10 @@ use super::super::super::{Call, CommandError, CommandResult, Host};
 const WRONG_TYPE: &str = "ERR Wrong protocol type name. Please use one of the following: \
     string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
 
+/// What Redis answers; clients compare it digit by digit.
+#[allow(clippy::approx_constant)]
+const NO_PI: f64 = 3.141;
+
 /// A complete attribute of RESP3, which stands before the reply proper.
 const ATTRIBUTE: &[u8] = b"|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n";
 
@@ -17,7 +21,7 @@ pub fn protocol(_: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
     match call.arg(2).to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.int(12345),
-        b"double" => reply.double(3.141),
+        b"double" => reply.double(NO_PI),
         b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
         b"null" => reply.null(),
         b"array" => {
