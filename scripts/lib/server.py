@@ -170,7 +170,7 @@ def ringfort(directory, durability="everysec", threads=1, extra=(), data_dir=Non
     binary = ringfort_binary()
     if is_redis(binary):
         return redis(directory, appendonly=durability != "none",
-                     appendfsync="always" if durability == "always" else "everysec")
+                     appendfsync="always" if durability == "always" else "everysec", extra=extra)
     directory = _own(directory, "ringfort")
     port, http_port = free_port(), free_port()
     arguments = [
