@@ -28,6 +28,7 @@ mod spec;
 mod strings;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
 pub mod testing_host;
 mod zsets;
 

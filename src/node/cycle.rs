@@ -54,7 +54,8 @@ impl Worker {
             return;
         }
         self.take_up_settings();
-        for worker in (0..self.workers).filter(|&worker| worker != self.number) {
+        let own = self.number;
+        for worker in (0..self.workers).filter(|&worker| worker != own) {
             self.task(worker, Worker::take_up_changes);
         }
     }
@@ -212,7 +213,8 @@ impl Worker {
         );
         let wanted = self.live.maxmemory_samples as usize;
         let now = self.now();
-        let (mut best, mut seen): (Option<(u64, usize, u16, Vec<u8>)>, usize) = (None, 0);
+        let mut best: Option<Victim> = None;
+        let mut seen = 0;
         let populated: Vec<(usize, u16)> = self.populated(volatile);
         if populated.is_empty() {
             return None;
@@ -236,15 +238,20 @@ impl Worker {
                     Policy::VolatileTtl => u64::MAX - deadline.map_or(u64::MAX, |at| at.0),
                     _ => 0,
                 };
-                if best.as_ref().is_none_or(|best| score > best.0) {
-                    best = Some((score, place, database, key.to_vec()));
+                if best.as_ref().is_none_or(|best| score > best.score) {
+                    best = Some(Victim {
+                        score,
+                        place,
+                        database,
+                        key: key.to_vec(),
+                    });
                 }
             });
             if seen >= wanted {
                 break;
             }
         }
-        best.map(|(_, place, database, key)| (place, database, key))
+        best.map(|victim| (victim.place, victim.database, victim.key))
     }
 
     fn populated(&self, volatile: bool) -> Vec<(usize, u16)> {
@@ -315,6 +322,14 @@ fn add_size(sum: &mut DatabaseSize, size: &DatabaseSize) {
     sum.ttl_ms_mean = weighted.checked_div(expires).unwrap_or(0);
     sum.expires = expires;
     sum.keys += size.keys;
+}
+
+/// A key that may be evicted; the highest score goes first.
+struct Victim {
+    score: u64,
+    place: usize,
+    database: u16,
+    key: Vec<u8>,
 }
 
 /// Where the removal of due keys goes on.

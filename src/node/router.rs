@@ -247,8 +247,13 @@ impl Worker {
             }
             None => shard.read(command, database, args, now, seed, proto, &mut out),
         }
-        self.io
-            .count(command, &args, started, &out[mark..], Some(conn.place));
+        self.io.count(
+            command,
+            &args,
+            started,
+            &out[mark..],
+            Some((self.number, conn.place)),
+        );
         if !wanted {
             out.truncate(mark);
         }
@@ -296,6 +301,7 @@ impl Worker {
         let shard = &mut self.shards[place];
         let was_idle = shard.is_idle();
         let asked = if command.command.is_write() {
+            self.io.stats.changes.add(1);
             shard.ask_write(database, &args, command, target)
         } else {
             shard.ask_read(database, &args, command, target)
@@ -465,8 +471,13 @@ impl Worker {
             error.write(&mut reply);
         }
         session.is_changed = true;
-        self.io
-            .count(command, &args, started, &out, Some(conn.place));
+        self.io.count(
+            command,
+            &args,
+            started,
+            &out,
+            Some((self.number, conn.place)),
+        );
         if session.pending.is_some() {
             return; // The reply comes when the work is done.
         }

@@ -66,6 +66,8 @@ pub struct Shared {
     snapshot_bytes: Vec<AtomicU64>,
     pub snapshots_running: AtomicUsize,
     last_snapshot_ms: AtomicU64,
+    /// Changes when the last snapshot ended.
+    changes_saved: AtomicU64,
     pub keys_loaded: AtomicU64,
     state: Mutex<State>,
     /// Why a worker refuses writes, if one does.
@@ -107,6 +109,7 @@ impl Shared {
             snapshot_bytes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             snapshots_running: AtomicUsize::new(0),
             last_snapshot_ms: AtomicU64::new(started.0),
+            changes_saved: AtomicU64::new(0),
             keys_loaded: AtomicU64::new(0),
             state: Mutex::new(State::Loading),
             write_errors: (0..workers).map(|_| Mutex::default()).collect(),
@@ -144,6 +147,10 @@ impl Shared {
     pub fn note_snapshot(&self, shard: u16, bytes: u64, now: Timestamp) {
         self.snapshot_bytes[usize::from(shard)].store(bytes, Relaxed);
         self.last_snapshot_ms.store(now.0, Relaxed);
+        if self.snapshots_running.load(Relaxed) == 0 {
+            self.changes_saved
+                .store(self.stats.sum(|worker| &worker.changes), Relaxed);
+        }
     }
 
     /// Reads the allocator's figures; about ten times a second.
@@ -213,6 +220,7 @@ impl Shared {
     }
 
     fn log_report(&self) -> LogReport {
+        let changes = self.stats.sum(|worker| &worker.changes);
         LogReport {
             bytes: self.stats.sum(|worker| &worker.log_bytes),
             segments: self.stats.sum(|worker| &worker.log_segments),
@@ -231,7 +239,7 @@ impl Shared {
             last_snapshot: Timestamp(self.last_snapshot_ms.load(Relaxed)),
             last_snapshot_seconds: None,
             last_snapshot_failed: false,
-            changes_since_snapshot: self.stats.sum(|worker| &worker.changes),
+            changes_since_snapshot: changes.saturating_sub(self.changes_saved.load(Relaxed)),
             keys_loaded: self.keys_loaded.load(Relaxed),
         }
     }

@@ -142,6 +142,7 @@ impl Worker {
     pub fn flush(&mut self) -> bool {
         self.flush_wanted = false;
         let done = self.dirty.is_empty() || self.flush_shards();
+        self.io.stats.turns.add(1);
         self.send_outgoing();
         done
     }
@@ -215,6 +216,7 @@ impl Worker {
             if let Err(error) = wal.sync() {
                 super::stop_the_process(&error);
             }
+            self.io.stats.log_syncs.add(1);
         }
     }
 
@@ -242,7 +244,10 @@ impl Worker {
             .map(|&place| self.shards[place].pending_bytes())
             .sum();
         // A shard may have a new term to write beside its entry.
-        wal.reserve(record_bytes(2 * dirty.len(), dirty.len(), bytes))
+        let bytes = record_bytes(2 * dirty.len(), dirty.len(), bytes);
+        wal.reserve(bytes)?;
+        self.io.stats.log_appended_bytes.add(bytes as u64);
+        Ok(())
     }
 
     fn refuse(&mut self, dirty: &[usize], error: &WalError) {

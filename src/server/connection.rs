@@ -97,7 +97,7 @@ impl Handle {
         }
         let since = self.over_soft_since.get().unwrap_or_else(Instant::now);
         self.over_soft_since.set(Some(since));
-        over(limit.hard_bytes) || since.elapsed().as_secs() >= u64::from(limit.soft_seconds)
+        over(limit.hard_bytes) || since.elapsed().as_secs() >= limit.soft_seconds
     }
 
     /// Ends the connection: its task sees the end of its input.

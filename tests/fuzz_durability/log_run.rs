@@ -113,7 +113,10 @@ impl Run {
         let found = self.io(read(&self.shared, &self.dir, options))?;
         self.check(&found);
         self.adopt(&found);
-        self.io(self.marker(false).write(&self.shared, &self.dir))?;
+        let marker_first = self.random.one_in(2);
+        if marker_first {
+            self.io(self.marker(false).write(&self.shared, &self.dir))?;
+        }
         let threads = 1 + self.random.below(3);
         let mut wals = Vec::new();
         for worker in 0..threads as u32 {
@@ -137,6 +140,9 @@ impl Run {
                 &found.recovered,
                 &states,
             ))?);
+        }
+        if !marker_first {
+            self.io(self.marker(false).write(&self.shared, &self.dir))?;
         }
         self.history
             .resize(self.present + wals.len(), Chain::default());

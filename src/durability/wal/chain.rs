@@ -269,8 +269,20 @@ impl<'c> Replay<'c> {
         {
             return Verdict::Damaged(what);
         }
-        // Recovery and an orderly stop write an end record: without it something was cut off later.
-        if chain[place.at].generation < self.newest || self.options.last_stop == LastStop::Orderly {
+        // Recovery and an orderly stop write an end record: without it something was cut off later. A log with nothing but its
+        // first record may be one that was opened after an orderly stop, and the marker did not come to say so.
+        let first = self
+            .outcome
+            .kept
+            .iter()
+            .rev()
+            .nth(place.at)
+            .map(|kept| kept.first_record.0);
+        let is_unused = place
+            .expected
+            .is_none_or(|next| Some(next.0) == first.map(|first| first + 1));
+        let ended = self.options.last_stop == LastStop::Orderly && !is_unused;
+        if chain[place.at].generation < self.newest || ended {
             return Verdict::Damaged("the end of the log is missing");
         }
         if evidence.records == 0 {

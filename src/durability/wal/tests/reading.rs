@@ -140,6 +140,30 @@ fn a_log_that_ended_in_order_must_have_its_end() {
 }
 
 #[test]
+fn a_crash_between_opening_the_logs_and_saying_so_does_no_harm() {
+    let (disk, shared, mut wal) = fresh();
+    put(&mut wal, 1, 1, 1, 100);
+    wal.close().unwrap();
+    let (recovered, _) = try_read(&shared, dir(), after(LastStop::Orderly)).unwrap();
+    let wal = open(&shared, &recovered);
+    disk.process_crash();
+    drop(wal);
+    let (recovered, seen) = try_read(&shared, dir(), after(LastStop::Orderly)).unwrap();
+    assert_eq!(seen.len(), 1);
+    // But a log that was used must have its end.
+    let mut wal = open(&shared, &recovered);
+    put(&mut wal, 1, 1, 2, 100);
+    disk.process_crash();
+    let error = try_read(&shared, dir(), after(LastStop::Orderly))
+        .map(|_| ())
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("the end of the log is missing"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_full_disk_refuses_before_anything_is_written_and_works_again_when_freed() {
     let (disk, shared, mut wal) = fresh();
     disk.set_capacity(disk.used());
