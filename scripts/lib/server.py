@@ -51,6 +51,11 @@ def work_dir(name):
     return tempfile.mkdtemp(prefix=name + "-", dir=base)
 
 
+def clean_environment():
+    """RINGFORT_* are settings to ringfort: those of whoever runs the script must not reach it."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("RINGFORT_")}
+
+
 class Server:
     """One server process. `start` may be called again after `stop` or `kill`: same port, same data."""
 
@@ -69,7 +74,7 @@ class Server:
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [self.binary, *self.arguments, *extra],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, env=clean_environment(),
         )
         log.close()
 
@@ -165,7 +170,7 @@ def ringfort(directory, durability="everysec", threads=1, extra=(), data_dir=Non
     binary = ringfort_binary()
     if is_redis(binary):
         return redis(directory, appendonly=durability != "none",
-                     appendfsync="always" if durability == "always" else "everysec")
+                     appendfsync="always" if durability == "always" else "everysec", extra=extra)
     directory = _own(directory, "ringfort")
     port, http_port = free_port(), free_port()
     arguments = [
