@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from checks import MIB, Failed, Skipped, check, expect, expect_alive, expect_text, http_get, info, refused_start, wait_until
-from resp import Client, ReplyError
+from resp import ReplyError
 
 TMPFS_MIB = 24
 BALLAST_MIB = 8
@@ -112,7 +112,9 @@ def restarting_on_a_full_disk_loses_nothing(bench):
     server = bench.server("--wal-segment-bytes", "1mb", data_dir=os.path.join(disk, "data"))
     acknowledged = {}
     with server.client() as client:
-        write_until_refused(client, acknowledged)
+        for number in range(4_000):
+            client.call("SET", f"fill:{number}", f"{number}:" + "x" * 2_000)
+            acknowledged[f"fill:{number}"] = number
     server.kill()
     ballast = os.path.join(disk, "ballast")
     try:
@@ -135,8 +137,6 @@ def restarting_on_a_full_disk_loses_nothing(bench):
         expect("full" in lowered or "no space" in lowered, f"the log names no full disk:\n{server.log_tail()}")
         expect("corrupt" not in lowered, f"a full disk is called corruption:\n{server.log_tail()}")
     os.remove(ballast)
-    with open(ballast, "wb"):
-        pass
     server.start()
     with server.client() as client:
         expect_all(client, acknowledged)
@@ -202,7 +202,8 @@ def found_keys(server, keys):
     with server.client() as client:
         values = client.call("MGET", *[f"k:{n}" for n in range(keys)])
     for number, value in enumerate(values):
-        expect(value is None or value == f"{number}:".encode() + b"x" * 1_000, f"k:{number} holds {value[:40]!r}")
+        whole = f"{number}:".encode() + b"x" * 1_000
+        expect(value is None or value == whole, f"k:{number} holds {str(value)[:40]}")
     return [value is not None for value in values]
 
 
@@ -286,16 +287,30 @@ def a_last_record_with_a_flipped_bit_is_no_damage(bench):
     _torn(bench, lambda at, length: (at + length - 9, flipped(1)))
 
 
+def snapshot_and_kill(server):
+    """BGSAVE, and the path of its largest snapshot when all shards have one."""
+    pattern = os.path.join(server.directory, "snapshots", "*.snap")
+    with server.client() as client:
+        client.call("BGSAVE")
+        wait_until(lambda: len(glob.glob(pattern)) == 64, 20, lambda: f"BGSAVE left {len(glob.glob(pattern))} snapshots")
+        wait_until(lambda: info(client, "rdb_bgsave_in_progress") == "0", 20, "BGSAVE does not end")
+    server.kill()
+    return max(glob.glob(pattern), key=os.path.getsize)
+
+
+@check
+def bgsave_is_in_progress_once_it_is_answered(bench):
+    """Else nobody can wait for its end."""
+    server = written(bench, keys=2_000)
+    with server.client() as client:
+        replies = client.pipeline([("BGSAVE",), ("INFO", "persistence")])
+        expect(b"rdb_bgsave_in_progress:1" in replies[1], "INFO right behind BGSAVE says that none is in progress")
+
+
 @check
 def a_damaged_snapshot_is_refused(bench):
     server = written(bench)
-    with server.client() as client:
-        client.call("BGSAVE")
-        wait_until(lambda: info(client, "rdb_bgsave_in_progress") == "0", 20, "BGSAVE does not end")
-    server.kill()
-    snapshots = glob.glob(os.path.join(server.directory, "snapshots", "*.snap"))
-    expect(snapshots, "BGSAVE left no snapshot")
-    path = max(snapshots, key=os.path.getsize)
+    path = snapshot_and_kill(server)
     overwrite(path, os.path.getsize(path) // 2, flipped(16))
     expect_text(refused_start(server), path, "byte", "--accept-data-loss", "backup")
     server.start(["--accept-data-loss"])
@@ -311,10 +326,6 @@ def a_damaged_snapshot_is_refused(bench):
 @check
 def a_shortened_snapshot_is_refused(bench):
     server = written(bench, keys=1_000)
-    with Client(server.port) as client:
-        client.call("BGSAVE")
-        wait_until(lambda: info(client, "rdb_bgsave_in_progress") == "0", 20, "BGSAVE does not end")
-    server.kill()
-    path = max(glob.glob(os.path.join(server.directory, "snapshots", "*.snap")), key=os.path.getsize)
+    path = snapshot_and_kill(server)
     os.truncate(path, os.path.getsize(path) * 2 // 3)
     expect_text(refused_start(server), path, "--accept-data-loss")
