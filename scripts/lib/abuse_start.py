@@ -34,14 +34,14 @@ def environment_and_file_are_checked_too(bench):
     path = os.path.join(bench.directory, "ringfort.toml")
     with open(path, "w") as file:
         file.write("databases = 0\n")
-    for arguments, environment, parts in [
+    for arguments, variables, parts in [
         ([], {"RINGFORT_DATABASES": "0"}, ["databases", "RINGFORT_DATABASES"]),
         (["--config", path], {}, ["databases", path]),
         (["--config", path + ".missing"], {}, [path + ".missing"]),
     ]:
-        done = subprocess.run([binary, "serve", *arguments], env={**os.environ, **environment}, timeout=30,
-                              capture_output=True, text=True, cwd=bench.directory)
-        expect(done.returncode > 0, f"{arguments} {environment}: ended with {done.returncode}")
+        done = subprocess.run([binary, "serve", *arguments], env=servers.environment(**variables),
+                              timeout=30, capture_output=True, text=True, cwd=bench.directory)
+        expect(done.returncode > 0, f"{arguments} {variables}: ended with {done.returncode}")
         expect_text(done.stderr + done.stdout, *parts)
 
 

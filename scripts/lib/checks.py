@@ -164,8 +164,7 @@ def attempt(function, bench):
     except (Failed, Skipped, servers.StartError) as error:
         return str(error)
     except Exception as error:  # a broken connection, a reply error, a fault of the check itself
-        place = traceback.extract_tb(error.__traceback__)
-        ours = [frame for frame in place if frame.filename.endswith(".py")][-1]
-        first = next(frame for frame in place if frame.name == function.__name__)
-        return f"{type(error).__name__}: {error} (line {first.lineno}, in {ours.name})"
+        frames = traceback.extract_tb(error.__traceback__)[1:]
+        way = " > ".join(f"{frame.name}:{frame.lineno}" for frame in frames)
+        return f"{type(error).__name__}: {error} ({way})"
     return None

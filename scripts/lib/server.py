@@ -37,6 +37,11 @@ def redis_binary():
     return os.environ.get("REDIS_SERVER", "redis-server")
 
 
+def environment(**more):
+    """The caller's environment without RINGFORT_*: the server would take the scripts' variables for settings."""
+    return {**{name: value for name, value in os.environ.items() if not name.startswith("RINGFORT_")}, **more}
+
+
 def is_redis(binary):
     return os.path.basename(binary).startswith("redis-server")
 
@@ -74,7 +79,11 @@ class Server:
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [self.binary, *self.arguments, *extra],
+<<<<<<< HEAD
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, env=clean_environment(),
+=======
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, env=environment(),
+>>>>>>> abuse
         )
         log.close()
 
