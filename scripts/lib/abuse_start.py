@@ -39,7 +39,7 @@ def environment_and_file_are_checked_too(bench):
         (["--config", path], {}, ["databases", path]),
         (["--config", path + ".missing"], {}, [path + ".missing"]),
     ]:
-        done = subprocess.run([binary, "serve", *arguments], env=servers.environment(**variables),
+        done = subprocess.run([binary, "serve", *arguments], env=servers.clean_environment(**variables),
                               timeout=30, capture_output=True, text=True, cwd=bench.directory)
         expect(done.returncode > 0, f"{arguments} {variables}: ended with {done.returncode}")
         expect_text(done.stderr + done.stdout, *parts)

@@ -37,7 +37,7 @@ def redis_binary():
     return os.environ.get("REDIS_SERVER", "redis-server")
 
 
-def environment(**more):
+def clean_environment(**more):
     """The caller's environment without RINGFORT_*: the server would take the scripts' variables for settings."""
     return {**{name: value for name, value in os.environ.items() if not name.startswith("RINGFORT_")}, **more}
 
@@ -54,11 +54,6 @@ def work_dir(name):
         base = os.path.join(os.environ.get("CARGO_TARGET_DIR") or os.path.join(root, "target"), "scripts")
     os.makedirs(base, exist_ok=True)
     return tempfile.mkdtemp(prefix=name + "-", dir=base)
-
-
-def clean_environment():
-    """RINGFORT_* are settings to ringfort: those of whoever runs the script must not reach it."""
-    return {name: text for name, text in os.environ.items() if not name.startswith("RINGFORT_")}
 
 
 class Server:
@@ -79,11 +74,7 @@ class Server:
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [self.binary, *self.arguments, *extra],
-<<<<<<< HEAD
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, env=clean_environment(),
-=======
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, env=environment(),
->>>>>>> abuse
         )
         log.close()
 
