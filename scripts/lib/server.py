@@ -56,6 +56,16 @@ def clean_environment():
     return {name: text for name, text in os.environ.items() if not name.startswith("RINGFORT_")}
 
 
+STARTED = []
+
+
+def end_all():
+    """Ends every server that this script has started."""
+    for server in STARTED:
+        server.kill()
+    STARTED.clear()
+
+
 class Server:
     """One server process. `start` may be called again after `stop` or `kill`: same port, same data."""
 
@@ -77,6 +87,7 @@ class Server:
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, env=clean_environment(),
         )
         log.close()
+        STARTED.append(self)
 
     def start(self, extra=()):
         self.spawn(extra)
