@@ -37,6 +37,11 @@ def redis_binary():
     return os.environ.get("REDIS_SERVER", "redis-server")
 
 
+def clean_environment(**more):
+    """The caller's environment without RINGFORT_*: the server would take the scripts' variables for settings."""
+    return {**{name: value for name, value in os.environ.items() if not name.startswith("RINGFORT_")}, **more}
+
+
 def is_redis(binary):
     return os.path.basename(binary).startswith("redis-server")
 
@@ -49,21 +54,6 @@ def work_dir(name):
         base = os.path.join(os.environ.get("CARGO_TARGET_DIR") or os.path.join(root, "target"), "scripts")
     os.makedirs(base, exist_ok=True)
     return tempfile.mkdtemp(prefix=name + "-", dir=base)
-
-
-def clean_environment():
-    """RINGFORT_* are settings to ringfort: those of whoever runs the script must not reach it."""
-    return {name: text for name, text in os.environ.items() if not name.startswith("RINGFORT_")}
-
-
-STARTED = []
-
-
-def end_all():
-    """Ends every server that this script has started."""
-    for server in STARTED:
-        server.kill()
-    STARTED.clear()
 
 
 class Server:
@@ -87,7 +77,6 @@ class Server:
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, env=clean_environment(),
         )
         log.close()
-        STARTED.append(self)
 
     def start(self, extra=()):
         self.spawn(extra)

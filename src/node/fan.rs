@@ -10,8 +10,6 @@ pub enum Join {
     Merge(Merge),
     /// Arrays with one element a key; `places[part]` names the positions of that part's keys.
     InOrder(Vec<Vec<u32>>),
-    /// This reply, once all parts have succeeded.
-    First(Vec<u8>),
 }
 
 /// A command whose parts are under way.
@@ -74,7 +72,6 @@ fn join(how: &Join, parts: &[Vec<u8>], proto: Proto) -> Vec<u8> {
                 .flatten()
                 .for_each(|element| reply.raw(element));
         }
-        Join::First(whole) => reply.raw(whole),
         Join::InOrder(places) => {
             let count = places.iter().map(Vec::len).sum();
             let mut ordered = vec![&[][..]; count];

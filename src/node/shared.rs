@@ -74,6 +74,8 @@ pub struct Shared {
     pub write_errors: Vec<Mutex<Option<String>>>,
     stopping: Mutex<Option<Shutdown>>,
     pub stop: Notify,
+    /// Held by the one command that runs over keys of several workers.
+    pub gather_lock: Mutex<()>,
 }
 
 impl Shared {
@@ -115,6 +117,7 @@ impl Shared {
             write_errors: (0..workers).map(|_| Mutex::default()).collect(),
             stopping: Mutex::default(),
             stop: Notify::new(),
+            gather_lock: Mutex::default(),
         })
     }
 

@@ -12,7 +12,6 @@ use crate::settings::LiveView;
 use crate::store::{Rng, Timestamp};
 
 use super::cycle::ExpireAt;
-use super::gather::Gathers;
 use super::host::NodeHost;
 use super::io::{ConnKey, Io, Message};
 use super::shard::Shard;
@@ -48,7 +47,6 @@ pub struct Worker {
     pub flush_wanted: bool,
     /// Why writes are refused at the moment, if they are: a full disk.
     pub(super) write_error: Option<String>,
-    pub(super) gathers: Gathers,
     pub(super) expire_at: ExpireAt,
     /// While this is set the turn is not ended early: its commands belong into one record.
     pub(super) hold_turn: bool,
@@ -93,7 +91,6 @@ impl Worker {
             outputs: Outputs::default(),
             flush_wanted: false,
             write_error: None,
-            gathers: Gathers::default(),
             expire_at: ExpireAt::default(),
             hold_turn: false,
             kills: Vec::new(),
@@ -311,6 +308,8 @@ impl Worker {
     pub fn receive(&mut self) {
         let mut batch = self.shared.inboxes[usize::from(self.number)].take();
         self.refresh_clock();
+        // What came together belongs into one record: the parts of an MSET are among it.
+        self.hold_turn = true;
         for message in batch.drain(..) {
             match message {
                 Message::Run(forwarded) => self.run_forwarded(&forwarded),
@@ -318,6 +317,7 @@ impl Worker {
                 Message::Task(task) => task(self),
             }
         }
+        self.hold_turn = false;
         self.flush_wanted = true;
     }
 
