@@ -337,7 +337,8 @@ def describe_machine():
     with open("/proc/cpuinfo") as info:
         model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), model)
     versions = [
-        subprocess.run([binary, "--version"], capture_output=True, text=True).stdout.strip()
+        subprocess.run([binary, "--version"], capture_output=True, text=True,
+                       env=servers.clean_environment()).stdout.strip()
         for binary in (servers.redis_binary(), servers.ringfort_binary())
     ]
     print(f"{os.cpu_count()} x {model}, Linux {platform.release()}; {versions[0]}; {versions[1]}\n", flush=True)

@@ -239,7 +239,8 @@ def has_flag(flag):
     binary = servers.ringfort_binary()
     if servers.is_redis(binary):
         return False
-    return flag in subprocess.run([binary, "serve", "--help"], capture_output=True, text=True).stdout
+    return flag in subprocess.run([binary, "serve", "--help"], capture_output=True, text=True,
+                                  env=servers.clean_environment()).stdout
 
 
 def main():

@@ -37,6 +37,11 @@ def redis_binary():
     return os.environ.get("REDIS_SERVER", "redis-server")
 
 
+def clean_environment(**more):
+    """The caller's environment without RINGFORT_*: the server would take the scripts' variables for settings."""
+    return {**{name: value for name, value in os.environ.items() if not name.startswith("RINGFORT_")}, **more}
+
+
 def is_redis(binary):
     return os.path.basename(binary).startswith("redis-server")
 
@@ -69,7 +74,7 @@ class Server:
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [self.binary, *self.arguments, *extra],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, env=clean_environment(),
         )
         log.close()
 
@@ -165,7 +170,7 @@ def ringfort(directory, durability="everysec", threads=1, extra=(), data_dir=Non
     binary = ringfort_binary()
     if is_redis(binary):
         return redis(directory, appendonly=durability != "none",
-                     appendfsync="always" if durability == "always" else "everysec")
+                     appendfsync="always" if durability == "always" else "everysec", extra=extra)
     directory = _own(directory, "ringfort")
     port, http_port = free_port(), free_port()
     arguments = [

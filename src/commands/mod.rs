@@ -28,6 +28,7 @@ mod spec;
 mod strings;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
 pub mod testing_host;
 mod zsets;
 
@@ -36,7 +37,6 @@ pub use error::{CommandError, CommandResult};
 pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
 pub use internal::limits_args;
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
-pub use server::add_hex;
 pub use session::{Replies, Session};
 pub use spec::{
     Acl, Arg, ArgKind, Arity, Begin, Command, Find, Flags, Group, KeyFlags, KeySpec, Merge,

@@ -187,7 +187,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.0.0",
         group: Group::Set,
         complexity: "Without the count argument O(1), otherwise O(N) where N is the absolute value of the passed count.",
-        summary: "Get one or multiple random members from a set",
+        summary: "Gets one or multiple random members from a set.",
         arity: Arity::AtLeast(2),
         keys: &[KeySpec::one(1, KeyFlags::RO_ACCESS)],
         args: &[Arg::key("key"), Arg::int("count").optional().since("2.6.0")],

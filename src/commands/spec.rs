@@ -140,7 +140,7 @@ pub enum Merge {
     InKeyOrder,
     /// Arrays are joined (KEYS).
     Concat,
-    /// Hexadecimal bulk strings are combined by wrapping addition (DEBUG DIGEST).
+    /// Hexadecimal simple strings of 40 digits are combined by wrapping addition (DEBUG DIGEST).
     AddHex,
 }
 

@@ -29,9 +29,7 @@ impl Worker {
     /// One cycle. `due` tells how late it is, so that expiry keeps its share.
     pub fn cycle(&mut self) {
         self.refresh_clock();
-        if self.live.refresh() {
-            self.take_up_settings();
-        }
+        self.take_up_changes();
         if self.shared.active_expire.load(Relaxed) {
             self.expire_cycle();
         }
@@ -39,6 +37,27 @@ impl Worker {
         self.publish();
         self.snapshot_cycle();
         self.flush_wanted = true;
+    }
+
+    /// Follows CONFIG SET; costs one load while nothing changes.
+    #[inline]
+    pub fn take_up_changes(&mut self) {
+        if self.live.refresh() {
+            self.take_up_settings();
+        }
+    }
+
+    /// After a command that may have changed settings: what is asked behind it must run under them, here and on the
+    /// workers to which it goes.
+    pub(super) fn spread_changed_settings(&mut self) {
+        if !self.live.refresh() {
+            return;
+        }
+        self.take_up_settings();
+        let own = self.number;
+        for worker in (0..self.workers).filter(|&worker| worker != own) {
+            self.task(worker, Worker::take_up_changes);
+        }
     }
 
     /// Brings changed settings to the shards. What decides about data goes through the log.
@@ -194,7 +213,8 @@ impl Worker {
         );
         let wanted = self.live.maxmemory_samples as usize;
         let now = self.now();
-        let (mut best, mut seen): (Option<(u64, usize, u16, Vec<u8>)>, usize) = (None, 0);
+        let mut best: Option<Victim> = None;
+        let mut seen = 0;
         let populated: Vec<(usize, u16)> = self.populated(volatile);
         if populated.is_empty() {
             return None;
@@ -218,15 +238,20 @@ impl Worker {
                     Policy::VolatileTtl => u64::MAX - deadline.map_or(u64::MAX, |at| at.0),
                     _ => 0,
                 };
-                if best.as_ref().is_none_or(|best| score > best.0) {
-                    best = Some((score, place, database, key.to_vec()));
+                if best.as_ref().is_none_or(|best| score > best.score) {
+                    best = Some(Victim {
+                        score,
+                        place,
+                        database,
+                        key: key.to_vec(),
+                    });
                 }
             });
             if seen >= wanted {
                 break;
             }
         }
-        best.map(|(_, place, database, key)| (place, database, key))
+        best.map(|victim| (victim.place, victim.database, victim.key))
     }
 
     fn populated(&self, volatile: bool) -> Vec<(usize, u16)> {
@@ -248,7 +273,7 @@ impl Worker {
 
     // ---- figures -------------------------------------------------------------------------------------
 
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let mut sizes: Vec<DatabaseSize> = Vec::new();
         let now = self.now();
         let (mut bytes, mut applied) = (0, 0);
@@ -297,6 +322,14 @@ fn add_size(sum: &mut DatabaseSize, size: &DatabaseSize) {
     sum.ttl_ms_mean = weighted.checked_div(expires).unwrap_or(0);
     sum.expires = expires;
     sum.keys += size.keys;
+}
+
+/// A key that may be evicted; the highest score goes first.
+struct Victim {
+    score: u64,
+    place: usize,
+    database: u16,
+    key: Vec<u8>,
 }
 
 /// Where the removal of due keys goes on.

@@ -10,8 +10,6 @@ pub enum Join {
     Merge(Merge),
     /// Arrays with one element a key; `places[part]` names the positions of that part's keys.
     InOrder(Vec<Vec<u32>>),
-    /// This reply, once all parts have succeeded.
-    First(Vec<u8>),
 }
 
 /// A command whose parts are under way.
@@ -64,7 +62,7 @@ fn join(how: &Join, parts: &[Vec<u8>], proto: Proto) -> Vec<u8> {
         Join::Merge(Merge::AddHex) => {
             let sum = parts.iter().map(|part| hex(part)).fold([0u8; 20], add);
             let text: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
-            reply.bulk(text.as_bytes());
+            reply.simple(&text);
         }
         Join::Merge(Merge::Concat | Merge::InKeyOrder) => {
             let lists: Vec<_> = parts.iter().map(|part| elements(part)).collect();
@@ -74,7 +72,6 @@ fn join(how: &Join, parts: &[Vec<u8>], proto: Proto) -> Vec<u8> {
                 .flatten()
                 .for_each(|element| reply.raw(element));
         }
-        Join::First(whole) => reply.raw(whole),
         Join::InOrder(places) => {
             let count = places.iter().map(Vec::len).sum();
             let mut ordered = vec![&[][..]; count];
@@ -98,7 +95,7 @@ fn integer(reply: &[u8]) -> i64 {
 }
 
 fn hex(reply: &[u8]) -> [u8; 20] {
-    let digits = elements_of_bulk(reply);
+    let digits = &reply[1..reply.len() - 2];
     let mut bytes = [0u8; 20];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
         let pair = std::str::from_utf8(pair).expect("our own handlers answer digits");
@@ -118,12 +115,7 @@ fn add(mut sum: [u8; 20], part: [u8; 20]) -> [u8; 20] {
     sum
 }
 
-fn elements_of_bulk(reply: &[u8]) -> &[u8] {
-    let line = line_end(reply);
-    &reply[line..reply.len() - 2]
-}
-
-/// The elements of a flat array of bulk strings, integers and nulls, each with its own header.
+/// The elements of a flat array of strings, integers and nulls, each with its own header.
 fn elements(reply: &[u8]) -> Vec<&[u8]> {
     let mut at = line_end(reply);
     let count = integer(&reply[..at]);

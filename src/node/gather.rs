@@ -2,21 +2,23 @@
 //!
 //! The values are gathered in a scratch keyspace, the command's own handler runs there, and what it did to the
 //! keys it may write goes back to their shards as effects: one entry a shard. Where all shards live on this
-//! worker nothing can come between, and one log record holds all effects: atomic, also over a crash. Across
-//! workers each step is a message; other commands may come between them.
+//! worker nothing can come between, and one log record holds all effects: atomic, also over a crash. Where
+//! they live on several workers, those stand still meanwhile (`guests.rs`): no other command comes between, but
+//! each worker writes its own record, so a crash in the midst may keep one half.
 
 use crate::commands::{registry, Call};
 use crate::protocol::OwnedArgs;
 use crate::store::rdb::put_record;
 use crate::store::{Databases, Deadline, Limits, Timestamp, Value};
 
+use super::guests::Guests;
 use super::io::ConnKey;
-use super::outbox::{Target, Waiter};
+use super::outbox::Target;
 use super::router::{written_keys, Question};
 use super::worker::Worker;
 
 /// A key's value on its way to the scratch keyspace.
-struct Gathered {
+pub(super) struct Gathered {
     database: u16,
     key: Vec<u8>,
     value: Value,
@@ -24,30 +26,10 @@ struct Gathered {
 }
 
 /// A change that goes back to a key's shard.
-struct Effect {
+pub(super) struct Effect {
     shard: u16,
     database: u16,
     args: OwnedArgs,
-}
-
-/// A gather across workers, waiting for values.
-struct Gather {
-    target: Target,
-    database: u16,
-    command: &'static crate::commands::Registered,
-    args: OwnedArgs,
-    found: Vec<Gathered>,
-    missing: usize,
-    round: Round,
-}
-
-/// Which keys are gathered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Round {
-    /// Those that the arguments name.
-    Named,
-    /// Those that the values of the first tell (SORT's BY and GET).
-    Further,
 }
 
 impl Worker {
@@ -64,104 +46,90 @@ impl Worker {
 
     pub(super) fn gather(&mut self, question: Question, conn: ConnKey, wanted: bool) {
         let target = self.io.target(conn, question.proto, wanted);
-        let named = written_keys(&question).into_iter();
-        let keys = named.map(|(at, _)| question.args.at(at).to_vec()).collect();
-        self.gather_keys(question, keys, Vec::new(), Round::Named, target);
+        let keys: Vec<Vec<u8>> = written_keys(&question)
+            .into_iter()
+            .map(|(at, _)| question.args.at(at).to_vec())
+            .collect();
+        let home = self.worker_of(self.shard_of(&keys[0]));
+        let together = keys
+            .iter()
+            .all(|key| self.worker_of(self.shard_of(key)) == home);
+        if !together || home == self.number {
+            return self.gather_here(&question, keys, target);
+        }
+        // All keys live on one other worker: there they are one turn and one record.
+        let args = OwnedArgs::new(question.args.from(0));
+        let Question {
+            command,
+            database,
+            proto,
+            ..
+        } = question;
+        self.task(home, move |there| {
+            let question = Question {
+                command,
+                args: args.as_args(),
+                database,
+                proto,
+            };
+            there.gather_here(&question, keys, target);
+            there.flush_wanted = true;
+        });
     }
 
-    /// Adds the keys' values to `found` and goes on, at once where all of them are here.
-    fn gather_keys(
+    fn gather_here(&mut self, question: &Question, mut keys: Vec<Vec<u8>>, target: Target) {
+        let shared = self.shared.clone();
+        let mut lock = None;
+        let mut guests = Guests::default();
+        let named = keys.len();
+        let found = loop {
+            let elsewhere = keys
+                .iter()
+                .any(|key| self.worker_of(self.shard_of(key)) != self.number);
+            if elsewhere && lock.is_none() {
+                lock = Some(self.lock_gathers(&shared));
+            }
+            let found = match self.fetch_all(&keys, question, &mut guests) {
+                Ok(found) => found,
+                Err(error) => return self.complete_error(target, &error),
+            };
+            // Values that name further keys are read again with them: others may have been at work while
+            // this worker waited for its turn to gather.
+            let further = self.further_keys(question, &found);
+            if keys.len() > named || further.is_empty() {
+                break found;
+            }
+            keys.extend(further);
+        };
+        self.run_gathered(question, found, &mut guests, target);
+    }
+
+    /// The values of keys here and on other workers, which stand still from then on.
+    fn fetch_all(
         &mut self,
-        question: Question,
-        keys: Vec<Vec<u8>>,
-        mut found: Vec<Gathered>,
-        round: Round,
-        target: Target,
-    ) {
+        keys: &[Vec<u8>],
+        question: &Question,
+        guests: &mut Guests,
+    ) -> Result<Vec<Gathered>, String> {
         let mut by_worker: Vec<(u16, Vec<Vec<u8>>)> = Vec::new();
         for key in keys {
-            let worker = self.worker_of(self.shard_of(&key));
+            let worker = self.worker_of(self.shard_of(key));
             match by_worker.iter_mut().find(|(of, _)| *of == worker) {
-                Some((_, keys)) => keys.push(key),
-                None => by_worker.push((worker, vec![key])),
+                Some((_, keys)) => keys.push(key.clone()),
+                None => by_worker.push((worker, vec![key.clone()])),
             }
         }
-        if let [(worker, keys)] = &by_worker[..] {
-            if *worker == self.number {
-                found.extend(self.fetch(keys, question.database, spans_databases(&question)));
-                return self.have_gathered(&question, found, round, target);
-            }
-        }
-        let gather = Gather {
-            target,
-            database: question.database,
-            command: question.command,
-            args: OwnedArgs::new(question.args.from(0)),
-            found,
-            missing: by_worker.len(),
-            round,
-        };
-        self.gather_from(gather, by_worker);
-    }
-
-    /// Asks each worker for its keys and goes on when the last has answered.
-    fn gather_from(&mut self, gather: Gather, by_worker: Vec<(u16, Vec<Vec<u8>>)>) {
-        let (home, database) = (self.number, gather.database);
-        let all = matches!(
-            gather.command.command.run,
-            crate::commands::Run::Databases(_)
-        );
-        let number = self.gathers.insert(gather);
+        let (database, all) = (question.database, spans_databases(question));
+        // What this connection sent to those workers before has to be there before they stand still.
+        self.flush();
+        let mut found = Vec::new();
         for (worker, keys) in by_worker {
-            self.task(worker, move |there| {
-                let found = there.fetch(&keys, database, all);
-                there.task(home, move |back| back.gathered(number, found));
+            found.extend(match worker == self.number {
+                true => self.fetch(&keys, database, all),
+                false => guests.fetch(self, worker, keys, database, all)?,
             });
         }
-    }
-
-    fn gathered(&mut self, number: usize, found: Vec<Gathered>) {
-        let gather = self.gathers.get_mut(number);
-        gather.found.extend(found);
-        gather.missing -= 1;
-        if gather.missing > 0 {
-            return;
-        }
-        let gather = self.gathers.remove(number);
-        let Gather {
-            target,
-            database,
-            command,
-            args,
-            found,
-            round,
-            ..
-        } = gather;
-        let question = Question {
-            command,
-            args: args.as_args(),
-            database,
-            proto: target.proto,
-        };
-        self.have_gathered(&question, found, round, target);
-    }
-
-    /// The command runs, unless the values say that it reads further keys.
-    fn have_gathered(
-        &mut self,
-        question: &Question,
-        found: Vec<Gathered>,
-        round: Round,
-        target: Target,
-    ) {
-        let further = match round {
-            Round::Named => self.further_keys(question, &found),
-            Round::Further => Vec::new(),
-        };
-        match further.is_empty() {
-            true => self.run_gathered(question, found, target),
-            false => self.gather_keys(*question, further, found, Round::Further, target),
-        }
+        Ok(found)
     }
 
     fn further_keys(&mut self, question: &Question, found: &[Gathered]) -> Vec<Vec<u8>> {
@@ -204,7 +172,12 @@ impl Worker {
     }
 
     /// Copies of the keys' values as of all that this worker was asked before.
-    fn fetch(&mut self, keys: &[Vec<u8>], database: u16, all_databases: bool) -> Vec<Gathered> {
+    pub(super) fn fetch(
+        &mut self,
+        keys: &[Vec<u8>],
+        database: u16,
+        all_databases: bool,
+    ) -> Vec<Gathered> {
         self.flush();
         let now = self.now();
         let mut found = Vec::new();
@@ -232,7 +205,13 @@ impl Worker {
         found
     }
 
-    fn run_gathered(&mut self, question: &Question, found: Vec<Gathered>, target: Target) {
+    fn run_gathered(
+        &mut self,
+        question: &Question,
+        found: Vec<Gathered>,
+        guests: &mut Guests,
+        target: Target,
+    ) {
         let started = self.io.ticks.raw();
         let now = self.now();
         let mut scratch = self.scratch();
@@ -261,7 +240,10 @@ impl Worker {
             return self.io.complete(target, &out);
         }
         let effects = self.effects(question, &scratch, &before, now);
-        self.carry_out(effects, target, out);
+        match self.carry_out(effects, guests) {
+            Ok(()) => self.io.complete(target, &out),
+            Err(error) => self.complete_error(target, &error),
+        }
     }
 
     /// What the command did to the keys that it may write.
@@ -315,24 +297,8 @@ impl Worker {
         effects
     }
 
-    /// Proposes the effects and answers when they are applied.
-    fn carry_out(&mut self, effects: Vec<Effect>, target: Target, reply: Vec<u8>) {
-        if effects
-            .iter()
-            .all(|effect| self.worker_of(effect.shard) == self.number)
-        {
-            self.hold_turn = true;
-            effects
-                .iter()
-                .for_each(|effect| self.propose_effect(effect));
-            self.hold_turn = false;
-            // Nothing was asked since the values were fetched, and nothing is before the flush.
-            if self.flush() {
-                return self.io.complete(target, &reply);
-            }
-            let text = self.write_error.clone().unwrap_or_default();
-            return self.complete_error(target, &text);
-        }
+    /// Has the effects applied, here and on the workers that stand still for it.
+    fn carry_out(&mut self, effects: Vec<Effect>, guests: &mut Guests) -> Result<(), String> {
         let mut by_worker: Vec<(u16, Vec<Effect>)> = Vec::new();
         for effect in effects {
             let worker = self.worker_of(effect.shard);
@@ -341,31 +307,25 @@ impl Worker {
                 None => by_worker.push((worker, vec![effect])),
             }
         }
-        let collector =
-            super::fan::Collector::new(target, super::fan::Join::First(reply), by_worker.len());
-        let number = self.io.collect(collector);
-        let home = self.number;
-        for (part, (worker, effects)) in by_worker.into_iter().enumerate() {
-            let waiter = Waiter::Part {
-                collector: number,
-                part: part as u32,
-            };
-            self.task(worker, move |there| {
-                effects
-                    .iter()
-                    .for_each(|effect| there.propose_effect(effect));
-                let target = Target {
-                    worker: home,
-                    waiter,
-                    ..target
-                };
-                match there.flush() {
-                    true => there.io.complete(target, b"+OK\r\n"),
-                    false => {
-                        there.complete_error(target, &there.write_error.clone().unwrap_or_default())
-                    }
-                }
-            });
+        for (worker, effects) in by_worker {
+            match worker == self.number {
+                true => self.apply_effects(&effects)?,
+                false => guests.apply(worker, effects)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Has effects on shards of this worker applied, in one record of the log.
+    pub(super) fn apply_effects(&mut self, effects: &[Effect]) -> Result<(), String> {
+        self.hold_turn = true;
+        effects
+            .iter()
+            .for_each(|effect| self.propose_effect(effect));
+        self.hold_turn = false;
+        match self.flush() {
+            true => Ok(()),
+            false => Err(self.write_error.clone().unwrap_or_default()),
         }
     }
 
@@ -397,33 +357,4 @@ fn spans_databases(question: &Question) -> bool {
         question.command.command.run,
         crate::commands::Run::Databases(_)
     )
-}
-
-/// Gathers under way, by number.
-#[derive(Default)]
-pub(super) struct Gathers {
-    running: Vec<Option<Gather>>,
-}
-
-impl Gathers {
-    fn insert(&mut self, gather: Gather) -> usize {
-        let free = self
-            .running
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or_else(|| {
-                self.running.push(None);
-                self.running.len() - 1
-            });
-        self.running[free] = Some(gather);
-        free
-    }
-
-    fn get_mut(&mut self, number: usize) -> &mut Gather {
-        self.running[number].as_mut().expect("a gather ends once")
-    }
-
-    fn remove(&mut self, number: usize) -> Gather {
-        self.running[number].take().expect("a gather ends once")
-    }
 }

@@ -203,7 +203,7 @@ impl Io {
         args: &Args,
         started: u64,
         reply: &[u8],
-        client: Option<u32>,
+        client: Option<(u16, u32)>,
     ) {
         let ended = self.ticks.raw();
         let nanos = self.ticks.delta_as_nanos(started, ended);
@@ -214,8 +214,11 @@ impl Io {
             self.stats.error_reply(&reply[1..]);
         }
         if self.slow.is_slow(nanos) {
-            let client = client.and_then(|place| self.outboxes[place as usize].client.as_deref());
-            self.slow.note(command, args, nanos, client);
+            let client = client.and_then(|(worker, place)| match worker == self.worker {
+                true => self.outboxes[place as usize].client.clone(),
+                false => self.slow.client_at(worker, place),
+            });
+            self.slow.note(command, args, nanos, client.as_deref());
         }
     }
 }
@@ -224,7 +227,7 @@ impl Replies for Io {
     #[inline]
     fn reply(&mut self, asked: &Asked, args: &Args, started: u64, reply: &[u8]) {
         let client = match asked.target.waiter {
-            Waiter::Client { conn, .. } if asked.target.worker == self.worker => Some(conn),
+            Waiter::Client { conn, .. } => Some((asked.target.worker, conn)),
             _ => None,
         };
         self.count(asked.command, args, started, reply, client);

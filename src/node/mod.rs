@@ -5,6 +5,7 @@ mod clients;
 mod cycle;
 mod fan;
 mod gather;
+mod guests;
 mod host;
 mod io;
 mod outbox;

@@ -108,7 +108,7 @@ impl Worker {
         let command = match prepared.command {
             Ok(command) if !command.command.flags.has(Flags::INTERNAL) => command,
             Ok(_) => return self.answer_error(conn, wanted, &registry().unknown(&args)),
-            Err(text) => return self.answer_error(conn, wanted, &text),
+            Err(text) => return self.unresolved(session, conn, wanted, &args, &text),
         };
         if let Some(refusal) = gate::refusal(command.command, session, &self.host) {
             self.io.stats.rejected(command.id);
@@ -116,7 +116,7 @@ impl Worker {
         }
         session.last_command = command.id;
         if !command.command.runs_on_shards() {
-            return self.run_here(session, conn, command, args);
+            return self.run_here(session, conn, command, args, wanted);
         }
         let question = Question {
             command,
@@ -138,6 +138,31 @@ impl Worker {
         }
     }
 
+    /// A command that is none. Words that begin an HTTP request end the connection, as in Redis: a browser must not
+    /// be tricked into speaking to us.
+    #[cold]
+    fn unresolved(
+        &mut self,
+        session: &mut Session,
+        conn: ConnKey,
+        wanted: bool,
+        args: &Args,
+        text: &str,
+    ) {
+        if [&b"post"[..], b"host:"]
+            .iter()
+            .any(|word| args.at(0).eq_ignore_ascii_case(word))
+        {
+            tracing::warn!(
+                "client {} speaks HTTP to the Redis port, which may be an attack: closed",
+                session.id
+            );
+            session.close_after_reply = true;
+            return;
+        }
+        self.answer_error(conn, wanted, text);
+    }
+
     /// CLIENT REPLY: whether this command's reply goes out.
     fn reply_wanted(&self, session: &mut Session, args: &Args) -> bool {
         match session.replies {
@@ -145,8 +170,11 @@ impl Worker {
             // CLIENT REPLY itself decides afterwards, see `run_here`.
             Replies::Off => false,
             Replies::SkipNext => {
-                let is_client = args.at(0).eq_ignore_ascii_case(b"client");
-                if !is_client {
+                let is_word = |at, word: &[u8]| {
+                    args.get(at)
+                        .is_some_and(|arg| arg.eq_ignore_ascii_case(word))
+                };
+                if !(is_word(0, b"client") && is_word(1, b"reply")) {
                     session.replies = Replies::On;
                 }
                 false
@@ -244,8 +272,13 @@ impl Worker {
             }
             None => shard.read(command, database, args, now, seed, proto, &mut out),
         }
-        self.io
-            .count(command, &args, started, &out[mark..], Some(conn.place));
+        self.io.count(
+            command,
+            &args,
+            started,
+            &out[mark..],
+            Some((self.number, conn.place)),
+        );
         if !wanted {
             out.truncate(mark);
         }
@@ -293,6 +326,7 @@ impl Worker {
         let shard = &mut self.shards[place];
         let was_idle = shard.is_idle();
         let asked = if command.command.is_write() {
+            self.io.stats.changes.add(1);
             shard.ask_write(database, &args, command, target)
         } else {
             shard.ask_read(database, &args, command, target)
@@ -373,7 +407,8 @@ impl Worker {
             let with_values = keys
                 .iter()
                 .flat_map(|&at| (at as usize..at as usize + step).map(|at| question.args.at(at)));
-            let args = OwnedArgs::new(std::iter::once(question.args.at(0)).chain(with_values));
+            let name = (0..first).map(|at| question.args.at(at));
+            let args = OwnedArgs::new(name.chain(with_values));
             let part = Question {
                 args: args.as_args(),
                 ..question
@@ -438,7 +473,11 @@ impl Worker {
         conn: ConnKey,
         command: &'static Registered,
         args: Args,
+        wanted: bool,
     ) {
+        if command.command.name == "INFO" {
+            self.publish(); // Figures of this moment.
+        }
         let started = self.io.ticks.raw();
         let call = Call {
             args,
@@ -460,15 +499,22 @@ impl Worker {
             error.write(&mut reply);
         }
         session.is_changed = true;
-        self.io
-            .count(command, &args, started, &out, Some(conn.place));
+        self.io.count(
+            command,
+            &args,
+            started,
+            &out,
+            Some((self.number, conn.place)),
+        );
         if session.pending.is_some() {
             return; // The reply comes when the work is done.
         }
-        // CLIENT REPLY ON answers although replies were off a moment ago.
-        let wanted = session.replies == Replies::On;
-        self.answer(conn, wanted, &out);
+        // CLIENT REPLY ON answers although replies were off a moment ago; OFF and SKIP have written nothing.
+        let switched_on = session.replies == Replies::On && command.full_name == "client|reply";
+        self.answer(conn, wanted || switched_on, &out);
         self.run_host_tasks();
+        // The next command of a pipeline behind CONFIG SET runs under the new settings.
+        self.spread_changed_settings();
     }
 
     /// Puts a reply behind those that the connection still waits for.

@@ -29,6 +29,8 @@ struct Turn {
     asked: Vec<Asked>,
     /// Arguments of the reads; those of the writes are in the entry itself.
     reads: BatchBuilder,
+    /// An empty vector that was `asked` before, for its memory.
+    spare: Vec<Asked>,
 }
 
 /// A turn whose entry is on its way through the log.
@@ -99,6 +101,12 @@ impl Shard {
         self.turn.asked.is_empty() && self.writes.is_empty()
     }
 
+    /// Whether the turn has anything for the log.
+    #[inline]
+    pub fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
     /// Bytes of the entry being built.
     pub fn pending_bytes(&self) -> usize {
         self.writes.bytes()
@@ -113,6 +121,12 @@ impl Shard {
     /// The clock of the last entry.
     pub fn last_clock(&self) -> Timestamp {
         self.last_clock
+    }
+
+    /// Goes on behind entries that are lost, with the operator's consent.
+    pub(super) fn skip_to(&mut self, index: Index, term: Term) {
+        self.applied = (index, term);
+        self.unapplied.clear();
     }
 
     /// The last entry applied.
@@ -171,7 +185,8 @@ impl Shard {
             true => Bytes::new(),
             false => self.turn.reads.finish(stamp),
         };
-        let asked = std::mem::take(&mut self.turn.asked);
+        let spare = std::mem::take(&mut self.turn.spare);
+        let asked = std::mem::replace(&mut self.turn.asked, spare);
         if self.writes.is_empty() {
             let mut queued = QueuedReads::new(&reads);
             return asked
@@ -242,12 +257,12 @@ impl Shard {
         let batch = Batch::decode(data).expect("a committed entry can be read");
         let stamp = batch.stamp();
         self.last_clock = self.last_clock.max(Timestamp(stamp.clock_ms));
-        let (asked, reads) = match in_flight {
+        let (mut waiting, reads) = match in_flight {
             Some(in_flight) => (in_flight.asked, in_flight.reads),
             None => (Vec::new(), Bytes::new()),
         };
         let mut queued = QueuedReads::new(&reads);
-        let mut asked = asked.iter().peekable();
+        let mut asked = waiting.iter().peekable();
         let mut cursor = batch.cursor();
         let mut group = std::mem::take(&mut self.group);
         let mut number = 0u64;
@@ -274,26 +289,28 @@ impl Shard {
             self.run_read(read, &mut queued, stamp, replies);
         }
         self.group = group;
+        waiting.clear();
+        self.turn.spare = waiting;
     }
 
     /// Has the memory of the group's keys on its way before the first of them is needed.
     fn probe_group(&self, group: &mut Group, bytes: &[u8]) {
+        if group.len == 1 {
+            group.hashes[0] = None; // Nothing to overlap with.
+            return;
+        }
         let mut probes = [None; GROUP_MAX];
-        for at in 0..group.len {
+        for (at, place) in probes.iter_mut().enumerate().take(group.len) {
             // The key of almost every command stands behind its name; a guess that is wrong costs a prefetch.
-            let Some(&(start, end)) = group.spans[at].get(1) else {
-                group.hashes[at] = None;
-                continue;
-            };
             let keyspace = self.databases.keyspace(group.databases[at]);
-            let probe = keyspace.probe(&bytes[start as usize..end as usize]);
-            group.hashes[at] = Some(probe.hash);
-            probes[at] = Some(probe);
+            let key = group.spans[at].get(1);
+            *place = key.map(|&(start, end)| keyspace.probe(&bytes[start as usize..end as usize]));
+            group.hashes[at] = place.map(|probe| probe.hash);
         }
         let keyspace = |at: usize| self.databases.keyspace(group.databases[at]);
         let mut pointers = [None; GROUP_MAX];
-        for at in 0..group.len {
-            pointers[at] = probes[at].and_then(|probe| keyspace(at).probe_pointer(probe));
+        for (at, place) in pointers.iter_mut().enumerate().take(group.len) {
+            *place = probes[at].and_then(|probe| keyspace(at).probe_pointer(probe));
         }
         for (at, pointer) in pointers.iter().enumerate().take(group.len) {
             if let Some(pointer) = pointer {

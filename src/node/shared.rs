@@ -66,12 +66,16 @@ pub struct Shared {
     snapshot_bytes: Vec<AtomicU64>,
     pub snapshots_running: AtomicUsize,
     last_snapshot_ms: AtomicU64,
+    /// Changes when the last snapshot ended.
+    changes_saved: AtomicU64,
     pub keys_loaded: AtomicU64,
     state: Mutex<State>,
     /// Why a worker refuses writes, if one does.
     pub write_errors: Vec<Mutex<Option<String>>>,
     stopping: Mutex<Option<Shutdown>>,
     pub stop: Notify,
+    /// Held by the one command that runs over keys of several workers.
+    pub gather_lock: Mutex<()>,
 }
 
 impl Shared {
@@ -107,11 +111,13 @@ impl Shared {
             snapshot_bytes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             snapshots_running: AtomicUsize::new(0),
             last_snapshot_ms: AtomicU64::new(started.0),
+            changes_saved: AtomicU64::new(0),
             keys_loaded: AtomicU64::new(0),
             state: Mutex::new(State::Loading),
             write_errors: (0..workers).map(|_| Mutex::default()).collect(),
             stopping: Mutex::default(),
             stop: Notify::new(),
+            gather_lock: Mutex::default(),
         })
     }
 
@@ -144,6 +150,10 @@ impl Shared {
     pub fn note_snapshot(&self, shard: u16, bytes: u64, now: Timestamp) {
         self.snapshot_bytes[usize::from(shard)].store(bytes, Relaxed);
         self.last_snapshot_ms.store(now.0, Relaxed);
+        if self.snapshots_running.load(Relaxed) == 0 {
+            self.changes_saved
+                .store(self.stats.sum(|worker| &worker.changes), Relaxed);
+        }
     }
 
     /// Reads the allocator's figures; about ten times a second.
@@ -213,6 +223,7 @@ impl Shared {
     }
 
     fn log_report(&self) -> LogReport {
+        let changes = self.stats.sum(|worker| &worker.changes);
         LogReport {
             bytes: self.stats.sum(|worker| &worker.log_bytes),
             segments: self.stats.sum(|worker| &worker.log_segments),
@@ -227,11 +238,11 @@ impl Shared {
                 .sum(),
             snapshots_taken: self.stats.sum(|worker| &worker.snapshots_taken),
             snapshots_failed: self.stats.sum(|worker| &worker.snapshots_failed),
-            snapshot_running_since: None,
+            snapshot_running_since: (self.snapshots_running.load(Relaxed) > 0).then(wall_clock),
             last_snapshot: Timestamp(self.last_snapshot_ms.load(Relaxed)),
             last_snapshot_seconds: None,
             last_snapshot_failed: false,
-            changes_since_snapshot: self.stats.sum(|worker| &worker.changes),
+            changes_since_snapshot: changes.saturating_sub(self.changes_saved.load(Relaxed)),
             keys_loaded: self.keys_loaded.load(Relaxed),
         }
     }

@@ -38,6 +38,14 @@ impl Slow {
         slow || (self.latency_ms > 0 && nanoseconds >= self.latency_ms * 1_000_000)
     }
 
+    /// The connection at a place of another worker; walks over all of them, so for slow commands alone.
+    pub fn client_at(&self, worker: u16, place: u32) -> Option<Arc<Client>> {
+        let is_there = |client: &Arc<Client>| {
+            client.worker == worker && client.conn().is_some_and(|conn| conn.place == place)
+        };
+        self.shared.clients.all().into_iter().find(is_there)
+    }
+
     /// Notes a command for which [`Slow::is_slow`] was true.
     #[cold]
     pub fn note(

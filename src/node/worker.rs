@@ -12,7 +12,6 @@ use crate::settings::LiveView;
 use crate::store::{Rng, Timestamp};
 
 use super::cycle::ExpireAt;
-use super::gather::Gathers;
 use super::host::NodeHost;
 use super::io::{ConnKey, Io, Message};
 use super::shard::Shard;
@@ -48,7 +47,6 @@ pub struct Worker {
     pub flush_wanted: bool,
     /// Why writes are refused at the moment, if they are: a full disk.
     pub(super) write_error: Option<String>,
-    pub(super) gathers: Gathers,
     pub(super) expire_at: ExpireAt,
     /// While this is set the turn is not ended early: its commands belong into one record.
     pub(super) hold_turn: bool,
@@ -93,7 +91,6 @@ impl Worker {
             outputs: Outputs::default(),
             flush_wanted: false,
             write_error: None,
-            gathers: Gathers::default(),
             expire_at: ExpireAt::default(),
             hold_turn: false,
             kills: Vec::new(),
@@ -142,6 +139,7 @@ impl Worker {
     pub fn flush(&mut self) -> bool {
         self.flush_wanted = false;
         let done = self.dirty.is_empty() || self.flush_shards();
+        self.io.stats.turns.add(1);
         self.send_outgoing();
         done
     }
@@ -150,19 +148,26 @@ impl Worker {
         let dirty = std::mem::take(&mut self.dirty);
         self.turn_bytes = 0;
         let now = self.refresh_clock();
-        if let Err(error) = self.reserve(&dirty) {
-            self.refuse(&dirty, &error);
+        let (writing, reading): (Vec<usize>, Vec<usize>) = dirty
+            .iter()
+            .partition(|&&place| self.shards[place].has_writes());
+        // Reads need no room in the log, whatever becomes of the writes.
+        for place in reading {
+            self.shards[place].propose(now, 0, &mut self.io);
+        }
+        if let Err(error) = self.reserve(&writing) {
+            self.refuse(&writing, &error);
             return false;
         }
-        if self.write_error.take().is_some() {
+        if !writing.is_empty() && self.write_error.take().is_some() {
             self.publish_write_error();
             tracing::info!("writes are accepted again");
         }
-        for &place in &dirty {
+        for &place in &writing {
             let seed = self.rng.next_u64();
             self.shards[place].propose(now, seed, &mut self.io);
         }
-        self.drive(&dirty);
+        self.drive(&writing);
         self.dirty = dirty;
         self.dirty.clear();
         true
@@ -215,6 +220,7 @@ impl Worker {
             if let Err(error) = wal.sync() {
                 super::stop_the_process(&error);
             }
+            self.io.stats.log_syncs.add(1);
         }
     }
 
@@ -234,7 +240,7 @@ impl Worker {
 
     /// Makes sure that the record of this turn finds room, before anything is proposed.
     fn reserve(&mut self, dirty: &[usize]) -> Result<(), WalError> {
-        let Some(wal) = &mut self.wal else {
+        let Some(wal) = self.wal.as_mut().filter(|_| !dirty.is_empty()) else {
             return Ok(());
         };
         let bytes: usize = dirty
@@ -242,7 +248,10 @@ impl Worker {
             .map(|&place| self.shards[place].pending_bytes())
             .sum();
         // A shard may have a new term to write beside its entry.
-        wal.reserve(record_bytes(2 * dirty.len(), dirty.len(), bytes))
+        let bytes = record_bytes(2 * dirty.len(), dirty.len(), bytes);
+        wal.reserve(bytes)?;
+        self.io.stats.log_appended_bytes.add(bytes as u64);
+        Ok(())
     }
 
     fn refuse(&mut self, dirty: &[usize], error: &WalError) {
@@ -306,6 +315,8 @@ impl Worker {
     pub fn receive(&mut self) {
         let mut batch = self.shared.inboxes[usize::from(self.number)].take();
         self.refresh_clock();
+        // What came together belongs into one record: the parts of an MSET are among it.
+        self.hold_turn = true;
         for message in batch.drain(..) {
             match message {
                 Message::Run(forwarded) => self.run_forwarded(&forwarded),
@@ -313,6 +324,7 @@ impl Worker {
                 Message::Task(task) => task(self),
             }
         }
+        self.hold_turn = false;
         self.flush_wanted = true;
     }
 

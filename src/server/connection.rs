@@ -97,7 +97,7 @@ impl Handle {
         }
         let since = self.over_soft_since.get().unwrap_or_else(Instant::now);
         self.over_soft_since.set(Some(since));
-        over(limit.hard_bytes) || since.elapsed().as_secs() >= u64::from(limit.soft_seconds)
+        over(limit.hard_bytes) || since.elapsed().as_secs() >= limit.soft_seconds
     }
 
     /// Ends the connection: its task sees the end of its input.
@@ -134,6 +134,7 @@ fn open(local: &Rc<Local>, stream: StdStream) -> std::io::Result<Connection> {
     let (peer, own) = (stream.peer_addr()?, stream.local_addr()?);
     let stream = TcpStream::from_std(stream)?;
     let mut worker = local.worker.borrow_mut();
+    worker.take_up_changes();
     let open_to_all = worker.live.requirepass.is_empty();
     let id = local.shared.clients.next_id();
     let session = Session::new(id, peer.to_string(), own.to_string(), open_to_all);
@@ -171,6 +172,7 @@ fn open(local: &Rc<Local>, stream: StdStream) -> std::io::Result<Connection> {
         spans: Vec::new(),
         requests: Vec::new(),
         prepared: Vec::new(),
+        is_held_back: false,
         need: 0,
     })
 }
@@ -233,6 +235,8 @@ struct Connection {
     spans: Vec<Span>,
     requests: Vec<Request>,
     prepared: Vec<Prepared>,
+    /// Whole requests stand in `input`: their replies would have gone beyond what may wait unsent.
+    is_held_back: bool,
     /// Bytes that the request in `input` lacks, as far as is known.
     need: usize,
 }
@@ -240,28 +244,40 @@ struct Connection {
 impl Connection {
     async fn run(mut self) {
         loop {
-            match std::future::poll_fn(|cx| self.poll(cx)).await {
-                Next::Close => return,
-                Next::Paused => tokio::time::sleep(PAUSE_LOOK).await,
-                Next::Pending(pending) => {
-                    let reply = pending::carry_out(&self.local, pending).await;
-                    let mut worker = self.local.worker.borrow_mut();
-                    worker.answer(self.handle.conn, true, &reply);
-                    self.handle.send(&mut worker);
+            let mut next = std::future::poll_fn(|cx| self.poll(cx)).await;
+            loop {
+                match next {
+                    Next::Close => return,
+                    Next::Paused => tokio::time::sleep(PAUSE_LOOK).await,
+                    Next::Pending(pending) => self.wait_for(pending).await,
                 }
-            }
-            if let Ran::Stopped(next) = self.run_held_back() {
-                if let Next::Close = next {
-                    self.close_after_replies();
-                }
+                // What was held back comes before anything that the socket still has.
+                next = match self.run_held_back() {
+                    Ran::All => break,
+                    Ran::Stopped(Next::Close) => {
+                        self.close_after_replies();
+                        break;
+                    }
+                    Ran::Stopped(held) => held,
+                };
             }
         }
+    }
+
+    async fn wait_for(&self, pending: Pending) {
+        let reply = pending::carry_out(&self.local, pending).await;
+        let mut worker = self.local.worker.borrow_mut();
+        worker.answer(self.handle.conn, true, &reply);
+        self.handle.send(&mut worker);
     }
 
     /// Reads and runs until there is nothing to read.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         self.handle.remember(cx.waker());
         loop {
+            if self.handle.is_broken.get() {
+                return Poll::Ready(Next::Close);
+            }
             if self.handle.is_blocked.get() && self.write_on(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -285,7 +301,11 @@ impl Connection {
             if is_full {
                 return Poll::Pending;
             }
-            match self.poll_read(cx) {
+            let ran = match std::mem::take(&mut self.is_held_back) {
+                true => Poll::Ready(self.run_held_back()),
+                false => self.poll_read(cx),
+            };
+            match ran {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ran::All) => {}
                 Poll::Ready(Ran::Stopped(Next::Close)) => self.close_after_replies(),
@@ -396,7 +416,12 @@ impl Connection {
         let mut worker = local.worker.borrow_mut();
         worker.io.stats.input_bytes.add(new as u64);
         worker.refresh_clock();
+        worker.take_up_changes();
         self.need = 0;
+        if self.handle.client.is_closing() {
+            // Killed by another connection: nothing that comes after is run.
+            return (input.len(), Ran::Stopped(Next::Close));
+        }
         self.parser.limits.bulk_bytes_max = worker.live.proto_max_bulk_len_bytes as i64;
         let mut at = 0;
         let ran = loop {
@@ -420,6 +445,10 @@ impl Connection {
                 break Ran::Stopped(Next::Close);
             }
             if !parsed.is_more {
+                break Ran::All;
+            }
+            if worker.io.outbox(self.handle.conn).out.len() > OUTPUT_PAUSE_BYTES {
+                self.is_held_back = true;
                 break Ran::All;
             }
         };

@@ -136,7 +136,8 @@ fn add(found: &mut Vec<(String, String)>, name: &str, values: &Values, row: &Row
 fn changeable(pairs: &[(&str, &str)], values: &Values) -> Result<Vec<&'static Row>, SetError> {
     let mut rows: Vec<&'static Row> = Vec::with_capacity(pairs.len());
     let mut names: Vec<&str> = Vec::with_capacity(pairs.len());
-    for (name, text) in pairs {
+    for (asked, text) in pairs {
+        let name = *asked;
         let row = find(name).ok_or_else(|| SetError::Unknown(name.to_string()))?;
         match row.scope {
             Scope::Live => {}
@@ -156,7 +157,10 @@ fn changeable(pairs: &[(&str, &str)], values: &Values) -> Result<Vec<&'static Ro
         }
         let name = asked_name(row, name);
         if names.contains(&name) {
-            return Err(refused(row, name, "duplicate parameter"));
+            return Err(SetError::Refused {
+                name: asked.to_string(),
+                reason: "duplicate parameter".into(),
+            });
         }
         names.push(name);
         rows.push(row);
@@ -267,7 +271,7 @@ mod tests {
             ),
             (
                 &[("hz", "1"), ("HZ", "2")],
-                "ERR CONFIG SET failed (possibly related to argument 'hz') - duplicate parameter",
+                "ERR CONFIG SET failed (possibly related to argument 'HZ') - duplicate parameter",
             ),
             (
                 &[("HASH-max-ziplist-entries", "x")],

@@ -72,12 +72,7 @@ impl AccessClock {
     }
 
     /// Bits for RESTORE's IDLETIME (seconds) or FREQ.
-    pub fn from_idle_or_freq(
-        &self,
-        idle_seconds: Option<u64>,
-        freq: Option<u8>,
-        now: Timestamp,
-    ) -> u32 {
+    pub fn restored(&self, idle_seconds: Option<u64>, freq: Option<u8>, now: Timestamp) -> u32 {
         match (self.lfu, idle_seconds, freq) {
             (false, Some(idle), _) => ((now.0 / 1000).wrapping_sub(idle) & CLOCK_MASK) as u32,
             (true, _, Some(freq)) => (minutes(now) << 8) | u32::from(freq),
@@ -99,9 +94,9 @@ impl AccessClock {
 }
 
 fn seconds(now: Timestamp) -> u32 {
-    (now.0 / 1000 & CLOCK_MASK) as u32
+    ((now.0 / 1000) & CLOCK_MASK) as u32
 }
 
 fn minutes(now: Timestamp) -> u32 {
-    (now.0 / 60_000 & 0xffff) as u32
+    ((now.0 / 60_000) & 0xffff) as u32
 }

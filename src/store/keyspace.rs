@@ -4,9 +4,11 @@
 //! A key past its deadline reads as absent. It is removed only by a method that takes `&mut self`, which
 //! only `apply` can call (invariant 3).
 
+mod edit;
+mod expiry;
+
 use std::cell::Cell;
 use std::hash::Hasher;
-use std::ops::{Deref, DerefMut};
 
 use siphasher::sip::SipHasher13;
 
@@ -16,6 +18,8 @@ use super::entry::{Content, Entry, INLINE_MAX};
 use super::table::{Place, Probe, Table};
 use super::value::{canonical_int, Container, StrRef, Value, ValueRef};
 use super::{Limits, Rng, Timestamp, WrongType};
+
+pub use edit::Edit;
 
 /// What a write does to the deadline of the key that it replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -515,72 +519,6 @@ impl Keyspace {
         }
     }
 
-    // ---- expiry and eviction -------------------------------------------------------------------------
-
-    /// Looks for keys due at `now`, `segments_max` segments from hash `from` on. Returns where to go on
-    /// (`None`: the end was reached) and the hash of a segment in which keys may be due.
-    pub fn next_due(
-        &self,
-        from: u64,
-        now: Timestamp,
-        segments_max: usize,
-    ) -> (Option<u64>, Option<u64>) {
-        self.table.next_due(from, now, segments_max)
-    }
-
-    /// Removes the keys due at `now` in the part of the hash range from `from` on that one segment covers
-    /// today, at most up to hash `to`. Returns how many.
-    pub fn remove_due(&mut self, from: u64, to: u64, now: Timestamp) -> usize {
-        let mut removed = 0;
-        let mut at = Some(from);
-        while let Some(hash) = at.filter(|&hash| hash <= to) {
-            self.capture_segment(hash);
-            let Some((_, next)) = self.table.segment_from(hash) else {
-                break;
-            };
-            let seed = self.seed;
-            let wanted = |entry: &Entry| {
-                is_due(entry, now) && (from..=to).contains(&keyed_hash(seed, entry.key()))
-            };
-            for entry in self.table.due_in_segment(hash, wanted) {
-                let entry_hash = self.hash(entry.key());
-                let (place, _) = self
-                    .table
-                    .find(entry_hash, entry.key())
-                    .expect("just listed");
-                self.remove_at(entry_hash, place);
-                removed += 1;
-            }
-            at = next;
-        }
-        self.expired += removed as u64;
-        removed
-    }
-
-    /// Last hash of the segment that covers `from`.
-    pub fn segment_end(&self, from: u64) -> u64 {
-        match self.table.segment_from(from) {
-            Some((_, Some(next))) => next - 1,
-            _ => u64::MAX,
-        }
-    }
-
-    /// Keys for eviction to choose from: their access bits and deadlines.
-    pub fn sample(
-        &self,
-        rng: &mut Rng,
-        wanted: usize,
-        with_deadline_only: bool,
-        mut visit: impl FnMut(&[u8], u32, Option<Timestamp>),
-    ) {
-        let mut entries = Vec::with_capacity(wanted);
-        self.table
-            .sample(rng, wanted, with_deadline_only, &mut entries);
-        for entry in entries {
-            visit(entry.key(), entry.access(), entry.deadline());
-        }
-    }
-
     // ---- inner ---------------------------------------------------------------------------------------
 
     /// The keyed hash that orders the keyspace (SipHash-1-3).
@@ -713,43 +651,6 @@ fn keyed_hash(seed: (u64, u64), key: &[u8]) -> u64 {
 #[inline]
 pub(super) fn is_due(entry: &Entry, now: Timestamp) -> bool {
     matches!(entry.deadline(), Some(at) if at < now)
-}
-
-/// A container under change; see [`Keyspace::edit`].
-pub struct Edit<'a, T: Container> {
-    keyspace: &'a mut Keyspace,
-    hash: u64,
-    place: Place,
-    bytes_before: usize,
-    inner: *mut T,
-}
-
-impl<T: Container> Deref for Edit<'_, T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        // SAFETY: the entry stays where it is while the guard borrows the keyspace.
-        unsafe { &*self.inner }
-    }
-}
-
-impl<T: Container> DerefMut for Edit<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as above, and the guard is the only way to the value.
-        unsafe { &mut *self.inner }
-    }
-}
-
-impl<T: Container> Drop for Edit<'_, T> {
-    fn drop(&mut self) {
-        let bytes_after = {
-            let entry = self.keyspace.table.entry_at(self.place);
-            entry.boxed().map_or(0, Value::total_bytes)
-        };
-        self.keyspace.entry_bytes = self.keyspace.entry_bytes + bytes_after - self.bytes_before;
-        if !self.has_elements() {
-            self.keyspace.remove_at(self.hash, self.place);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use crate::pair::{Pair, Trouble};
 use crate::resp::Value;
 use crate::server::Proto;
 
-/// What fits into a listpack-encoded set of Redis 7.2 at its default settings.
-const SET_LISTPACK_ENTRIES_MAX: usize = 128;
-const SET_LISTPACK_VALUE_BYTES_MAX: usize = 64;
+/// What fits into a listpack-encoded set or sorted set of Redis 7.2 at its default settings.
+const LISTPACK_ENTRIES_MAX: usize = 128;
+const LISTPACK_VALUE_BYTES_MAX: usize = 64;
 
 /// Every database, then back to where the connection was. `encodings` also compares OBJECT ENCODING, which
 /// a restart may change.
@@ -52,8 +52,10 @@ pub fn compare_key(
         let asked = [cmd!("TYPE", key()), encoding_of(&key())];
         // As a batch: the type explains the encoding.
         pair.batch(proto, &asked)?;
-        if kind.text() == Some(b"set") {
-            set_fits_its_encoding(pair, proto, &key(), &value)?;
+        match kind.text() {
+            Some(b"set") => fits_its_encoding(pair, proto, &key(), &value, 1)?,
+            Some(b"zset") => fits_its_encoding(pair, proto, &key(), &value, 2)?,
+            _ => {}
         }
     }
     Ok(())
@@ -63,25 +65,28 @@ fn encoding_of(key: &[u8]) -> Command {
     cmd!("OBJECT", "ENCODING", key.to_vec()).check(Check::Encoding)
 }
 
-/// 7.0 has no listpack-encoded sets to compare with: the rule itself is checked.
-fn set_fits_its_encoding(
+/// Where the two encodings need not be the same, the rule itself is checked. `width` is the number of
+/// elements of the reply that a member takes.
+fn fits_its_encoding(
     pair: &mut Pair,
     proto: Proto,
     key: &[u8],
     members: &Value,
+    width: usize,
 ) -> Result<(), Trouble> {
     let command = encoding_of(key);
     let encoding = pair.ringfort.call(proto, &command.args);
     let encoding = encoding.map_err(|error| Trouble::Gone(format!("ringfort: {error}")))?;
     let members = members.items().unwrap_or_default();
-    let small = members.len() <= SET_LISTPACK_ENTRIES_MAX
-        && members.iter().all(|member| {
-            member
-                .text()
-                .is_some_and(|text| text.len() <= SET_LISTPACK_VALUE_BYTES_MAX)
-        });
+    let short = |member: &Value| {
+        member
+            .text()
+            .is_none_or(|text| text.len() <= LISTPACK_VALUE_BYTES_MAX)
+    };
+    let count = members.len() / width;
+    let small = count <= LISTPACK_ENTRIES_MAX && members.iter().step_by(width).all(short);
     if encoding.text() == Some(b"listpack") && !small {
-        let text = format!("{encoding:?} with {} members", members.len());
+        let text = format!("{encoding:?} with {count} members");
         return Err(pair.oddity(proto, &command, "not listpack".into(), text));
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The differential test: one random stream of commands to redis-server and to ringfort, replies compared.
 //!
 //!     cargo test --test differential -- [--commands N] [--seed S] [--threads T] [--mismatches M]
+//!         [--pipeline P]
 //!
 //! RINGFORT_BIN and REDIS_SERVER name the programs. README.md lists the differences that are meant.
 //! A mismatch prints the seed, both replies and a short stream that brings it about; exit code 1.
@@ -29,7 +30,6 @@ use server::Proto;
 
 /// Bytes of a batch: less than the socket buffers hold, so that sending never waits for reading.
 const BATCH_BYTES_MAX: usize = 48 * 1024;
-const BATCH_COMMANDS_MAX: usize = 150;
 /// All data is compared after so many commands.
 const KEYSPACE_EVERY: usize = 20_000;
 const SHRINK_LIMIT: Duration = Duration::from_secs(10);
@@ -40,6 +40,8 @@ struct Options {
     threads: usize,
     /// Different mismatches to collect before giving up.
     mismatches: usize,
+    /// Commands sent at once, at most; 1 tells a wrong reply from a wrong order.
+    pipeline: usize,
     redis: String,
     ringfort: String,
 }
@@ -86,6 +88,7 @@ fn parse_options() -> Result<Options, String> {
         seed: time.map_or(1, |time| time.as_millis() as u64),
         threads: 2,
         mismatches: 20,
+        pipeline: 150,
         redis: std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into()),
         ringfort: std::env::var("RINGFORT_BIN")
             .unwrap_or_else(|_| env!("CARGO_BIN_EXE_ringfort").into()),
@@ -100,6 +103,7 @@ fn parse_options() -> Result<Options, String> {
             "--commands" => options.commands = number as usize,
             "--seed" => options.seed = number,
             "--threads" => options.threads = number as usize,
+            "--pipeline" => options.pipeline = number.max(1) as usize,
             "--mismatches" => options.mismatches = number as usize,
             _ => return Err(format!("unknown option {word}")),
         }
@@ -173,7 +177,7 @@ impl<'a> Run<'a> {
         } else {
             0
         };
-        let count = 1 + random.below(BATCH_COMMANDS_MAX);
+        let count = 1 + random.below(self.options.pipeline);
         let step = random.one_in(2);
         self.pair.select(proto, database)?;
         let batch = self.batch(count);

@@ -179,6 +179,7 @@ impl Pair {
         }
         let kind = kind.and_then(Value::text);
         let case = Case {
+            command,
             kind,
             redis,
             ringfort,

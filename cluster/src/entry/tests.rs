@@ -1,3 +1,5 @@
+//! The layout of an entry, what is refused, and that nothing read makes the reader panic.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! One replica at a time: its driver's contract, restarts, bounds, and the bugs that its assertions name.
+
 use super::*;
 
 fn config(id: u64) -> Config {

@@ -1,3 +1,5 @@
+//! Connection commands against a made-up node.
+
 use super::super::host::ClientReport;
 use super::super::testing_host::Connection;
 use super::super::Replies;

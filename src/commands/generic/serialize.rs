@@ -37,10 +37,9 @@ pub fn restore(keyspace: &mut Keyspace, call: &Call, reply: &mut Reply) -> Comma
     }
     let deadline = deadline.map_or(Deadline::None, |ms| Deadline::At(Timestamp(ms)));
     keyspace.set(key, value, deadline, call.now);
-    let access =
-        keyspace
-            .access
-            .from_idle_or_freq(options.idle_seconds, options.frequency, call.now);
+    let access = keyspace
+        .access
+        .restored(options.idle_seconds, options.frequency, call.now);
     keyspace.set_access_bits(key, access, call.now);
     Ok(())
 }

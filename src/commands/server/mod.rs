@@ -19,8 +19,6 @@ use super::report::REDIS_VERSION;
 use super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
 use super::{Call, CommandResult, Host};
 
-pub use debug::add_hex;
-
 pub static COMMANDS: &[Command] = &[
     acl::ACL,
     command::COMMAND,
@@ -60,7 +58,7 @@ pub static COMMANDS: &[Command] = &[
         name: "LOLWUT",
         since: "5.0.0",
         group: Group::Server,
-        complexity: "",
+        complexity: "O(1)",
         summary: "Draws something and names the version.",
         arity: Arity::AtLeast(1),
         args: &[Arg::int("version").after("VERSION").optional()],

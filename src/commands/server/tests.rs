@@ -1,3 +1,5 @@
+//! Server commands against a made-up node.
+
 use super::super::histogram::{bucket_of, Histogram, BUCKETS};
 use super::super::host::{Pending, Shutdown};
 use super::super::latency::Sample;
@@ -206,7 +208,7 @@ fn a_command_is_described_in_ten_fields() {
         connection.run("COMMAND INFO get nothing"),
         "*2 *10 $3 get :2 *2 +readonly +fast :1 :1 :1 *3 +@read +@string +@fast *0 *1 \
          *6 $5 flags *2 +RO +access $12 begin_search *4 $4 type $5 index $4 spec *2 $5 index :1 \
-         $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey :0 $7 keystep :1 $5 limit :0 *0 *-1"
+         $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey :0 $7 keystep :1 $5 limit :0 *0 $-1"
     );
     let config = connection.run("COMMAND INFO config|set");
     assert!(config

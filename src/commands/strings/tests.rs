@@ -1,3 +1,5 @@
+//! What string commands answer and leave behind, on one shard in memory.
+
 use super::super::testing::Shard;
 use crate::store::{Deadline, Limits, List, Timestamp, Value};
 

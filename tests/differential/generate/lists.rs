@@ -66,7 +66,7 @@ fn lpos(g: &mut Generator) -> Command {
     let member = g.member();
     let mut command = cmd!("LPOS", g.key(Kind::List), member);
     if g.one_in(2) {
-        let rank = *g.random.pick(&[1, 2, 3, -1, -2, 0, i64::MIN]);
+        let rank = *g.random.pick(&[1, 2, 3, -1, -2, 0, 9]);
         command = command.arg("RANK").arg(rank);
     }
     if g.one_in(2) {

@@ -38,10 +38,8 @@ fn fields(registered: &Registered) -> Vec<Field<'_>> {
         Field::Text("summary", command.summary),
         Field::Text("since", command.since),
         Field::Text("group", command.group.name()),
+        Field::Text("complexity", command.complexity),
     ];
-    if !command.complexity.is_empty() {
-        fields.push(Field::Text("complexity", command.complexity));
-    }
     let flags = doc_flags(registered);
     if !flags.is_empty() {
         fields.push(Field::Flags(flags));

@@ -183,7 +183,7 @@ fn info(_: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
     for registered in wanted {
         match registered {
             Some(registered) => entry::write(registered, reply),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
     Ok(())

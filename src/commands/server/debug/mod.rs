@@ -18,8 +18,6 @@ use super::super::spec::{
 use super::super::{Call, CommandError, CommandResult, Host, Session};
 use protocol::protocol;
 
-pub use digest::add_hex;
-
 pub const DEBUG: Command = Command {
     name: "DEBUG",
     since: "1.0.0",
@@ -71,9 +69,9 @@ pub const DEBUG: Command = Command {
             group: Group::Server,
             complexity: "Depends on subcommand.",
             summary: "Returns a sum over the value of each key.",
-            arity: Arity::AtLeast(2),
+            arity: Arity::AtLeast(3),
             keys: &[KeySpec::range(2, -1, 1, KeyFlags::RO)],
-            args: &[Arg::key("key").optional().multiple()],
+            args: &[Arg::key("key").multiple()],
             flags: Flags::ADMIN
                 .and(Flags::NOSCRIPT)
                 .and(Flags::LOADING)
