@@ -185,7 +185,12 @@ fn unknown_command(args: &Args) -> String {
 }
 
 fn printable(bytes: &[u8], bytes_max: usize) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(bytes_max)]).into_owned()
+    // Redis prints names as C strings: nothing behind a NUL.
+    let end = bytes
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end.min(bytes_max)]).into_owned()
 }
 
 fn single_key(command: &Command) -> Option<usize> {

@@ -54,7 +54,10 @@ impl Worker {
         let together = keys
             .iter()
             .all(|key| self.worker_of(self.shard_of(key)) == home);
-        if !together || home == self.number {
+        // A command that may turn to further keys waits for its turn to gather, which a forwarded one must not:
+        // what this connection sends behind it would overtake it there.
+        let may_go_on = question.command.command.more_keys.is_some();
+        if !together || home == self.number || may_go_on {
             return self.gather_here(&question, keys, target);
         }
         // All keys live on one other worker: there they are one turn and one record.

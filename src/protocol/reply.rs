@@ -59,8 +59,10 @@ impl<'a> Reply<'a> {
         self.line(b'+', text.as_bytes());
     }
 
-    /// An error; `text` starts with its code (`ERR ...`). CR and LF become spaces, as in Redis.
+    /// An error; `text` starts with its code (`ERR ...`). CR and LF are cut off its ends and become spaces
+    /// within, as in Redis.
     pub fn error(&mut self, text: &str) {
+        let text = text.trim_matches(['\r', '\n']);
         self.out.push(b'-');
         self.out.extend(
             text.bytes()

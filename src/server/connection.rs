@@ -177,6 +177,33 @@ fn open(local: &Rc<Local>, stream: StdStream) -> std::io::Result<Connection> {
     })
 }
 
+/// Unsent bytes beyond which a client is not read from. Where an operator has set a hard limit the client may reach
+/// it, and is cut there.
+fn pause_bytes(worker: &Worker) -> usize {
+    match worker.live.client_output_buffer_limit.normal.hard_bytes {
+        0 => OUTPUT_PAUSE_BYTES,
+        hard_bytes => hard_bytes as usize,
+    }
+}
+
+/// Closes connections whose unsent replies were beyond a limit for too long.
+pub fn close_over_limit(local: &Local) {
+    let mut worker = local.worker.borrow_mut();
+    let limit = worker.live.client_output_buffer_limit.normal;
+    if limit.hard_bytes == 0 && limit.soft_bytes == 0 {
+        return;
+    }
+    for handle in local.conns.borrow().iter().flatten() {
+        if handle.is_over_limit(limit, worker.io.outbox(handle.conn).out.len()) {
+            tracing::warn!(
+                "client {} closed: its unsent replies are beyond client-output-buffer-limit",
+                handle.client.id
+            );
+            handle.close();
+        }
+    }
+}
+
 /// Closes connections that were idle for longer than `timeout`.
 pub fn close_idle(local: &Local) {
     let seconds = u64::from(local.worker.borrow().live.timeout_seconds);
@@ -284,10 +311,11 @@ impl Connection {
             if self.handle.is_broken.get() {
                 return Poll::Ready(Next::Close);
             }
-            let (unsent, waiting) = {
+            let (unsent, waiting, pause_bytes) = {
                 let mut worker = self.local.worker.borrow_mut();
+                let pause_bytes = pause_bytes(&worker);
                 let outbox = worker.io.outbox(self.handle.conn);
-                (outbox.out.len(), outbox.waiting())
+                (outbox.out.len(), outbox.waiting(), pause_bytes)
             };
             if self.handle.is_closing.get() {
                 if unsent == 0 && waiting == 0 {
@@ -296,7 +324,7 @@ impl Connection {
                 self.handle.waits_for_replies.set(true);
                 return Poll::Pending;
             }
-            let is_full = unsent > OUTPUT_PAUSE_BYTES || waiting > PIPELINE_MAX;
+            let is_full = unsent > pause_bytes || waiting > PIPELINE_MAX;
             self.handle.waits_for_replies.set(is_full);
             if is_full {
                 return Poll::Pending;
@@ -447,7 +475,8 @@ impl Connection {
             if !parsed.is_more {
                 break Ran::All;
             }
-            if worker.io.outbox(self.handle.conn).out.len() > OUTPUT_PAUSE_BYTES {
+            let pause_bytes = pause_bytes(&worker);
+            if worker.io.outbox(self.handle.conn).out.len() > pause_bytes {
                 self.is_held_back = true;
                 break Ran::All;
             }

@@ -83,5 +83,6 @@ async fn clock(local: Rc<Local>) {
 fn run_cycle(local: &Local) {
     local.worker.borrow_mut().cycle();
     local.want_turn();
+    connection::close_over_limit(local);
     connection::close_idle(local);
 }
