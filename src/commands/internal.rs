@@ -2,7 +2,7 @@
 
 use crate::protocol::{parse_i64, OwnedArgs, Reply};
 use crate::store::rdb::Records;
-use crate::store::{Databases, Deadline, Keyspace, Limits};
+use crate::store::{Databases, Deadline, Keyspace, Limits, Value};
 
 use super::spec::{Arity, Command, Flags, Group, KeyFlags, KeySpec, Run, Spread};
 use super::{Call, CommandError, CommandResult};
@@ -26,7 +26,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Generic,
         complexity: "O(N) where N is the size of the value.",
         summary: "Sets a key to a value that a command over several shards has made.",
-        arity: Arity::Exact(3),
+        arity: Arity::AtLeast(3),
         keys: &[KeySpec::one(1, KeyFlags::OW_UPDATE)],
         flags: Flags::WRITE.and(Flags::INTERNAL),
         run: Run::Write(put),
@@ -79,7 +79,12 @@ fn put(keyspace: &mut Keyspace, call: &Call, reply: &mut Reply) -> CommandResult
     let record = Records::new(call.arg(2)).next().and_then(Result::ok);
     let record = record.ok_or(CommandError::new("ERR Bad data format"))?;
     let deadline = record.deadline.map_or(Deadline::None, Deadline::At);
-    keyspace.set(call.arg(1), record.value, deadline, call.now);
+    match record.value {
+        Value::Str(bytes) if call.is_word(3, "RAW") => {
+            keyspace.set_bytes(call.arg(1), bytes, true, deadline, call.now);
+        }
+        value => keyspace.set(call.arg(1), value, deadline, call.now),
+    }
     reply.ok();
     Ok(())
 }

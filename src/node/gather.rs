@@ -285,7 +285,10 @@ impl Worker {
                         if old.is_some_and(|(_, _, old)| *old == image) {
                             continue;
                         }
-                        OwnedArgs::new([&b"RF.PUT"[..], key, &image])
+                        // The record does not tell a `raw` string from another; see OBJECT ENCODING.
+                        let is_raw = keyspace.encoding(key, now) == Some("raw");
+                        let raw = is_raw.then_some(&b"RAW"[..]);
+                        OwnedArgs::new([&b"RF.PUT"[..], key, &image].into_iter().chain(raw))
                     }
                     None if old.is_some() => OwnedArgs::new([&b"RF.REMOVE"[..], key]),
                     None => continue,

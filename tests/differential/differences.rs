@@ -60,6 +60,15 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        id: "sort-errno",
+        explains: |case| {
+            let text = "ERR One or more scores can't be converted into double";
+            ["SORT", "SORT_RO"].contains(&case.command.name().as_str())
+                && error(case.redis, text)
+                && !case.ringfort.is_error()
+        },
+    },
+    Difference {
         id: "lpos-rank",
         explains: |case| {
             let text = "ERR value is out of range, value must between -9223372036854775807 and \

@@ -153,7 +153,13 @@ impl Condition {
                 _ if call.is_word(index, "GT") => &mut condition.only_later,
                 _ if call.is_word(index, "LT") => &mut condition.only_earlier,
                 _ => {
-                    let option = String::from_utf8_lossy(call.arg(index));
+                    // Redis prints it as a C string: nothing behind a NUL.
+                    let option = call
+                        .arg(index)
+                        .split(|&byte| byte == 0)
+                        .next()
+                        .unwrap_or_default();
+                    let option = String::from_utf8_lossy(option);
                     return Err(CommandError::new(format!(
                         "ERR Unsupported option {option}"
                     )));

@@ -86,6 +86,13 @@ fn zadd(keyspace: &mut Keyspace, call: &Call, reply: &mut Reply) -> CommandResul
 }
 
 fn zincrby(keyspace: &mut Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
+    // Redis reads ZINCRBY by ZADD's grammar: an option's name in the place of the score leaves nothing to add.
+    if ["NX", "XX", "GT", "LT", "CH", "INCR"]
+        .iter()
+        .any(|word| call.is_word(2, word))
+    {
+        return Err(CommandError::Syntax);
+    }
     let increment = parse_f64(call.arg(2)).ok_or(CommandError::NotAFloat)?;
     let options = Options {
         increment: true,

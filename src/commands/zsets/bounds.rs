@@ -38,9 +38,13 @@ fn score_bound(text: &[u8]) -> Option<ScoreBound> {
 /// A float as `strtod` reads it, with none of the checks that scores get: blanks may lead, nothing is 0, and what
 /// does not fit a double becomes infinite or 0.
 fn lenient_f64(text: &[u8]) -> Option<f64> {
-    let text = text.trim_ascii_start();
     if text.is_empty() {
         return Some(0.0);
+    }
+    // Blanks alone are no number: nothing was read, and they are left over.
+    let text = text.trim_ascii_start();
+    if text.is_empty() {
+        return None;
     }
     let overflowing = || std::str::from_utf8(text).ok()?.parse::<f64>().ok();
     parse_f64(text)
