@@ -43,6 +43,8 @@ type AnyError = Box<dyn std::error::Error>;
 /// Runs a node until SIGTERM, SIGINT or SHUTDOWN.
 fn serve(settings: Arc<Settings>) -> Result<(), AnyError> {
     let startup = settings.startup().clone();
+    process::allow_open_files(u64::from(settings.live().maxclients));
+    process::start_allocator_thread();
     let logs = cli::logging::start(startup.log_format, settings.live().log_level);
     // Bound before anything is read, so that a port in use is told at once.
     let clients = bind(&startup.bind, startup.port, startup.tcp_backlog)?;

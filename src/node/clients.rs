@@ -77,6 +77,12 @@ impl Client {
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session.clone();
     }
 
+    /// Whether the connection is to be closed.
+    #[inline]
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed)
+    }
+
     pub fn set_closing(&self) {
         self.closing.store(true, Relaxed);
     }

@@ -273,7 +273,7 @@ impl Worker {
 
     // ---- figures -------------------------------------------------------------------------------------
 
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let mut sizes: Vec<DatabaseSize> = Vec::new();
         let now = self.now();
         let (mut bytes, mut applied) = (0, 0);

@@ -100,7 +100,10 @@ impl Host for NodeHost {
         client.set_closing();
         if let Some(conn) = client.conn() {
             self.later(move |worker| {
-                worker.task(client.worker, move |there| there.kills.push(conn))
+                worker.task(client.worker, move |there| {
+                    there.kills.push(conn);
+                    there.flush_wanted = true;
+                })
             });
         }
         true

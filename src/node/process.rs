@@ -29,6 +29,34 @@ pub fn allocator_memory() -> AllocatorMemory {
     }
 }
 
+/// Files that a node needs beside its clients' connections.
+const OWN_FILES: u64 = 128;
+
+/// Raises the limit of open files so that `clients` connections fit, as far as the system lets us.
+pub fn allow_open_files(clients: u64) {
+    use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+    let wanted = clients + OWN_FILES;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let ceiling = limit.maximum.unwrap_or(u64::MAX);
+    let raised = Rlimit {
+        current: Some(wanted.min(ceiling)),
+        maximum: limit.maximum,
+    };
+    if setrlimit(Resource::Nofile, raised).is_err() || ceiling < wanted {
+        tracing::warn!("only {ceiling} files may be open: fewer than maxclients {clients} connections will fit");
+    }
+}
+
+/// Lets the allocator give unused memory back to the system while the node is idle.
+pub fn start_allocator_thread() {
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::debug!("the allocator has no thread of its own: {error}");
+    }
+}
+
 /// Gives memory that is free back to the system.
 pub fn purge_allocator() {
     // 4096 stands for all arenas (jemalloc's MALLCTL_ARENAS_ALL).

@@ -148,6 +148,7 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
     };
     let mut replay = Replay {
         shards: &mut shards,
+        accept_data_loss: startup.accept_data_loss,
     };
     let recovered = recover(&disk, &logs, options, |record| {
         record.items.iter().try_for_each(|item| match item {
@@ -341,6 +342,14 @@ fn load_snapshots(
             Ok(loaded) => *shard = loaded,
             Err(error) if startup.accept_data_loss => {
                 tracing::error!("{error}; going on without it, as --accept-data-loss says");
+                // Out of the way, so that the next start needs no consent; kept, because it may yet be of use.
+                let mut aside = file.path.clone().into_os_string();
+                aside.push(".damaged");
+                disk.rename(&file.path, Path::new(&aside))
+                    .and_then(|()| disk.sync_dir(dir))
+                    .map_err(|error| {
+                        StartError(format!("cannot rename {}: {error}", file.path.display()))
+                    })?;
             }
             Err(error) => return Err(error),
         }
@@ -391,6 +400,8 @@ fn load_snapshot(
 /// Applies the log while it is read. What is committed goes through at once; the rest waits in the replica's log.
 struct Replay<'a> {
     shards: &'a mut [Shard],
+    /// The operator's consent to go on where entries are missing.
+    accept_data_loss: bool,
 }
 
 impl Replay<'_> {
@@ -405,7 +416,14 @@ impl Replay<'_> {
                 continue;
             }
             let waiting = shard.unapplied.last().map_or(applied, |last| last.index);
-            if entry.index.0 > waiting.0 + 1 {
+            if entry.index.0 > waiting.0 + 1 && self.accept_data_loss {
+                tracing::warn!(
+                    "shard {}: entries up to {} are gone",
+                    run.shard,
+                    entry.index
+                );
+                shard.skip_to(Index(entry.index.0 - 1), run.term);
+            } else if entry.index.0 > waiting.0 + 1 {
                 return Err(StartError(format!(
                     "shard {}: the log goes on at entry {} after {waiting}; restore the data directory from a backup",
                     run.shard, entry.index

@@ -108,7 +108,7 @@ impl Worker {
         let command = match prepared.command {
             Ok(command) if !command.command.flags.has(Flags::INTERNAL) => command,
             Ok(_) => return self.answer_error(conn, wanted, &registry().unknown(&args)),
-            Err(text) => return self.answer_error(conn, wanted, &text),
+            Err(text) => return self.unresolved(session, conn, wanted, &args, &text),
         };
         if let Some(refusal) = gate::refusal(command.command, session, &self.host) {
             self.io.stats.rejected(command.id);
@@ -136,6 +136,31 @@ impl Worker {
             }
             None => self.route(question, conn, wanted),
         }
+    }
+
+    /// A command that is none. Words that begin an HTTP request end the connection, as in Redis: a browser must not
+    /// be tricked into speaking to us.
+    #[cold]
+    fn unresolved(
+        &mut self,
+        session: &mut Session,
+        conn: ConnKey,
+        wanted: bool,
+        args: &Args,
+        text: &str,
+    ) {
+        if [&b"post"[..], b"host:"]
+            .iter()
+            .any(|word| args.at(0).eq_ignore_ascii_case(word))
+        {
+            tracing::warn!(
+                "client {} speaks HTTP to the Redis port, which may be an attack: closed",
+                session.id
+            );
+            session.close_after_reply = true;
+            return;
+        }
+        self.answer_error(conn, wanted, text);
     }
 
     /// CLIENT REPLY: whether this command's reply goes out.
@@ -450,6 +475,9 @@ impl Worker {
         args: Args,
         wanted: bool,
     ) {
+        if command.command.name == "INFO" {
+            self.publish(); // Figures of this moment.
+        }
         let started = self.io.ticks.raw();
         let call = Call {
             args,

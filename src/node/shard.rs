@@ -101,6 +101,12 @@ impl Shard {
         self.turn.asked.is_empty() && self.writes.is_empty()
     }
 
+    /// Whether the turn has anything for the log.
+    #[inline]
+    pub fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
     /// Bytes of the entry being built.
     pub fn pending_bytes(&self) -> usize {
         self.writes.bytes()
@@ -115,6 +121,12 @@ impl Shard {
     /// The clock of the last entry.
     pub fn last_clock(&self) -> Timestamp {
         self.last_clock
+    }
+
+    /// Goes on behind entries that are lost, with the operator's consent.
+    pub(super) fn skip_to(&mut self, index: Index, term: Term) {
+        self.applied = (index, term);
+        self.unapplied.clear();
     }
 
     /// The last entry applied.

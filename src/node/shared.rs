@@ -238,7 +238,7 @@ impl Shared {
                 .sum(),
             snapshots_taken: self.stats.sum(|worker| &worker.snapshots_taken),
             snapshots_failed: self.stats.sum(|worker| &worker.snapshots_failed),
-            snapshot_running_since: None,
+            snapshot_running_since: (self.snapshots_running.load(Relaxed) > 0).then(wall_clock),
             last_snapshot: Timestamp(self.last_snapshot_ms.load(Relaxed)),
             last_snapshot_seconds: None,
             last_snapshot_failed: false,

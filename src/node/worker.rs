@@ -148,19 +148,26 @@ impl Worker {
         let dirty = std::mem::take(&mut self.dirty);
         self.turn_bytes = 0;
         let now = self.refresh_clock();
-        if let Err(error) = self.reserve(&dirty) {
-            self.refuse(&dirty, &error);
+        let (writing, reading): (Vec<usize>, Vec<usize>) = dirty
+            .iter()
+            .partition(|&&place| self.shards[place].has_writes());
+        // Reads need no room in the log, whatever becomes of the writes.
+        for place in reading {
+            self.shards[place].propose(now, 0, &mut self.io);
+        }
+        if let Err(error) = self.reserve(&writing) {
+            self.refuse(&writing, &error);
             return false;
         }
-        if self.write_error.take().is_some() {
+        if !writing.is_empty() && self.write_error.take().is_some() {
             self.publish_write_error();
             tracing::info!("writes are accepted again");
         }
-        for &place in &dirty {
+        for &place in &writing {
             let seed = self.rng.next_u64();
             self.shards[place].propose(now, seed, &mut self.io);
         }
-        self.drive(&dirty);
+        self.drive(&writing);
         self.dirty = dirty;
         self.dirty.clear();
         true
@@ -233,7 +240,7 @@ impl Worker {
 
     /// Makes sure that the record of this turn finds room, before anything is proposed.
     fn reserve(&mut self, dirty: &[usize]) -> Result<(), WalError> {
-        let Some(wal) = &mut self.wal else {
+        let Some(wal) = self.wal.as_mut().filter(|_| !dirty.is_empty()) else {
             return Ok(());
         };
         let bytes: usize = dirty

@@ -172,6 +172,7 @@ fn open(local: &Rc<Local>, stream: StdStream) -> std::io::Result<Connection> {
         spans: Vec::new(),
         requests: Vec::new(),
         prepared: Vec::new(),
+        is_held_back: false,
         need: 0,
     })
 }
@@ -234,6 +235,8 @@ struct Connection {
     spans: Vec<Span>,
     requests: Vec<Request>,
     prepared: Vec<Prepared>,
+    /// Whole requests stand in `input`: their replies would have gone beyond what may wait unsent.
+    is_held_back: bool,
     /// Bytes that the request in `input` lacks, as far as is known.
     need: usize,
 }
@@ -272,6 +275,9 @@ impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         self.handle.remember(cx.waker());
         loop {
+            if self.handle.is_broken.get() {
+                return Poll::Ready(Next::Close);
+            }
             if self.handle.is_blocked.get() && self.write_on(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -295,7 +301,11 @@ impl Connection {
             if is_full {
                 return Poll::Pending;
             }
-            match self.poll_read(cx) {
+            let ran = match std::mem::take(&mut self.is_held_back) {
+                true => Poll::Ready(self.run_held_back()),
+                false => self.poll_read(cx),
+            };
+            match ran {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ran::All) => {}
                 Poll::Ready(Ran::Stopped(Next::Close)) => self.close_after_replies(),
@@ -408,6 +418,10 @@ impl Connection {
         worker.refresh_clock();
         worker.take_up_changes();
         self.need = 0;
+        if self.handle.client.is_closing() {
+            // Killed by another connection: nothing that comes after is run.
+            return (input.len(), Ran::Stopped(Next::Close));
+        }
         self.parser.limits.bulk_bytes_max = worker.live.proto_max_bulk_len_bytes as i64;
         let mut at = 0;
         let ran = loop {
@@ -431,6 +445,10 @@ impl Connection {
                 break Ran::Stopped(Next::Close);
             }
             if !parsed.is_more {
+                break Ran::All;
+            }
+            if worker.io.outbox(self.handle.conn).out.len() > OUTPUT_PAUSE_BYTES {
+                self.is_held_back = true;
                 break Ran::All;
             }
         };
