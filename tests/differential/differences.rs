@@ -60,6 +60,23 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        id: "size-hint",
+        explains: |case| encodings(case, b"zset", "listpack", "skiplist"),
+    },
+    Difference {
+        id: "getkeys-zrank",
+        explains: |case| {
+            let words = &case.command.args;
+            let asked = words.get(2).map(|word| word.to_ascii_uppercase());
+            case.command.name() == "COMMAND"
+                && matches!(asked.as_deref(), Some(b"ZRANK" | b"ZREVRANK"))
+                && error(
+                    case.redis,
+                    "ERR Invalid number of arguments specified for command",
+                )
+        },
+    },
+    Difference {
         id: "moved-raw",
         explains: |case| {
             let moved = [("raw", "embstr"), ("raw", "int"), ("embstr", "int")];
