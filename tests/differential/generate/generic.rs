@@ -82,7 +82,6 @@ pub const COMMANDS: Family = &[
             "0 COUNT abc",
             "0 MATCH",
             "0 BAD x",
-            "18446744073709551616",
         ]);
         cmd!("SCAN").with(tail).fixed()
     }),

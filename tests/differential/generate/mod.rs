@@ -237,7 +237,7 @@ impl Generator {
         match self.random.below(24) {
             0 => (*self
                 .random
-                .pick(&["inf", "-inf", "nan", "1e400", "abc", "", " 1", "1 "]))
+                .pick(&["inf", "-inf", "nan", "abc", "", " 1", "1 "]))
             .into(),
             1 => (*self
                 .random

@@ -88,7 +88,7 @@ fn score(g: &mut Generator) -> String {
     match g.random.below(40) {
         0 => "inf".into(),
         1 => "-inf".into(),
-        2 => (*g.random.pick(&["nan", "abc", "", "1e400", "0x1A", "-0"])).into(),
+        2 => (*g.random.pick(&["nan", "abc", "", "0x1A", "-0"])).into(),
         3 => (*g
             .random
             .pick(&["1e300", "-1e-7", "12345678901234567", "1e21", "0.000012345"]))
