@@ -12,7 +12,8 @@ from resp import ReplyError
 TMPFS_MIB = 24
 BALLAST_MIB = 8
 SEGMENT_HEADER_BYTES = 512
-RECORD_HEADER = struct.Struct("<4xIQ")
+# Sequence and length; the whole is drawn in src/durability/README.md.
+RECORD_HEADER = struct.Struct("<16xQ16xI")
 
 
 def small_disk(bench):
@@ -156,6 +157,55 @@ def restarting_on_a_full_disk_loses_nothing(bench):
     server.start()
     with server.client() as client:
         expect_all(client, acknowledged)
+
+
+def written(bench, *extra, keys=4_000):
+    """A stopped server whose log holds a record for each of `keys` writes; nothing was stopped in order."""
+    server = bench.server(*extra, durability="always")
+    with server.client() as client:
+        for at in range(0, keys, 20):
+            client.pipeline([("SET", f"k:{n}", f"{n}:" + "x" * 1_000) for n in range(at, at + 20)])
+    return server
+
+
+def segments(server):
+    return sorted(glob.glob(os.path.join(server.directory, "wal", "*.log")))
+
+
+def records(path):
+    """(offset, length) of each record, found by the lengths in their headers."""
+    with open(path, "rb") as file:
+        data = file.read()
+    found, at, last = [], SEGMENT_HEADER_BYTES, None
+    while at + 48 <= len(data):
+        sequence, length = RECORD_HEADER.unpack_from(data, at)
+        if length < 48 or at + length > len(data) or (last is not None and sequence != last):
+            break
+        found.append((at, length))
+        last, at = sequence, at + length
+    return found
+
+
+def overwrite(path, offset, change):
+    """Replaces bytes in place: `change` gets the rest of the file from `offset` on, at most 1 MiB of it."""
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        data = change(file.read(MIB))
+        file.seek(offset)
+        file.write(data)
+
+
+def flipped(count):
+    return lambda data: bytes(byte ^ 0x55 for byte in data[:count])
+
+
+def found_keys(server, keys):
+    with server.client() as client:
+        values = client.call("MGET", *[f"k:{n}" for n in range(keys)])
+    for number, value in enumerate(values):
+        whole = f"{number}:".encode() + b"x" * 1_000
+        expect(value is None or value == whole, f"k:{number} holds {str(value)[:40]}")
+    return [value is not None for value in values]
 
 
 @check

@@ -177,6 +177,10 @@ fn open(local: &Rc<Local>, stream: StdStream) -> std::io::Result<Connection> {
     })
 }
 
+fn has_hard_limit(worker: &Worker) -> bool {
+    worker.live.client_output_buffer_limit.normal.hard_bytes > 0
+}
+
 /// Unsent bytes beyond which a client is not read from. Where an operator has set a hard limit the client may reach
 /// it, and is cut there.
 fn pause_bytes(worker: &Worker) -> usize {
@@ -305,7 +309,9 @@ impl Connection {
             if self.handle.is_broken.get() {
                 return Poll::Ready(Next::Close);
             }
-            if self.handle.is_blocked.get() && self.write_on(cx).is_pending() {
+            let is_blocked = self.handle.is_blocked.get() && self.write_on(cx).is_pending();
+            // A client with a hard limit is served up to it, so that it is cut there; any other waits.
+            if is_blocked && !has_hard_limit(&self.local.worker.borrow()) {
                 return Poll::Pending;
             }
             if self.handle.is_broken.get() {

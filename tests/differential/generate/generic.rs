@@ -76,13 +76,7 @@ pub const COMMANDS: Family = &[
         cmd!("MEMORY", "USAGE", g.key(Kind::Any)).check(Check::Kind)
     }),
     (2, |g| {
-        let tail = g.words(&[
-            "abc",
-            "0 COUNT 0",
-            "0 COUNT abc",
-            "0 MATCH",
-            "0 BAD x",
-        ]);
+        let tail = g.words(&["abc", "0 COUNT 0", "0 COUNT abc", "0 MATCH", "0 BAD x"]);
         cmd!("SCAN").with(tail).fixed()
     }),
     (1, |g| cmd!("DUMP", g.key(Kind::Any)).check(Check::Kind)),
