@@ -19,6 +19,11 @@ pub struct Registered {
     pub is_subcommand: bool,
     /// Where the key is, for a command that has exactly one.
     pub single_key: Option<usize>,
+    /// Copies of what every call asks: [`Command::is_write`], [`Command::runs_on_shards`].
+    pub is_write: bool,
+    pub runs_on_shards: bool,
+    /// Nothing is left to be looked up behind the name, and the command is one.
+    is_plain: bool,
 }
 
 /// All commands, ordered by table.
@@ -26,8 +31,66 @@ pub struct Registry {
     pub commands: Vec<&'static Registered>,
     /// Commands and subcommands by id.
     pub by_id: Vec<&'static Registered>,
-    /// Open addressing by [`name_hash`].
-    slots: Vec<Option<&'static Registered>>,
+    /// Open addressing by [`Name::slot`].
+    slots: Box<[Option<Slot>; SLOTS]>,
+}
+
+/// Places of the table of names, a power of two far above the number of commands.
+const SLOTS: usize = 1024;
+
+/// A command by its name.
+#[derive(Clone, Copy)]
+struct Slot {
+    name: Name,
+    /// `0x20` at each letter of the name's beginning: the one bit in which `a` and `A` differ.
+    letters: u64,
+    command: &'static Registered,
+}
+
+/// What is compared of a name first: its length and its first eight bytes, the first one lowest.
+#[derive(Clone, Copy)]
+struct Name {
+    start: u64,
+    len: usize,
+}
+
+impl Slot {
+    /// Compares what [`Name`] does not hold.
+    fn has_end_of(&self, name: &[u8]) -> bool {
+        self.command.command.name.as_bytes()[8..].eq_ignore_ascii_case(&name[8..])
+    }
+}
+
+impl Name {
+    #[inline]
+    fn of(name: &[u8]) -> Self {
+        let four = |at: usize| u64::from(u32::from_le_bytes(name[at..at + 4].try_into().unwrap()));
+        let one = |at: usize| u64::from(name[at]) << (8 * at);
+        let start = match name.len() {
+            0 => 0,
+            // Bytes that are read twice come to lie on themselves.
+            len @ 1..=3 => one(0) | one(len / 2) | one(len - 1),
+            len @ 4..=7 => four(0) | four(len - 4) << (8 * (len - 4)),
+            _ => u64::from_le_bytes(name[..8].try_into().unwrap()),
+        };
+        Self {
+            start,
+            len: name.len(),
+        }
+    }
+
+    /// Where a name of any case is looked for first.
+    #[inline]
+    fn slot(self) -> usize {
+        let folded = (self.start | 0x2020_2020_2020_2020) ^ self.len as u64;
+        (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48) as usize % SLOTS
+    }
+
+    /// `0x20` at each byte that is a letter.
+    fn letters(self) -> u64 {
+        let bytes = self.start.to_le_bytes();
+        u64::from_le_bytes(bytes.map(|byte| if byte.is_ascii_alphabetic() { 0x20 } else { 0 }))
+    }
 }
 
 /// Why there is nothing to run: the text of the error reply.
@@ -46,23 +109,32 @@ impl Registry {
         let mut registry = Registry {
             commands: Vec::new(),
             by_id: Vec::new(),
-            slots: vec![None; 2048],
+            slots: Box::new([None; SLOTS]),
         };
         for command in FAMILIES.iter().flat_map(|family| family.iter()) {
             let registered = registry.register(command, None);
             registry.commands.push(registered);
-            let mut slot = name_hash(command.name.as_bytes()) % registry.slots.len();
-            while let Some(taken) = registry.slots[slot] {
-                assert!(
-                    taken.command.name != command.name,
-                    "{} is declared twice",
-                    command.name
-                );
-                slot = (slot + 1) % registry.slots.len();
-            }
-            registry.slots[slot] = Some(registered);
+            registry.place(registered);
         }
         registry
+    }
+
+    fn place(&mut self, registered: &'static Registered) {
+        let name = Name::of(registered.command.name.as_bytes());
+        let mut slot = name.slot();
+        while let Some(taken) = self.slots[slot] {
+            assert!(
+                taken.command.command.name != registered.command.name,
+                "{} is declared twice",
+                registered.command.name
+            );
+            slot = (slot + 1) % SLOTS;
+        }
+        self.slots[slot] = Some(Slot {
+            name,
+            letters: name.letters(),
+            command: registered,
+        });
     }
 
     fn register(
@@ -86,6 +158,9 @@ impl Registry {
             subcommands,
             is_subcommand,
             single_key: single_key(command),
+            is_write: command.is_write(),
+            runs_on_shards: command.runs_on_shards(),
+            is_plain: command.subcommands.is_empty() && !matches!(command.run, Run::Container),
         }));
         self.by_id.push(registered);
         registered
@@ -94,19 +169,28 @@ impl Registry {
     /// The command of this name, in any case; internal ones included.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&'static Registered> {
-        let mut slot = name_hash(name) % self.slots.len();
-        while let Some(registered) = self.slots[slot] {
-            if registered
-                .command
-                .name
-                .as_bytes()
-                .eq_ignore_ascii_case(name)
-            {
-                return Some(registered);
+        let wanted = Name::of(name);
+        let mut at = wanted.slot();
+        while let Some(slot) = &self.slots[at] {
+            let is_it = slot.name.len == wanted.len
+                && (slot.name.start ^ wanted.start) & !slot.letters == 0
+                && (wanted.len <= 8 || slot.has_end_of(name));
+            if is_it {
+                return Some(slot.command);
             }
-            slot = (slot + 1) % self.slots.len();
+            at = (at + 1) % SLOTS;
         }
         None
+    }
+
+    /// As [`Registry::resolve`] where that succeeds; without the text of an error.
+    #[inline]
+    pub fn called(&self, args: &Args) -> Option<&'static Registered> {
+        let found = self.find(args.at(0))?;
+        if found.is_plain {
+            return Some(found).filter(|found| found.command.arity.allows(args.len()));
+        }
+        self.resolve(args).ok()
     }
 
     /// The command or subcommand that `args` call, its arity checked; or Redis' error text.
@@ -205,21 +289,6 @@ fn single_key(command: &Command) -> Option<usize> {
     }
 }
 
-/// Spreads names without looking at case: bit 5 is the only difference between `a` and `A`.
-#[inline]
-fn name_hash(name: &[u8]) -> usize {
-    let mut hash: u64 = name.len() as u64;
-    for chunk in name.chunks(8) {
-        let mut word = [0u8; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        let word = u64::from_le_bytes(word) | 0x2020_2020_2020_2020;
-        hash = (hash ^ word)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .rotate_left(29);
-    }
-    (hash >> 32) as usize
-}
-
 /// Calls `visit` with the argument index and flags of every key of a call whose arity was checked.
 ///
 /// Counts that are no numbers or reach beyond the arguments yield no keys: the handler answers the error.
@@ -285,6 +354,57 @@ fn begin_of(begin: Begin, args: &Args) -> Option<usize> {
             found
                 .map(|index| index + 1)
                 .filter(|&index| index < args.len())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_found_by_its_name_in_any_case() {
+        for &registered in &registry().commands {
+            let name = registered.command.name;
+            let mixed: String = name
+                .char_indices()
+                .map(|(at, c)| match at % 2 {
+                    0 => c.to_ascii_lowercase(),
+                    _ => c.to_ascii_uppercase(),
+                })
+                .collect();
+            for spelled in [name, &name.to_ascii_lowercase(), &mixed] {
+                let found = registry().find(spelled.as_bytes());
+                assert!(
+                    found.is_some_and(|found| std::ptr::eq(found, registered)),
+                    "{spelled}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_differs_in_one_bit_or_byte_is_not_found() {
+        let is_known = |name: &[u8]| {
+            let folded = name.to_ascii_uppercase();
+            registry()
+                .commands
+                .iter()
+                .any(|known| known.command.name.as_bytes() == folded)
+        };
+        for registered in &registry().commands {
+            let name = registered.command.name.as_bytes();
+            for bit in 0..name.len() * 8 {
+                let mut changed = name.to_vec();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(registry().find(&changed).is_some(), is_known(&changed));
+            }
+            for end in 0..name.len() {
+                assert_eq!(
+                    registry().find(&name[..end]).is_some(),
+                    is_known(&name[..end])
+                );
+            }
         }
     }
 }

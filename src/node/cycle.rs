@@ -92,13 +92,14 @@ impl Worker {
             .find(args.at(0))
             .expect("internal commands are declared");
         self.ask(
-            Question {
+            &Question {
                 command,
                 args,
                 database,
                 proto: Proto::Resp2,
             },
             shard,
+            None,
             Target::NOBODY,
         );
     }

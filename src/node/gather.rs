@@ -44,9 +44,9 @@ impl Worker {
         Databases::new(count, (0, 0), limits)
     }
 
-    pub(super) fn gather(&mut self, question: Question, conn: ConnKey, wanted: bool) {
+    pub(super) fn gather(&mut self, question: &Question, conn: ConnKey, wanted: bool) {
         let target = self.io.target(conn, question.proto, wanted);
-        let keys: Vec<Vec<u8>> = written_keys(&question)
+        let keys: Vec<Vec<u8>> = written_keys(question)
             .into_iter()
             .map(|(at, _)| question.args.at(at).to_vec())
             .collect();
@@ -58,7 +58,7 @@ impl Worker {
         // what this connection sends behind it would overtake it there.
         let may_go_on = question.command.command.more_keys.is_some();
         if !together || home == self.number || may_go_on {
-            return self.gather_here(&question, keys, target);
+            return self.gather_here(question, keys, target);
         }
         // All keys live on one other worker: there they are one turn and one record.
         let args = OwnedArgs::new(question.args.from(0));
@@ -67,7 +67,7 @@ impl Worker {
             database,
             proto,
             ..
-        } = question;
+        } = *question;
         self.task(home, move |there| {
             let question = Question {
                 command,
@@ -215,7 +215,7 @@ impl Worker {
         guests: &mut Guests,
         target: Target,
     ) {
-        let started = self.io.ticks.raw();
+        self.io.start_clock();
         let now = self.now();
         let mut scratch = self.scratch();
         let mut before: Vec<(u16, Vec<u8>, Vec<u8>)> = Vec::new();
@@ -237,8 +237,7 @@ impl Worker {
         if let Err(error) = self.run_on_scratch(&mut scratch, question, &mut out) {
             return self.complete_error(target, error.text());
         }
-        self.io
-            .count(question.command, &question.args, started, &out, None);
+        self.io.count(question.command, &question.args, &out, None);
         if !writes {
             return self.io.complete(target, &out);
         }
@@ -346,7 +345,7 @@ impl Worker {
             database: effect.database,
             proto: Target::NOBODY.proto,
         };
-        self.ask(question, effect.shard, Target::NOBODY);
+        self.ask(&question, effect.shard, None, Target::NOBODY);
     }
 }
 

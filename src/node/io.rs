@@ -53,7 +53,9 @@ pub struct Io {
     /// Messages of this turn, by worker.
     pub outgoing: Vec<Vec<Message>>,
     pub stats: Arc<WorkerStats>,
-    pub ticks: quanta::Clock,
+    ticks: quanta::Clock,
+    /// When the last command ended, or what came before the next one: reading of `ticks`.
+    since: u64,
     pub slow: Slow,
 }
 
@@ -77,6 +79,7 @@ impl Io {
             outgoing: (0..workers).map(|_| Vec::new()).collect(),
             stats,
             ticks: quanta::Clock::new(),
+            since: 0,
             slow,
         }
     }
@@ -188,28 +191,41 @@ impl Io {
         }
         if let Some(outbox) = &mut place.outbox {
             outbox.fill(seq, reply);
-            if !place.is_touched {
-                place.is_touched = true;
-                self.touched.push(ConnKey { place: conn, uses });
-            }
+            self.touch(ConnKey { place: conn, uses });
         }
     }
 
-    /// Counts a command that ran from `started` (of [`quanta::Clock::raw`]) until now.
+    /// Has the server look at this connection's outbox when the turn ends.
+    #[inline]
+    pub fn touch(&mut self, conn: ConnKey) {
+        let place = &mut self.outboxes[conn.place as usize];
+        if !place.is_touched {
+            place.is_touched = true;
+            self.touched.push(conn);
+        }
+    }
+
+    /// The next command begins now, not where the last one ended.
+    #[inline]
+    pub fn start_clock(&mut self) {
+        self.since = self.ticks.raw();
+    }
+
+    /// Counts a command that has just run. Commands follow one upon the other, so the end of one is the beginning of the next,
+    /// and the clock is read once a command.
     #[inline]
     pub fn count(
         &mut self,
         command: &Registered,
         args: &Args,
-        started: u64,
         reply: &[u8],
         client: Option<(u16, u32)>,
     ) {
         let ended = self.ticks.raw();
-        let nanos = self.ticks.delta_as_nanos(started, ended);
-        let failed = reply.first() == Some(&b'-');
+        let nanos = self.ticks.delta_as_nanos(self.since, ended);
+        self.since = ended;
         self.stats.called(command.id, nanos);
-        if failed {
+        if reply.first() == Some(&b'-') {
             self.stats.failed(command.id);
             self.stats.error_reply(&reply[1..]);
         }
@@ -225,17 +241,12 @@ impl Io {
 
 impl Replies for Io {
     #[inline]
-    fn reply(&mut self, asked: &Asked, args: &Args, started: u64, reply: &[u8]) {
+    fn reply(&mut self, asked: &Asked, args: &Args, reply: &[u8]) {
         let client = match asked.target.waiter {
             Waiter::Client { conn, .. } => Some((asked.target.worker, conn)),
             _ => None,
         };
-        self.count(asked.command, args, started, reply, client);
+        self.count(asked.command, args, reply, client);
         self.complete(asked.target, reply);
-    }
-
-    #[inline]
-    fn clock(&self) -> u64 {
-        self.ticks.raw()
     }
 }

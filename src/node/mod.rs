@@ -8,6 +8,7 @@ mod gather;
 mod guests;
 mod host;
 mod io;
+mod look_ahead;
 mod outbox;
 pub mod process;
 mod recovery;

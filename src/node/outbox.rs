@@ -3,18 +3,44 @@
 
 use std::collections::VecDeque;
 
-use smallvec::SmallVec;
-
 use crate::protocol::Proto;
 
-/// Replies that wait for an earlier one are mostly `+OK`, integers and short strings.
-type Short = SmallVec<[u8; 24]>;
+/// Bytes of a reply that a slot holds itself: replies that wait for an earlier one are mostly `+OK`, integers and
+/// short strings.
+const SHORT_MAX: usize = 15;
 
-enum Slot {
-    Waiting,
-    Ready(Short),
-    /// Waiting, and nobody wants the reply (CLIENT REPLY OFF or SKIP).
-    Unwanted,
+/// The place of a reply that is not in `out` yet: sixteen bytes, moved as one.
+#[derive(Clone, Copy)]
+struct Slot {
+    bytes: [u8; SHORT_MAX],
+    /// The length of the reply in `bytes`, or one of the states below.
+    state: u8,
+}
+
+const WAITING: u8 = 0xff;
+/// Waiting, and nobody wants the reply (CLIENT REPLY OFF or SKIP).
+const UNWANTED: u8 = 0xfe;
+/// The reply is in [`Outbox::long`], at the number in the first four bytes.
+const LONG: u8 = 0xfd;
+
+impl Slot {
+    fn of_state(state: u8) -> Self {
+        Self {
+            bytes: [0; SHORT_MAX],
+            state,
+        }
+    }
+
+    #[inline]
+    fn short(reply: &[u8]) -> Self {
+        let mut slot = Self::of_state(reply.len() as u8);
+        slot.bytes[..reply.len()].copy_from_slice(reply);
+        slot
+    }
+
+    fn is_ready(&self) -> bool {
+        !matches!(self.state, WAITING | UNWANTED)
+    }
 }
 
 /// A reply's place in its connection's order.
@@ -28,6 +54,9 @@ pub struct Outbox {
     pub out: Vec<u8>,
     slots: VecDeque<Slot>,
     head: u64,
+    /// Replies that are ready and too long for a slot, with the free places among them.
+    long: Vec<Vec<u8>>,
+    long_free: Vec<u32>,
 }
 
 impl Outbox {
@@ -57,11 +86,8 @@ impl Outbox {
     #[inline]
     pub fn reserve(&mut self, wanted: bool) -> Seq {
         let seq = Seq(self.head + self.slots.len() as u64);
-        self.slots.push_back(if wanted {
-            Slot::Waiting
-        } else {
-            Slot::Unwanted
-        });
+        self.slots
+            .push_back(Slot::of_state(if wanted { WAITING } else { UNWANTED }));
         seq
     }
 
@@ -70,23 +96,57 @@ impl Outbox {
     pub fn fill(&mut self, seq: Seq, reply: &[u8]) {
         let index = (seq.0 - self.head) as usize;
         if index > 0 {
-            let wanted = matches!(self.slots[index], Slot::Waiting);
-            self.slots[index] = Slot::Ready(if wanted {
-                Short::from_slice(reply)
-            } else {
-                Short::new()
-            });
+            self.slots[index] = match self.slots[index].state {
+                UNWANTED => Slot::short(b""),
+                _ if reply.len() <= SHORT_MAX => Slot::short(reply),
+                _ => self.keep_long(reply),
+            };
             return;
         }
-        if let Some(Slot::Waiting) = self.slots.pop_front() {
+        if self
+            .slots
+            .pop_front()
+            .is_some_and(|slot| slot.state == WAITING)
+        {
             self.out.extend_from_slice(reply);
         }
         self.head += 1;
-        while let Some(Slot::Ready(reply)) = self.slots.front() {
-            self.out.extend_from_slice(reply);
+        while let Some(slot) = self.slots.front().copied().filter(Slot::is_ready) {
             self.slots.pop_front();
             self.head += 1;
+            self.put_out(slot);
         }
+    }
+
+    #[inline]
+    fn put_out(&mut self, slot: Slot) {
+        let len = usize::from(slot.state);
+        if len <= SHORT_MAX {
+            // All bytes of the slot, whatever their number: one move of a fixed size.
+            let end = self.out.len() + len;
+            self.out.extend_from_slice(&slot.bytes);
+            return self.out.truncate(end);
+        }
+        let [a, b, c, d, ..] = slot.bytes;
+        let number = u32::from_le_bytes([a, b, c, d]);
+        let reply = std::mem::take(&mut self.long[number as usize]);
+        self.long_free.push(number);
+        self.out.extend_from_slice(&reply);
+        if self.slots.is_empty() {
+            (self.long, self.long_free) = (Vec::new(), Vec::new());
+        }
+    }
+
+    #[cold]
+    fn keep_long(&mut self, reply: &[u8]) -> Slot {
+        let number = self.long_free.pop().unwrap_or_else(|| {
+            self.long.push(Vec::new());
+            self.long.len() as u32 - 1
+        });
+        self.long[number as usize] = reply.to_vec();
+        let mut slot = Slot::of_state(LONG);
+        slot.bytes[..4].copy_from_slice(&number.to_le_bytes());
+        slot
     }
 }
 
@@ -125,14 +185,21 @@ mod tests {
     #[test]
     fn replies_leave_in_the_order_of_the_questions() {
         let mut outbox = Outbox::default();
-        let places: Vec<Seq> = (0..4).map(|n| outbox.reserve(n != 2)).collect();
+        let places: Vec<Seq> = (0..7).map(|n| outbox.reserve(n != 2)).collect();
+        let (long, longer) = ([b'x'; 15], [b'y'; 300]);
+        outbox.fill(places[6], &longer);
+        outbox.fill(places[4], &longer);
         outbox.fill(places[3], b"d");
         outbox.fill(places[1], b"b");
         assert_eq!(outbox.out, b"");
         outbox.fill(places[0], b"a");
         assert_eq!(outbox.out, b"ab");
         outbox.fill(places[2], b"nobody wants this");
-        assert_eq!(outbox.out, b"abd");
+        let expected = [&b"abd"[..], &longer].concat();
+        assert_eq!(outbox.out, expected);
+        assert!(outbox.is_waiting());
+        outbox.fill(places[5], &long);
+        assert_eq!(outbox.out, [&expected[..], &long, &longer].concat());
         assert!(!outbox.is_waiting());
     }
 }

@@ -452,11 +452,7 @@ fn log_entry(entry: &Entry, term: Term) -> LogEntry {
 pub struct Silence;
 
 impl Replies for Silence {
-    fn reply(&mut self, _asked: &Asked, _args: &Args, _started: u64, _reply: &[u8]) {}
-
-    fn clock(&self) -> u64 {
-        0
-    }
+    fn reply(&mut self, _asked: &Asked, _args: &Args, _reply: &[u8]) {}
 }
 
 impl Shard {

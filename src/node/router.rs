@@ -6,11 +6,12 @@ use crate::commands::{
     for_each_key, gate, registry, Call, CommandResult, Flags, KeyFlags, Merge, Pause, Registered,
     Replies, Run, Session, Spread,
 };
-use crate::protocol::{Args, OwnedArgs, Proto, ProtocolError, Reply};
-use crate::store::Probe;
+use crate::protocol::{Args, OwnedArgs, Proto, ProtocolError, Reply, Span};
+use crate::store::Keyspace;
 
 use super::fan::{Collector, Join};
 use super::io::{ConnKey, Forwarded, Message};
+use super::look_ahead::look_ahead;
 use super::outbox::{Target, Waiter};
 use super::worker::Worker;
 
@@ -24,24 +25,29 @@ pub struct Question<'a> {
 }
 
 /// Commands of one connection that are prepared together.
-pub const PREPARED_MAX: usize = 16;
+pub const PREPARED_MAX: usize = 64;
 
 /// A command that was looked up, with the look-up of its key under way.
+#[derive(Clone, Copy)]
 pub struct Prepared {
-    command: Result<&'static Registered, String>,
+    /// None where the arguments call no command: [`Worker::dispatch`] says why.
+    command: Option<&'static Registered>,
+    /// The hash of the one key, if it belongs to a shard of this worker.
+    hash: Option<u64>,
     /// The shard of the key of a command that has exactly one.
     shard: Option<u16>,
-    probe: Option<Probe>,
+    /// What the second step of the look-up gave.
+    place: Option<u8>,
 }
 
 impl Prepared {
     /// Whether CLIENT PAUSE holds the command back. CLIENT itself is let through, so that the pause can be ended.
     pub fn waits_for(&self, pause: Pause) -> bool {
-        let Ok(command) = &self.command else {
+        let Some(command) = self.command else {
             return false;
         };
         let is_client = command.full_name.starts_with("client|");
-        !is_client && (!pause.writes_only || command.command.is_write())
+        !is_client && (!pause.writes_only || command.is_write)
     }
 }
 
@@ -57,11 +63,12 @@ impl Worker {
     #[inline]
     pub fn prepare(&self, session: &Session, args: &Args) -> Prepared {
         let mut prepared = Prepared {
-            command: registry().resolve(args),
+            command: registry().called(args),
+            hash: None,
             shard: None,
-            probe: None,
+            place: None,
         };
-        let Ok(command) = prepared.command else {
+        let Some(command) = prepared.command else {
             return prepared;
         };
         let Some(key) = command.single_key.and_then(|at| args.get(at)) else {
@@ -69,86 +76,102 @@ impl Worker {
         };
         let shard = self.shard_of(key);
         prepared.shard = Some(shard);
-        // Writes are looked up when they are applied.
-        if matches!(command.command.run, Run::Read(_)) && self.worker_of(shard) == self.number {
-            let databases = &self.shards[self.place(shard)].databases;
-            prepared.probe = Some(databases.keyspace(session.database).probe(key));
+        if self.worker_of(shard) == self.number {
+            let keyspace = self.keyspace(shard, session.database);
+            let hash = keyspace.hash(key);
+            prepared.hash = Some(hash);
+            if !command.is_write {
+                keyspace.prefetch_segment(hash);
+            }
         }
         prepared
     }
 
-    /// Second and third step of the look-ups that [`Worker::prepare`] began.
+    /// Takes the look-ups of reads that come soon after the one at `at` a step further; to be called with each in turn.
     #[inline]
-    pub fn carry_on(&self, session: &Session, prepared: &[Prepared]) {
-        let mut pointers = [None; PREPARED_MAX];
-        for (prepared, pointer) in prepared.iter().zip(&mut pointers) {
-            if let (Some(probe), Some(shard)) = (prepared.probe, prepared.shard) {
-                let keyspace = self.shards[self.place(shard)]
-                    .databases
-                    .keyspace(session.database);
-                *pointer = keyspace
-                    .probe_pointer(probe)
-                    .map(|pointer| (keyspace, pointer));
+    pub fn look_ahead(&self, session: &Session, prepared: &mut [Prepared], at: usize) {
+        look_ahead(
+            prepared,
+            at,
+            |later| self.take_place(session, later),
+            |soon| self.take_entry(session, soon),
+        );
+    }
+
+    #[inline]
+    fn take_place(&self, session: &Session, prepared: &mut Prepared) {
+        if let Some((hash, shard)) = prepared.hash.zip(prepared.shard) {
+            if prepared.command.is_some_and(|command| command.is_write) {
+                return; // Looked up when it is applied.
             }
-        }
-        for (keyspace, pointer) in pointers.iter().flatten() {
-            keyspace.probe_entry(*pointer);
+            prepared.place = self.keyspace(shard, session.database).prefetch_place(hash);
         }
     }
 
-    /// Runs one command of a connection. Its reply comes to the connection's outbox, now or when the turn ends.
+    #[inline]
+    fn take_entry(&self, session: &Session, prepared: &Prepared) {
+        if let (Some(hash), Some(shard), Some(place)) =
+            (prepared.hash, prepared.shard, prepared.place)
+        {
+            self.keyspace(shard, session.database)
+                .prefetch_entry(hash, place);
+        }
+    }
+
+    #[inline]
+    fn keyspace(&self, shard: u16, database: u16) -> &Keyspace {
+        self.shards[self.place(shard)].databases.keyspace(database)
+    }
+
+    /// Runs one command of a connection, whose arguments are `spans` of `buf`. Its reply comes to the connection's outbox, now or when the turn ends.
     pub fn dispatch(
         &mut self,
         session: &mut Session,
         conn: ConnKey,
-        args: Args,
+        (buf, spans): (&[u8], &[Span]),
         prepared: Prepared,
     ) {
-        let wanted = session.replies == Replies::On || self.reply_wanted(session, &args);
+        // Made anew wherever it is handed on: one copy that all share would have to lie in memory and be fetched from there.
+        let args = || Args::new(buf, spans);
+        let wanted = session.replies == Replies::On || self.reply_wanted(session, args());
         let command = match prepared.command {
-            Ok(command) if !command.command.flags.has(Flags::INTERNAL) => command,
-            Ok(_) => return self.answer_error(conn, wanted, &registry().unknown(&args)),
-            Err(text) => return self.unresolved(session, conn, wanted, &args, &text),
+            Some(command) if !command.command.flags.has(Flags::INTERNAL) => command,
+            _ => return self.unresolved(session, conn, wanted, args()),
         };
         if let Some(refusal) = gate::refusal(command.command, session, &self.host) {
             self.io.stats.rejected(command.id);
             return self.answer_error(conn, wanted, refusal.text());
         }
         session.last_command = command.id;
-        if !command.command.runs_on_shards() {
-            return self.run_here(session, conn, command, args, wanted);
-        }
         let question = Question {
             command,
-            args,
+            args: args(),
             database: session.database,
             proto: session.proto,
         };
+        if !command.runs_on_shards {
+            return self.run_here(session, conn, &question, wanted);
+        }
         if command.command.flags.has(Flags::DENYOOM) && !self.make_room() {
             self.io.stats.rejected(command.id);
             let text = "OOM command not allowed when used memory > 'maxmemory'.";
             return self.answer_error(conn, wanted, text);
         }
         match prepared.shard {
-            Some(shard) => {
-                let hash = prepared.probe.map(|probe| probe.hash);
-                self.one_shard(question, shard, conn, wanted, hash);
-            }
-            None => self.route(question, conn, wanted),
+            Some(shard) => self.one_shard(&question, shard, conn, wanted, prepared.hash),
+            None => self.route(&question, conn, wanted),
         }
     }
 
     /// A command that is none. Words that begin an HTTP request end the connection, as in Redis: a browser must not
     /// be tricked into speaking to us.
     #[cold]
-    fn unresolved(
-        &mut self,
-        session: &mut Session,
-        conn: ConnKey,
-        wanted: bool,
-        args: &Args,
-        text: &str,
-    ) {
+    fn unresolved(&mut self, session: &mut Session, conn: ConnKey, wanted: bool, args: Args) {
+        let text = match registry().resolve(&args) {
+            Err(text) => text,
+            // Ours alone, and not to be told from a command that is none.
+            Ok(_) => registry().unknown(&args),
+        };
         if [&b"post"[..], b"host:"]
             .iter()
             .any(|word| args.at(0).eq_ignore_ascii_case(word))
@@ -160,11 +183,11 @@ impl Worker {
             session.close_after_reply = true;
             return;
         }
-        self.answer_error(conn, wanted, text);
+        self.answer_error(conn, wanted, &text);
     }
 
     /// CLIENT REPLY: whether this command's reply goes out.
-    fn reply_wanted(&self, session: &mut Session, args: &Args) -> bool {
+    fn reply_wanted(&self, session: &mut Session, args: Args) -> bool {
         match session.replies {
             Replies::On => true,
             // CLIENT REPLY itself decides afterwards, see `run_here`.
@@ -182,15 +205,15 @@ impl Worker {
         }
     }
 
-    fn route(&mut self, question: Question, conn: ConnKey, wanted: bool) {
+    fn route(&mut self, question: &Question, conn: ConnKey, wanted: bool) {
         match question.command.command.spread {
             Spread::Everywhere(merge) => return self.everywhere(question, conn, wanted, merge),
             Spread::Cursor => return self.scan(question, conn, wanted),
             Spread::Draw => return self.draw(question, conn, wanted),
             Spread::Together | Spread::ByKey(_) => {}
         }
-        match self.homes(&question) {
-            Homes::One(_) if may_read_more(&question) => self.gather(question, conn, wanted),
+        match self.homes(question) {
+            Homes::One(_) if may_read_more(question) => self.gather(question, conn, wanted),
             Homes::One(shard) => self.one_shard(question, shard, conn, wanted, None),
             Homes::None => self.no_keys(question, conn, wanted),
             Homes::Several => match question.command.command.spread {
@@ -223,62 +246,53 @@ impl Worker {
     #[inline]
     fn one_shard(
         &mut self,
-        question: Question,
+        question: &Question,
         shard: u16,
         conn: ConnKey,
         wanted: bool,
         hash: Option<u64>,
     ) {
         let here = self.worker_of(shard) == self.number;
-        if here && !question.command.command.is_write() && !self.io.outbox(conn).is_waiting() {
+        if here && !question.command.is_write && !self.io.outbox(conn).is_waiting() {
             return self.read_now(question, shard, conn, wanted, hash);
         }
         let target = self.io.target(conn, question.proto, wanted);
-        self.send(question, shard, target);
+        match here {
+            true => self.ask(question, shard, hash, target),
+            false => self.send(question, shard, target),
+        }
     }
 
     /// The shortest way: a read of a local shard whose connection waits for nothing.
     #[inline]
     fn read_now(
         &mut self,
-        question: Question,
+        question: &Question,
         shard: u16,
         conn: ConnKey,
         wanted: bool,
         hash: Option<u64>,
     ) {
         let place = self.place(shard);
-        let started = self.io.ticks.raw();
         let seed = self.rng.next_u64();
         let now = self.now();
-        let Question {
-            command,
-            args,
-            database,
-            proto,
-        } = question;
+        let command = question.command;
         // The output buffer is lent out while the shard writes into it.
         let mut out = std::mem::take(&mut self.io.outbox(conn).out);
         let mark = out.len();
         let shard = &self.shards[place];
+        let call = shard.read_call(question.args, question.database, now, seed, question.proto);
         match hash.zip(command.single_key) {
             Some((hash, at)) => {
                 shard
                     .databases
-                    .keyspace(database)
-                    .expect_read(args.at(at), hash, |_| {
-                        shard.read(command, database, args, now, seed, proto, &mut out);
-                    })
+                    .keyspace(question.database)
+                    .expect_read(call.arg(at), hash, |_| shard.read(command, &call, &mut out))
             }
-            None => shard.read(command, database, args, now, seed, proto, &mut out),
+            None => shard.read(command, &call, &mut out),
         }
-        self.io.count(
-            command,
-            &args,
-            started,
-            &out[mark..],
-            Some((self.number, conn.place)),
-        );
+        let client = Some((self.number, conn.place));
+        self.io.count(command, &question.args, &out[mark..], client);
         if !wanted {
             out.truncate(mark);
         }
@@ -286,10 +300,10 @@ impl Worker {
     }
 
     /// Sends a command to a shard, wherever it lives. The reply goes to `target`.
-    fn send(&mut self, question: Question, shard: u16, target: Target) {
+    fn send(&mut self, question: &Question, shard: u16, target: Target) {
         let to = self.worker_of(shard);
         if to == self.number {
-            return self.ask(question, shard, target);
+            return self.ask(question, shard, None, target);
         }
         let mut bytes = Vec::with_capacity(question.args.payload_bytes());
         let mut spans = Vec::with_capacity(question.args.len());
@@ -300,7 +314,7 @@ impl Worker {
         }
         let Question {
             command, database, ..
-        } = question;
+        } = *question;
         let forwarded = Forwarded {
             shard,
             database,
@@ -313,23 +327,18 @@ impl Worker {
         self.flush_wanted = true;
     }
 
-    /// Adds a command to the turn of a shard of this worker.
+    /// Adds a command to the turn of a shard of this worker. `hash` is that of its one key, if it is known.
     #[inline]
-    pub fn ask(&mut self, question: Question, shard: u16, target: Target) {
+    pub fn ask(&mut self, question: &Question, shard: u16, hash: Option<u64>, target: Target) {
         let place = self.place(shard);
-        let Question {
-            command,
-            args,
-            database,
-            ..
-        } = question;
+        let (command, args, database) = (question.command, &question.args, question.database);
         let shard = &mut self.shards[place];
         let was_idle = shard.is_idle();
-        let asked = if command.command.is_write() {
+        let asked = if command.is_write {
             self.io.stats.changes.add(1);
-            shard.ask_write(database, &args, command, target)
+            shard.ask_write(database, args, command, hash, target)
         } else {
-            shard.ask_read(database, &args, command, target)
+            shard.ask_read(database, args, command, target)
         };
         match asked {
             Ok(()) => self.mark_dirty(place, was_idle, args.payload_bytes()),
@@ -358,14 +367,14 @@ impl Worker {
             let text = "OOM command not allowed when used memory > 'maxmemory'.";
             return self.complete_error(*target, text);
         }
-        self.ask(question, *shard, *target);
+        self.ask(&question, *shard, None, *target);
     }
 
     /// A command whose arguments name no key: it can only fail, or answer for an empty keyspace.
-    fn no_keys(&mut self, question: Question, conn: ConnKey, wanted: bool) {
+    fn no_keys(&mut self, question: &Question, conn: ConnKey, wanted: bool) {
         let mut scratch = self.scratch();
         let mut out = Vec::new();
-        let result = self.run_on_scratch(&mut scratch, &question, &mut out);
+        let result = self.run_on_scratch(&mut scratch, question, &mut out);
         if let Err(error) = result {
             return self.answer_error(conn, wanted, error.text());
         }
@@ -373,8 +382,8 @@ impl Worker {
     }
 
     /// Each shard gets the command with its own keys; the replies are merged.
-    fn by_key(&mut self, question: Question, conn: ConnKey, wanted: bool, merge: Merge) {
-        if let Err(text) = check_split(&question) {
+    fn by_key(&mut self, question: &Question, conn: ConnKey, wanted: bool, merge: Merge) {
+        if let Err(text) = check_split(question) {
             return self.answer_error(conn, wanted, &text);
         }
         let mut parts: Vec<(u16, Vec<u32>)> = Vec::new();
@@ -387,7 +396,7 @@ impl Worker {
             }
             place += 1;
         });
-        let (first, step) = split_shape(&question);
+        let (first, step) = split_shape(question);
         let join = match merge {
             Merge::InKeyOrder => {
                 let key_number = |at: &u32| (*at - first as u32) / step as u32;
@@ -411,10 +420,10 @@ impl Worker {
             let args = OwnedArgs::new(name.chain(with_values));
             let part = Question {
                 args: args.as_args(),
-                ..question
+                ..*question
             };
             self.send(
-                part,
+                &part,
                 *shard,
                 self.part_target(collector, number, question.proto),
             );
@@ -423,7 +432,7 @@ impl Worker {
     }
 
     /// Every shard runs the command; the replies are merged.
-    fn everywhere(&mut self, question: Question, conn: ConnKey, wanted: bool, merge: Merge) {
+    fn everywhere(&mut self, question: &Question, conn: ConnKey, wanted: bool, merge: Merge) {
         let shards = self.map.shards();
         let collector = self.open_collector(
             conn,
@@ -471,14 +480,13 @@ impl Worker {
         &mut self,
         session: &mut Session,
         conn: ConnKey,
-        command: &'static Registered,
-        args: Args,
+        question: &Question,
         wanted: bool,
     ) {
+        let (command, args) = (question.command, question.args);
         if command.command.name == "INFO" {
             self.publish(); // Figures of this moment.
         }
-        let started = self.io.ticks.raw();
         let call = Call {
             args,
             now: self.now(),
@@ -499,13 +507,8 @@ impl Worker {
             error.write(&mut reply);
         }
         session.is_changed = true;
-        self.io.count(
-            command,
-            &args,
-            started,
-            &out,
-            Some((self.number, conn.place)),
-        );
+        self.io
+            .count(command, &args, &out, Some((self.number, conn.place)));
         if session.pending.is_some() {
             return; // The reply comes when the work is done.
         }

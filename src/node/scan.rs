@@ -53,7 +53,7 @@ struct Scan {
 }
 
 impl Worker {
-    pub(super) fn scan(&mut self, question: Question, conn: ConnKey, wanted: bool) {
+    pub(super) fn scan(&mut self, question: &Question, conn: ConnKey, wanted: bool) {
         let number = std::str::from_utf8(question.args.at(1))
             .ok()
             .and_then(|text| text.parse::<u64>().ok());
@@ -116,15 +116,8 @@ impl Worker {
         let (now, seed) = (self.now(), self.rng.next_u64());
         let shard = &self.shards[place];
         let args = args.as_args();
-        shard.read(
-            scan.command,
-            scan.database,
-            args,
-            now,
-            seed,
-            Proto::Resp2,
-            &mut out,
-        );
+        let call = shard.read_call(args, scan.database, now, seed, Proto::Resp2);
+        shard.read(scan.command, &call, &mut out);
         let (next, keys, count) = parse_step(&out)?;
         scan.found.extend_from_slice(keys);
         scan.count += count;
@@ -155,7 +148,7 @@ impl Worker {
     }
 
     /// RANDOMKEY: a shard drawn by its number of keys, and there a key.
-    pub(super) fn draw(&mut self, question: Question, conn: ConnKey, wanted: bool) {
+    pub(super) fn draw(&mut self, question: &Question, conn: ConnKey, wanted: bool) {
         let target = self.io.target(conn, question.proto, wanted);
         let command = question.command;
         let args = OwnedArgs::new(question.args.from(0));
@@ -210,16 +203,9 @@ impl Worker {
         for offset in 0..self.shards.len() {
             out.clear();
             let place = (first + offset) % self.shards.len();
-            let proto = target.proto;
-            self.shards[place].read(
-                command,
-                database,
-                args.as_args(),
-                now,
-                seed,
-                proto,
-                &mut out,
-            );
+            let shard = &self.shards[place];
+            let call = shard.read_call(args.as_args(), database, now, seed, target.proto);
+            shard.read(command, &call, &mut out);
             if out.first() == Some(&b'$') && out.get(1) != Some(&b'-') {
                 break;
             }

@@ -12,6 +12,7 @@ use crate::commands::{registry, Call, CommandError, CommandResult, Registered, R
 use crate::protocol::{Args, Proto, Reply, Span};
 use crate::store::{Databases, Timestamp};
 
+use super::look_ahead::{look_ahead, Step};
 use super::outbox::Target;
 
 /// A command whose reply somebody waits for.
@@ -19,6 +20,11 @@ use super::outbox::Target;
 pub struct Asked {
     pub target: Target,
     pub command: &'static Registered,
+    /// The hash of the command's one key, whose look-up has begun; 0 where it is not known.
+    hash: u64,
+    database: u16,
+    /// What the second step of the look-up gave.
+    place: Option<u8>,
     /// Reads that follow a write of the same connection run between the writes, at their place.
     is_read: bool,
 }
@@ -42,10 +48,7 @@ struct InFlight {
 
 /// Takes the replies of commands as they are applied.
 pub trait Replies {
-    /// `started` is what [`Replies::clock`] gave before the command ran.
-    fn reply(&mut self, asked: &Asked, args: &Args, started: u64, reply: &[u8]);
-    /// A clock for measuring commands, in units of its own.
-    fn clock(&self) -> u64;
+    fn reply(&mut self, asked: &Asked, args: &Args, reply: &[u8]);
 }
 
 /// One shard on this node.
@@ -134,7 +137,7 @@ impl Shard {
         self.applied
     }
 
-    /// Adds a write to the turn's entry.
+    /// Adds a write to the turn's entry. `hash` is that of the command's one key, if it is known.
     ///
     /// # Errors
     /// When the entry would become too large; nothing was added then.
@@ -144,6 +147,7 @@ impl Shard {
         database: u16,
         args: &Args,
         command: &'static Registered,
+        hash: Option<u64>,
         target: Target,
     ) -> CommandResult {
         let pushed = self.writes.push(database, args.from(0));
@@ -151,6 +155,9 @@ impl Shard {
         self.turn.asked.push(Asked {
             target,
             command,
+            hash: hash.unwrap_or(0),
+            database,
+            place: None,
             is_read: false,
         });
         Ok(())
@@ -169,6 +176,9 @@ impl Shard {
         self.turn.asked.push(Asked {
             target,
             command,
+            hash: 0,
+            database,
+            place: None,
             is_read: true,
         });
         Ok(())
@@ -206,11 +216,10 @@ impl Shard {
             }
             Err(error) => {
                 let text = format!("-TRYAGAIN {error}; the command was not applied\r\n");
-                let now = replies.clock();
                 let nothing = Args::new(&[], &[]);
                 asked
                     .iter()
-                    .for_each(|asked| replies.reply(asked, &nothing, now, text.as_bytes()));
+                    .for_each(|asked| replies.reply(asked, &nothing, text.as_bytes()));
             }
         }
     }
@@ -219,9 +228,9 @@ impl Shard {
     pub fn refuse(&mut self, reply: &[u8], replies: &mut impl Replies) {
         self.writes.clear();
         self.turn.reads.clear();
-        let (now, nothing) = (replies.clock(), Args::new(&[], &[]));
+        let nothing = Args::new(&[], &[]);
         for asked in std::mem::take(&mut self.turn.asked) {
-            replies.reply(&asked, &nothing, now, reply);
+            replies.reply(&asked, &nothing, reply);
         }
     }
 
@@ -263,27 +272,40 @@ impl Shard {
         };
         let mut queued = QueuedReads::new(&reads);
         let mut asked = waiting.iter().peekable();
+        let mut writes = waiting.iter().filter(|asked| !asked.is_read);
         let mut cursor = batch.cursor();
         let mut group = std::mem::take(&mut self.group);
         let mut number = 0u64;
+        let bulk_len_max = self.databases.limits().bulk_len_max as usize;
+        // The worker has looked up the first commands of a turn of its own.
+        let mut is_looked_up = asked.peek().is_some_and(|asked| asked.hash != 0);
         while group.fill(&mut cursor) {
-            self.probe_group(&mut group, batch.bytes());
+            self.begin_look_ups(&mut group, batch.bytes(), &mut writes);
             for at in 0..group.len {
                 while let Some(read) = asked.next_if(|asked| asked.is_read) {
                     self.run_read(read, &mut queued, stamp, replies);
                 }
-                let args = Args::new(batch.bytes(), &group.spans[at]);
-                let seed = stamp
-                    .seed
-                    .wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-                let started = replies.clock();
+                if !is_looked_up {
+                    self.look_ahead(&mut group, at);
+                }
                 let write = asked.next();
-                self.run_write(write, group.databases[at], args, seed, group.hashes[at]);
+                let call = Call {
+                    args: Args::new(batch.bytes(), &group.spans[at]),
+                    now: self.last_clock,
+                    seed: stamp
+                        .seed
+                        .wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+                    database: group.databases[at],
+                    bulk_len_max,
+                    proto: write.map_or(Proto::Resp2, |asked| asked.target.proto),
+                };
+                self.run_write(write, &call, group.look_ups[at].key);
                 if let Some(write) = write {
-                    replies.reply(write, &args, started, &self.scratch);
+                    replies.reply(write, &call.args, &self.scratch);
                 }
                 number += 1;
             }
+            is_looked_up = false;
         }
         for read in asked {
             self.run_read(read, &mut queued, stamp, replies);
@@ -293,74 +315,102 @@ impl Shard {
         self.turn.spare = waiting;
     }
 
-    /// Has the memory of the group's keys on its way before the first of them is needed.
-    fn probe_group(&self, group: &mut Group, bytes: &[u8]) {
-        if group.len == 1 {
-            group.hashes[0] = None; // Nothing to overlap with.
+    /// Takes the look-ups of the first commands of the turn in flight a step further: for the worker, which applies
+    /// several shards one after the other and begins with the next ones ahead of time.
+    pub fn look_up_turn(&mut self, step: Step) {
+        let Some(turn) = self.in_flight.front_mut() else {
             return;
-        }
-        let mut probes = [None; GROUP_MAX];
-        for (at, place) in probes.iter_mut().enumerate().take(group.len) {
-            // The key of almost every command stands behind its name; a guess that is wrong costs a prefetch.
-            let keyspace = self.databases.keyspace(group.databases[at]);
-            let key = group.spans[at].get(1);
-            *place = key.map(|&(start, end)| keyspace.probe(&bytes[start as usize..end as usize]));
-            group.hashes[at] = place.map(|probe| probe.hash);
-        }
-        let keyspace = |at: usize| self.databases.keyspace(group.databases[at]);
-        let mut pointers = [None; GROUP_MAX];
-        for (at, place) in pointers.iter_mut().enumerate().take(group.len) {
-            *place = probes[at].and_then(|probe| keyspace(at).probe_pointer(probe));
-        }
-        for (at, pointer) in pointers.iter().enumerate().take(group.len) {
-            if let Some(pointer) = pointer {
-                keyspace(at).probe_entry(*pointer);
+        };
+        let known = turn.asked.iter_mut().filter(|asked| asked.hash != 0);
+        for asked in known.take(GROUP_MAX) {
+            let keyspace = self.databases.keyspace(asked.database);
+            match step {
+                Step::Segment => keyspace.prefetch_segment(asked.hash),
+                Step::Place => asked.place = keyspace.prefetch_place(asked.hash),
+                Step::Entry => {
+                    if let Some(place) = asked.place {
+                        keyspace.prefetch_entry(asked.hash, place);
+                    }
+                }
             }
         }
     }
 
-    #[inline]
-    fn run_write(
-        &mut self,
-        asked: Option<&Asked>,
-        database: u16,
-        args: Args,
-        seed: u64,
-        hash: Option<u64>,
+    /// Has the memory of the group's keys on its way before the first of them is needed.
+    fn begin_look_ups<'a>(
+        &self,
+        group: &mut Group,
+        bytes: &[u8],
+        writes: &mut impl Iterator<Item = &'a Asked>,
     ) {
+        for at in 0..group.len {
+            let keyspace = self.databases.keyspace(group.databases[at]);
+            let asked = writes.next().filter(|asked| asked.hash != 0);
+            let key = match asked {
+                Some(asked) => asked.command.single_key.zip(Some(asked.hash)),
+                // The key of almost every command stands behind its name; a guess that is wrong costs a prefetch.
+                None => group.spans[at].get(1).map(|&(start, end)| {
+                    let key = &bytes[start as usize..end as usize];
+                    (1, keyspace.hash(key))
+                }),
+            };
+            if let Some((_, hash)) = key {
+                keyspace.prefetch_segment(hash);
+            }
+            group.look_ups[at] = LookUp {
+                database: group.databases[at],
+                key,
+                place: None,
+            };
+        }
+    }
+
+    #[inline]
+    fn look_ahead(&self, group: &mut Group, at: usize) {
+        look_ahead(
+            &mut group.look_ups[..group.len],
+            at,
+            |later| {
+                let keyspace = self.databases.keyspace(later.database);
+                later.place = later
+                    .key
+                    .and_then(|(_, hash)| keyspace.prefetch_place(hash));
+            },
+            |soon| {
+                if let Some(((_, hash), place)) = soon.key.zip(soon.place) {
+                    let keyspace = self.databases.keyspace(soon.database);
+                    keyspace.prefetch_entry(hash, place);
+                }
+            },
+        );
+    }
+
+    /// Runs a write and leaves its reply in `scratch`. `key`: the place of its key and the hash.
+    #[inline]
+    fn run_write(&mut self, asked: Option<&Asked>, call: &Call, key: Option<(usize, u64)>) {
         self.scratch.clear();
-        let proto = asked.map_or(Proto::Resp2, |asked| asked.target.proto);
-        let mut reply = Reply::new(&mut self.scratch, proto);
+        let mut reply = Reply::new(&mut self.scratch, call.proto);
         let run = match asked {
             Some(asked) => asked.command.command.run,
             None => registry()
-                .resolve(&args)
+                .called(&call.args)
                 .map_or(Run::Container, |found| found.command.run),
-        };
-        let bulk_len_max = self.databases.limits().bulk_len_max as usize;
-        let call = Call {
-            args,
-            now: self.last_clock,
-            seed,
-            database,
-            bulk_len_max,
-            proto,
         };
         let result = match run {
             Run::Write(run) => {
-                let keyspace = self.databases.keyspace_mut(database);
-                match hash {
-                    Some(hash) => keyspace.expect(args.at(1), hash, |keyspace| {
-                        run(keyspace, &call, &mut reply)
+                let keyspace = self.databases.keyspace_mut(call.database);
+                match key {
+                    Some((key, hash)) => keyspace.expect(call.arg(key), hash, |keyspace| {
+                        run(keyspace, call, &mut reply)
                     }),
-                    None => run(keyspace, &call, &mut reply),
+                    None => run(keyspace, call, &mut reply),
                 }
             }
-            Run::Databases(run) => run(&mut self.databases, &call, &mut reply),
+            Run::Databases(run) => run(&mut self.databases, call, &mut reply),
             // Invariant 9 would break if one replica ran what another skipped.
             _ => panic!(
                 "an entry holds {:?}, which is no write",
-                String::from_utf8_lossy(args.at(0))
+                String::from_utf8_lossy(call.arg(0))
             ),
         };
         if let Err(error) = result {
@@ -376,52 +426,45 @@ impl Shard {
         stamp: Stamp,
         replies: &mut impl Replies,
     ) {
-        let started = replies.clock();
         let (database, args) = queued.next();
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         let now = Timestamp(stamp.clock_ms);
-        self.read(
-            asked.command,
-            database,
-            args,
-            now,
-            stamp.seed,
-            asked.target.proto,
-            &mut out,
-        );
-        replies.reply(asked, &args, started, &out);
+        let call = self.read_call(args, database, now, stamp.seed, asked.target.proto);
+        self.read(asked.command, &call, &mut out);
+        replies.reply(asked, &args, &out);
         self.scratch = out;
     }
 
-    /// Runs a read against applied state and appends its reply to `out`.
-    #[inline]
-    #[allow(clippy::too_many_arguments)] // Every one of them differs from call to call.
-    pub fn read(
+    /// What a read is given: it sees no time before that of the last write.
+    #[inline(always)]
+    pub fn read_call<'a>(
         &self,
-        command: &Registered,
+        args: Args<'a>,
         database: u16,
-        args: Args,
         now: Timestamp,
         seed: u64,
         proto: Proto,
-        out: &mut Vec<u8>,
-    ) {
-        let mut reply = Reply::new(out, proto);
-        let mark = reply.mark();
-        let bulk_len_max = self.databases.limits().bulk_len_max as usize;
-        let call = Call {
+    ) -> Call<'a> {
+        Call {
             args,
             now: self.read_clock(now),
             seed,
             database,
-            bulk_len_max,
+            bulk_len_max: self.databases.limits().bulk_len_max as usize,
             proto,
-        };
+        }
+    }
+
+    /// Runs a read against applied state and appends its reply to `out`.
+    #[inline]
+    pub fn read(&self, command: &Registered, call: &Call, out: &mut Vec<u8>) {
+        let mut reply = Reply::new(out, call.proto);
+        let mark = reply.mark();
         let Run::Read(run) = command.command.run else {
             panic!("{} was routed as a read", command.full_name);
         };
-        if let Err(error) = run(self.databases.keyspace(database), &call, &mut reply) {
+        if let Err(error) = run(self.databases.keyspace(call.database), call, &mut reply) {
             reply.rewind(mark);
             error.write(&mut reply);
         }
@@ -429,7 +472,7 @@ impl Shard {
 }
 
 /// Commands applied together, so that their look-ups overlap.
-const GROUP_MAX: usize = 16;
+const GROUP_MAX: usize = 32;
 
 /// Commands of an entry, decoded.
 #[derive(Default)]
@@ -437,8 +480,17 @@ struct Group {
     len: usize,
     databases: [u16; GROUP_MAX],
     spans: [Vec<Span>; GROUP_MAX],
-    /// Hash of the argument behind the name.
-    hashes: [Option<u64>; GROUP_MAX],
+    look_ups: [LookUp; GROUP_MAX],
+}
+
+/// The look-up of a command's key, under way.
+#[derive(Clone, Copy, Default)]
+struct LookUp {
+    database: u16,
+    /// Which argument is the key, and its hash.
+    key: Option<(usize, u64)>,
+    /// What the second step gave.
+    place: Option<u8>,
 }
 
 impl Group {

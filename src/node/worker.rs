@@ -14,6 +14,7 @@ use crate::store::{Rng, Timestamp};
 use super::cycle::ExpireAt;
 use super::host::NodeHost;
 use super::io::{ConnKey, Io, Message};
+use super::look_ahead::Step;
 use super::shard::Shard;
 use super::snapshots::Snapshots;
 use super::Shared;
@@ -145,45 +146,62 @@ impl Worker {
     }
 
     fn flush_shards(&mut self) -> bool {
-        let dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = std::mem::take(&mut self.dirty);
         self.turn_bytes = 0;
         let now = self.refresh_clock();
-        let (writing, reading): (Vec<usize>, Vec<usize>) = dirty
-            .iter()
-            .partition(|&&place| self.shards[place].has_writes());
         // Reads need no room in the log, whatever becomes of the writes.
-        for place in reading {
-            self.shards[place].propose(now, 0, &mut self.io);
-        }
-        if let Err(error) = self.reserve(&writing) {
-            self.refuse(&writing, &error);
+        self.io.start_clock();
+        dirty.retain(|&place| {
+            let writes = self.shards[place].has_writes();
+            if !writes {
+                self.shards[place].propose(now, 0, &mut self.io);
+            }
+            writes
+        });
+        if let Err(error) = self.reserve(&dirty) {
+            self.refuse(&dirty, &error);
             return false;
         }
-        if !writing.is_empty() && self.write_error.take().is_some() {
+        if !dirty.is_empty() && self.write_error.take().is_some() {
             self.publish_write_error();
             tracing::info!("writes are accepted again");
         }
-        for &place in &writing {
+        for &place in &dirty {
             let seed = self.rng.next_u64();
             self.shards[place].propose(now, seed, &mut self.io);
         }
-        self.drive(&writing);
+        self.drive(&mut dirty);
         self.dirty = dirty;
-        self.dirty.clear();
         true
     }
 
-    /// Carries the replicas of these shards on until they have nothing more to do: write, then apply.
-    pub(super) fn drive(&mut self, places: &[usize]) {
-        let mut active = places.to_vec();
+    /// Carries the replicas of these shards on until they have nothing more to do: write, then apply. Leaves the list empty.
+    pub(super) fn drive(&mut self, active: &mut Vec<usize>) {
         while !active.is_empty() {
             if let Some(wal) = &mut self.wal {
                 wal.begin();
             }
             active.retain(|&place| self.collect_ready(place));
             self.write_record();
-            for &place in &active {
+            self.io.start_clock();
+            self.look_ahead_of(active, 0, &[Step::Segment, Step::Place, Step::Entry]);
+            self.look_ahead_of(active, 1, &[Step::Segment, Step::Place]);
+            self.look_ahead_of(active, 2, &[Step::Segment]);
+            for (at, &place) in active.iter().enumerate() {
+                self.look_ahead_of(active, at + 3, &[Step::Segment]);
+                self.look_ahead_of(active, at + 2, &[Step::Place]);
+                self.look_ahead_of(active, at + 1, &[Step::Entry]);
                 self.apply_committed(place);
+            }
+        }
+    }
+
+    /// While one shard is applied the memory that the next ones need is on its way.
+    #[inline]
+    fn look_ahead_of(&mut self, active: &[usize], at: usize, steps: &[Step]) {
+        if let Some(&place) = active.get(at) {
+            for &step in steps {
+                self.shards[place].look_up_turn(step);
             }
         }
     }
@@ -280,11 +298,11 @@ impl Worker {
     /// Makes the replicas leaders and takes up the settings; the worker serves afterwards.
     pub fn start(parts: Parts) -> Self {
         let mut worker = Self::new(parts);
-        let places: Vec<usize> = (0..worker.shards.len()).collect();
+        let mut places: Vec<usize> = (0..worker.shards.len()).collect();
         for &place in &places {
             worker.shards[place].replica.campaign();
         }
-        worker.drive(&places);
+        worker.drive(&mut places);
         worker.take_up_settings();
         worker.flush();
         worker.cycle();

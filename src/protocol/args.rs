@@ -20,6 +20,7 @@ impl<'a> Args<'a> {
     }
 
     /// Number of arguments, the command's name included.
+    #[inline]
     pub fn len(&self) -> usize {
         self.spans.len()
     }
@@ -35,6 +36,7 @@ impl<'a> Args<'a> {
         &self.buf[start as usize..end as usize]
     }
 
+    #[inline]
     pub fn get(&self, index: usize) -> Option<&'a [u8]> {
         (index < self.spans.len()).then(|| self.at(index))
     }

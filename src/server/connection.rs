@@ -27,6 +27,8 @@ use super::Local;
 
 /// Bytes read at once when nothing tells how much is coming.
 pub const READ_BYTES: usize = 64 << 10;
+/// Replies of so many bytes do not wait for the turn to end.
+const SEND_AT_ONCE_BYTES: usize = 32 << 10;
 /// Unsent reply bytes beyond which the client is not read from until it has taken some.
 const OUTPUT_PAUSE_BYTES: usize = 1 << 20;
 /// An output buffer that grew beyond this is given back once it is empty.
@@ -396,11 +398,12 @@ impl Connection {
         let have = self.input.len();
         // A large argument is read in large pieces, but memory grows only with what has really come.
         let room = self.need.clamp(READ_BYTES, have.max(READ_BYTES) * 2);
-        self.input.resize(have + room, 0);
-        let mut into = ReadBuf::new(&mut self.input[have..]);
+        self.input.reserve(room);
+        let mut into = ReadBuf::uninit(&mut self.input.spare_capacity_mut()[..room]);
         let read = Pin::new(&mut self.read).poll_read(cx, &mut into);
         let bytes = into.filled().len();
-        self.input.truncate(have + bytes);
+        // SAFETY: the socket has filled so many bytes behind those that were there.
+        unsafe { self.input.set_len(have + bytes) };
         match read {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) if bytes > 0 => {
@@ -447,6 +450,7 @@ impl Connection {
     /// Runs the requests in `input`; returns how many bytes they took.
     fn run_requests(&mut self, input: &mut [u8], new: usize) -> (usize, Ran) {
         let local = self.local.clone();
+        local.reads.set(local.reads.get() + 1);
         let mut worker = local.worker.borrow_mut();
         worker.io.stats.input_bytes.add(new as u64);
         worker.refresh_clock();
@@ -460,7 +464,7 @@ impl Connection {
         let mut at = 0;
         let ran = loop {
             let parsed = self.parse_group(&worker, input, at);
-            worker.carry_on(&self.session, &self.prepared);
+            worker.io.start_clock();
             match self.run_group(&mut worker, input, &mut at) {
                 Ran::All => {}
                 stopped => {
@@ -543,7 +547,9 @@ impl Connection {
 
     /// Runs the parsed requests; `at` follows to the end of the last one that was run.
     fn run_group(&mut self, worker: &mut Worker, input: &[u8], at: &mut usize) -> Ran {
-        for (request, prepared) in self.requests.iter().zip(self.prepared.drain(..)) {
+        for (number, request) in self.requests.iter().enumerate() {
+            worker.look_ahead(&self.session, &mut self.prepared, number);
+            let prepared = self.prepared[number];
             if self.local.shared.is_paused.load(Relaxed)
                 && self
                     .local
@@ -553,7 +559,7 @@ impl Connection {
             {
                 return Ran::Stopped(Next::Paused);
             }
-            let args = Args::new(
+            let args = (
                 &input[request.start..],
                 &self.spans[request.first..request.last],
             );
@@ -585,8 +591,12 @@ impl Connection {
         if worker.flush_wanted {
             self.local.want_turn();
         }
-        if unsent > 0 && !worker.io.outbox(conn).is_waiting() {
+        if unsent >= SEND_AT_ONCE_BYTES {
             self.handle.send(worker);
+        } else if unsent > 0 && !worker.io.outbox(conn).is_waiting() {
+            // With the turn, like the replies of writes: the first reply that goes out wakes a process, and then all are there.
+            worker.io.touch(conn);
+            self.local.want_turn();
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::node::{ConnKey, CYCLE_MS};
 
 use super::{connection, Local};
 
+/// How often a turn looks for further connections that are ready: a bound for how long the first one waits.
+const LOOKS_MAX: usize = 4;
 /// Pause between two slices of a snapshot, so that turns come first.
 const SNAPSHOT_PAUSE: Duration = Duration::from_micros(500);
 
@@ -33,7 +35,20 @@ async fn turns(local: Rc<Local>) {
     let mut touched = Vec::new();
     loop {
         wake.notified().await;
+        gather_more(&local).await;
         end_turn(&local, &mut touched);
+    }
+}
+
+/// Lets connections join the turn that have become ready since it began: an entry for many commands costs hardly more than
+/// one for a few. Ends as soon as a look at the sockets brings nothing.
+async fn gather_more(local: &Local) {
+    for _ in 0..LOOKS_MAX {
+        let reads = local.reads.get();
+        tokio::task::yield_now().await;
+        if local.reads.get() == reads {
+            return;
+        }
     }
 }
 

@@ -8,14 +8,12 @@ mod edit;
 mod expiry;
 
 use std::cell::Cell;
-use std::hash::Hasher;
-
-use siphasher::sip::SipHasher13;
 
 use super::access::AccessClock;
 use super::capture::Capture;
 use super::entry::{Content, Entry, INLINE_MAX};
-use super::table::{Place, Probe, Table};
+use super::sip::sip13;
+use super::table::{Place, Table};
 use super::value::{canonical_int, Container, StrRef, Value, ValueRef};
 use super::{Limits, Rng, Timestamp, WrongType};
 
@@ -30,10 +28,6 @@ pub enum Deadline {
     Keep,
     At(Timestamp),
 }
-
-/// The second step of a look-up that was begun ahead of need.
-#[derive(Clone, Copy)]
-pub struct ProbedPointer(*const Option<Entry>);
 
 // `expected` holds an address for comparing alone, and only while a command runs.
 unsafe impl Send for Keyspace {}
@@ -528,26 +522,26 @@ impl Keyspace {
         if std::ptr::eq(address, key.as_ptr()) && len == key.len() {
             return hash;
         }
-        keyed_hash(self.seed, key)
+        sip13(self.seed, key)
     }
 
-    /// Begins the look-ups of keys that are about to be used, so that their memory is on its way when they are.
-    /// One after another each would wait for three cache misses; together they wait about as long as one.
+    /// Begins the look-up of a key that is about to be used. A look-up waits for memory three times; with its steps taken while
+    /// other commands run nothing is left to wait for.
     #[inline]
-    pub fn probe(&self, key: &[u8]) -> Probe {
-        self.table.probe(keyed_hash(self.seed, key))
+    pub fn prefetch_segment(&self, hash: u64) {
+        self.table.prefetch_segment(hash);
     }
 
-    /// Second step of [`Keyspace::probe`]; the keyspace must not have changed in between.
+    /// Second step; gives what the third needs, if there may be such a key.
     #[inline]
-    pub fn probe_pointer(&self, probe: Probe) -> Option<ProbedPointer> {
-        self.table.probe_pointer(probe).map(ProbedPointer)
+    pub fn prefetch_place(&self, hash: u64) -> Option<u8> {
+        self.table.prefetch_place(hash)
     }
 
-    /// Third step, as above.
+    /// Third step.
     #[inline]
-    pub fn probe_entry(&self, pointer: ProbedPointer) {
-        self.table.probe_entry(pointer.0);
+    pub fn prefetch_entry(&self, hash: u64, place: u8) {
+        self.table.prefetch_entry(hash, place);
     }
 
     /// Runs `f`, in which the hash of `key` (that very slice) need not be computed again.
@@ -619,7 +613,7 @@ impl Keyspace {
             let entry = Entry::new(key, content, deadline, self.access.fresh(now));
             self.entry_bytes += entry.total_bytes();
             let seed = self.seed;
-            return self.table.insert(hash, entry, |key| keyed_hash(seed, key));
+            return self.table.insert(hash, entry, |key| sip13(seed, key));
         };
         let access = self.access.touched(old.access(), now);
         let had = old.deadline();
@@ -637,13 +631,6 @@ impl Keyspace {
         // SAFETY: `old` has just left the table.
         unsafe { old.free() };
     }
-}
-
-#[inline]
-fn keyed_hash(seed: (u64, u64), key: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(seed.0, seed.1);
-    hasher.write(key);
-    hasher.finish()
 }
 
 /// Whether the entry's deadline has come: Redis counts the millisecond of the deadline itself as past only

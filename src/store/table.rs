@@ -57,13 +57,6 @@ fn fingerprint(hash: u64) -> u8 {
     (hash as u8).max(1)
 }
 
-/// A look-up that was begun ahead of need, so that memory is on its way to the cache when it goes on.
-#[derive(Clone, Copy)]
-pub struct Probe {
-    pub hash: u64,
-    segment: Option<NonNull<Segment>>,
-}
-
 /// Asks the processor to bring a line of memory nearer; never faults.
 #[inline]
 fn prefetch<T>(address: *const T) {
@@ -239,35 +232,37 @@ impl Table {
             .map(|mut segment| unsafe { segment.as_mut() })
     }
 
-    /// Begins a look-up: the segment's fingerprints are on their way.
+    /// Begins a look-up ahead of need: the segment's fingerprints are on their way.
     #[inline]
-    pub fn probe(&self, hash: u64) -> Probe {
-        let segment = self.segment_at(hash);
-        if let Some(segment) = segment {
+    pub fn prefetch_segment(&self, hash: u64) {
+        if let Some(segment) = self.segment_at(hash) {
             prefetch(segment.as_ptr());
         }
-        Probe { hash, segment }
     }
 
-    /// Second step: the pointer that the fingerprints name is on its way.
+    /// Second step: the pointer at the place that the fingerprints name is on its way.
     #[inline]
-    pub fn probe_pointer(&self, probe: Probe) -> Option<*const Option<Entry>> {
-        // SAFETY: the table has not changed since `probe`: both steps borrow it.
-        let segment = unsafe { probe.segment?.as_ref() };
-        let mask = segment.candidates(fingerprint(probe.hash));
+    pub fn prefetch_place(&self, hash: u64) -> Option<u8> {
+        // SAFETY: directory pointers are valid while `self` lives.
+        let segment = unsafe { self.segment_at(hash)?.as_ref() };
+        let mask = segment.candidates(fingerprint(hash));
         if mask == 0 {
             return None;
         }
-        let pointer: *const Option<Entry> = &segment.entries[mask.trailing_zeros() as usize];
-        prefetch(pointer);
-        Some(pointer)
+        let place = mask.trailing_zeros() as usize;
+        prefetch(&segment.entries[place]);
+        Some(place as u8)
     }
 
-    /// Third step: the entry is on its way.
+    /// Third step: the entry is on its way. `place` is a hint: the table may have changed since the second step.
     #[inline]
-    pub fn probe_entry(&self, pointer: *const Option<Entry>) {
-        // SAFETY: as in `probe_pointer`, whose result this is.
-        if let Some(entry) = unsafe { *pointer } {
+    pub fn prefetch_entry(&self, hash: u64, place: u8) {
+        let Some(segment) = self.segment_at(hash) else {
+            return;
+        };
+        // SAFETY: as in `prefetch_place`.
+        let segment = unsafe { segment.as_ref() };
+        if let Some(Some(entry)) = segment.entries.get(usize::from(place)) {
             let (first, second) = entry.lines();
             prefetch(first);
             prefetch(second);
