@@ -35,7 +35,7 @@ mod zsets;
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
 pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
-pub use internal::limits_args;
+pub use internal::{limits_args, put_args};
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
 pub use session::{Replies, Session};
 pub use spec::{

@@ -6,6 +6,7 @@
 
 mod edit;
 mod expiry;
+mod held;
 
 use std::cell::Cell;
 use std::hash::Hasher;
@@ -20,6 +21,7 @@ use super::value::{canonical_int, Container, StrRef, Value, ValueRef};
 use super::{Limits, Rng, Timestamp, WrongType};
 
 pub use edit::Edit;
+pub use held::{Held, StringForm};
 
 /// What a write does to the deadline of the key that it replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -439,23 +441,6 @@ impl Keyspace {
         };
         self.remove_at(hash, place);
         true
-    }
-
-    /// Removes `key` and hands out its value and deadline.
-    pub fn take(&mut self, key: &[u8], now: Timestamp) -> Option<(Value, Option<Timestamp>)> {
-        let hash = self.hash(key);
-        let (place, entry) = self.prepare(hash, key, now)?;
-        let deadline = entry.deadline();
-        self.entry_bytes -= entry.total_bytes();
-        let entry = self.table.remove(hash, place);
-        let inline = match entry.value() {
-            ValueRef::Str(string) if entry.boxed().is_none() => Some(string.to_vec()),
-            _ => None,
-        };
-        // SAFETY: the entry has just left the table, and nothing refers to it.
-        let boxed = unsafe { entry.into_boxed() };
-        let value = boxed.map_or_else(|| Value::Str(inline.expect("not boxed")), |value| *value);
-        Some((value, deadline))
     }
 
     /// Sets or clears the deadline; false if there is no such key. A deadline at or before `now` does not

@@ -67,12 +67,10 @@ fn apply(keyspace: &mut Keyspace, model: &mut Model, now: &mut u64, op: Op) {
             model.remove(&key(k)).is_some()
         ),
         Op::Take(k) => {
-            let taken = keyspace
-                .take(&key(k), at)
-                .map(|(value, deadline)| match value {
-                    Value::Str(bytes) => (bytes, deadline.map(|at| at.0)),
-                    other => panic!("{other:?}"),
-                });
+            let taken = keyspace.take(&key(k), at).map(|held| match held.value {
+                Value::Str(bytes) => (bytes, held.deadline.map(|at| at.0)),
+                other => panic!("{other:?}"),
+            });
             assert_eq!(taken, model.remove(&key(k)));
         }
         Op::Deadline(k, d) => {

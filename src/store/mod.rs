@@ -23,7 +23,7 @@ pub use capture::{Copied, Encode};
 pub use databases::Databases;
 pub use hash::Hash;
 pub use intset::{IntSet, IntSetError};
-pub use keyspace::{Deadline, Edit, Keyspace, ProbedPointer};
+pub use keyspace::{Deadline, Edit, Held, Keyspace, ProbedPointer, StringForm};
 pub use list::List;
 pub use set::{BadSetListpack, Members, Set, SetView};
 pub use table::Probe;
