@@ -191,8 +191,8 @@ impl Worker {
             };
             for database in databases {
                 let keyspace = shard.databases.keyspace(database);
-                keyspace.get(key, now); // Counts, and marks the key as used.
                 if let Some(held) = keyspace.held(key, now) {
+                    keyspace.mark_used(key, now);
                     found.push(Gathered {
                         database,
                         key: key.clone(),
@@ -231,7 +231,9 @@ impl Worker {
             keyspace.set_held(&key, held, now);
         }
         let mut out = Vec::new();
-        if let Err(error) = self.run_on_scratch(&mut scratch, question, &mut out) {
+        let result = self.run_on_scratch(&mut scratch, question, &mut out);
+        self.count_looks(&mut scratch);
+        if let Err(error) = result {
             return self.complete_error(target, error.text());
         }
         self.io
@@ -243,6 +245,15 @@ impl Worker {
         match self.carry_out(effects, guests) {
             Ok(()) => self.io.complete(target, &out),
             Err(error) => self.complete_error(target, &error),
+        }
+    }
+
+    /// Hits and misses are what the command looked up, not what was gathered for it.
+    fn count_looks(&self, scratch: &mut Databases) {
+        for keyspace in scratch.iter_mut() {
+            let (hits, misses, _) = keyspace.take_counts();
+            self.io.stats.keyspace_hits.add(hits);
+            self.io.stats.keyspace_misses.add(misses);
         }
     }
 

@@ -7,6 +7,7 @@
 mod edit;
 mod expiry;
 mod held;
+mod traces;
 
 use std::cell::Cell;
 use std::hash::Hasher;
@@ -100,7 +101,7 @@ impl Keyspace {
         }
     }
 
-    /// The value of `key` without any trace of the look (OBJECT, TYPE, DEBUG, writes).
+    /// The value of `key` without any trace of the look (DEBUG, writes); see [`Keyspace::count_look`].
     #[inline]
     pub fn peek(&self, key: &[u8], now: Timestamp) -> Option<ValueRef<'_>> {
         self.find_live(key, now).map(|(_, entry)| entry.value())
@@ -168,11 +169,6 @@ impl Keyspace {
         if let Some((_, entry)) = self.find_live(key, now) {
             entry.set_access(bits);
         }
-    }
-
-    /// Marks `key` as used; false if there is no such key (TOUCH).
-    pub fn touch(&self, key: &[u8], now: Timestamp) -> bool {
-        self.get(key, now).is_some()
     }
 
     /// The name that OBJECT ENCODING answers.
@@ -606,7 +602,7 @@ impl Keyspace {
             let seed = self.seed;
             return self.table.insert(hash, entry, |key| keyed_hash(seed, key));
         };
-        let access = self.access.touched(old.access(), now);
+        let access = self.access.replaced(old.access(), now);
         let had = old.deadline();
         if old.overwrite_in_place(&content, deadline) {
             old.set_access(access);
