@@ -189,10 +189,10 @@ impl Keyspace {
         })
     }
 
-    /// Bytes that `key` takes with all it holds and its share of the table (MEMORY USAGE).
+    /// Bytes that `key` takes with all it holds, its place in the table excluded (MEMORY USAGE).
     pub fn key_bytes(&self, key: &[u8], now: Timestamp) -> Option<usize> {
         let (_, entry) = self.find_live(key, now)?;
-        Some(entry.total_bytes() + self.table.heap_bytes() / self.table.len().max(1))
+        Some(entry.total_bytes())
     }
 
     /// Number of keys, those included that are due and not yet removed (as DBSIZE counts).
