@@ -8,7 +8,6 @@ mod element;
 mod error;
 pub mod gate;
 mod generic;
-pub mod glob;
 mod hashes;
 mod help;
 pub mod histogram;
