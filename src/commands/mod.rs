@@ -1,6 +1,7 @@
 //! The command table: a file per family, one entry per command, and the handlers. Knows store and protocol,
 //! no sockets, no node.
 
+pub mod acl_log;
 mod bitmaps;
 mod call;
 mod connection;
