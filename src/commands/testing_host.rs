@@ -93,7 +93,10 @@ impl Host for FakeHost {
     }
 
     fn fill_random(&self, bytes: &mut [u8]) -> std::io::Result<()> {
-        bytes.iter_mut().zip(1u64..).for_each(|(byte, n)| *byte = n as u8);
+        bytes
+            .iter_mut()
+            .zip(1u64..)
+            .for_each(|(byte, n)| *byte = n as u8);
         Ok(())
     }
 
