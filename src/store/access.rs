@@ -58,6 +58,10 @@ impl AccessClock {
         self.marking.set(marking);
     }
 
+    pub fn is_untouched(&self) -> bool {
+        self.marking.get() == Marking::Nothing
+    }
+
     fn marking(lfu: bool) -> Marking {
         match lfu {
             true => Marking::Lfu,

@@ -378,9 +378,14 @@ impl Keyspace {
         let ValueRef::Str(string) = entry.value() else {
             return Err(WrongType);
         };
+        // Redis edits a string in place once it is raw, and makes a new one of any other.
+        let kept = (entry.is_raw() && self.access.is_untouched()).then(|| entry.access());
         let mut bytes = string.to_vec();
         let result = edit(&mut bytes);
         self.set_bytes(key, bytes, true, Deadline::Keep, now);
+        if let Some(access) = kept {
+            self.set_access_bits(key, access, now);
+        }
         Ok(result)
     }
 

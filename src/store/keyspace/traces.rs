@@ -69,12 +69,12 @@ mod tests {
     #[test]
     fn an_untouched_change_in_place_leaves_no_mark_and_a_new_value_does() {
         let mut keyspace = keyspace();
-        let long = vec![b'x'; 5_000];
-        keyspace.set_str(b"k", &long, Deadline::None, MADE);
         keyspace.set_untouched(true);
-        let pushed = keyspace.edit_str(b"k", LATER, |bytes| bytes.push(b'y'));
-        assert_eq!(pushed, Ok(()));
-        assert_eq!(idle_seconds(&keyspace), 90);
+        for added in [1, 5_000, 1] {
+            let add = |bytes: &mut Vec<u8>| bytes.resize(bytes.len() + added, b'x');
+            assert_eq!(keyspace.edit_str(b"k", LATER, add), Ok(()));
+            assert_eq!(idle_seconds(&keyspace), 90);
+        }
         keyspace.set_str(b"k", b"new", Deadline::None, LATER);
         assert_eq!(idle_seconds(&keyspace), 0);
     }
