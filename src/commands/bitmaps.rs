@@ -50,7 +50,8 @@ pub static COMMANDS: &[Command] = &[
         complexity: "O(1) for each subcommand specified",
         summary: "Performs arbitrary bitfield integer operations on strings.",
         arity: Arity::AtLeast(2),
-        keys: &[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE.and(KeyFlags::VARIABLE_FLAGS))],
+        keys: &[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE.and(KeyFlags::VARIABLE_FLAGS))
+            .noted("This command allows both access and modification of the key")],
         args: &[
             KEY,
             Arg::one_of(

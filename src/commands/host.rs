@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::settings::Settings;
 use crate::store::Timestamp;
 
+use super::acl_log::AclLog;
 use super::latency::LatencyLog;
 use super::report::{CommandUse, Report};
 use super::slowlog::SlowLog;
@@ -37,8 +38,19 @@ pub trait Host {
 
     fn latency(&self) -> &Mutex<LatencyLog>;
 
+    fn acl_log(&self) -> &Mutex<AclLog>;
+
+    /// Fills `bytes` with what nobody can guess.
+    ///
+    /// # Errors
+    /// When the system gives none.
+    fn fill_random(&self, bytes: &mut [u8]) -> std::io::Result<()>;
+
     /// All connections of this node, in no promised order.
     fn clients(&self) -> Vec<ClientReport>;
+
+    /// One connection of this node.
+    fn client(&self, id: u64) -> Option<ClientReport>;
 
     /// Closes a connection; false if there is none of this number. Commands that it sent before are still
     /// applied; their replies are dropped.

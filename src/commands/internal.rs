@@ -2,7 +2,7 @@
 
 use crate::protocol::{parse_i64, OwnedArgs, Reply};
 use crate::store::rdb::Records;
-use crate::store::{Databases, Deadline, Keyspace, Limits, Value};
+use crate::store::{Databases, Held, Keyspace, Limits, StringForm};
 
 use super::spec::{Arity, Command, Flags, Group, KeyFlags, KeySpec, Run, Spread};
 use super::{Call, CommandError, CommandResult};
@@ -58,6 +58,20 @@ pub static COMMANDS: &[Command] = &[
     },
 ];
 
+/// RF.PUT's words for [`StringForm::Raw`] and [`StringForm::Bytes`], which the record does not tell.
+const RAW: &str = "RAW";
+const BYTES: &str = "BYTES";
+
+/// The arguments of RF.PUT; `record` is what [`put_record`](crate::store::rdb::put_record) makes.
+pub fn put_args(key: &[u8], record: &[u8], form: StringForm) -> OwnedArgs {
+    let word = match form {
+        StringForm::Natural => None,
+        StringForm::Bytes => Some(BYTES.as_bytes()),
+        StringForm::Raw => Some(RAW.as_bytes()),
+    };
+    OwnedArgs::new([&b"RF.PUT"[..], key, record].into_iter().chain(word))
+}
+
 /// The arguments of RF.LIMITS.
 pub fn limits_args(limits: &Limits) -> OwnedArgs {
     let numbers = limits.to_numbers();
@@ -78,13 +92,16 @@ fn limits(databases: &mut Databases, call: &Call, reply: &mut Reply) -> CommandR
 fn put(keyspace: &mut Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
     let record = Records::new(call.arg(2)).next().and_then(Result::ok);
     let record = record.ok_or(CommandError::new("ERR Bad data format"))?;
-    let deadline = record.deadline.map_or(Deadline::None, Deadline::At);
-    match record.value {
-        Value::Str(bytes) if call.is_word(3, "RAW") => {
-            keyspace.set_bytes(call.arg(1), bytes, true, deadline, call.now);
-        }
-        value => keyspace.set(call.arg(1), value, deadline, call.now),
-    }
+    let held = Held {
+        value: record.value,
+        form: match () {
+            () if call.is_word(3, RAW) => StringForm::Raw,
+            () if call.is_word(3, BYTES) => StringForm::Bytes,
+            () => StringForm::Natural,
+        },
+        deadline: record.deadline,
+    };
+    keyspace.set_held(call.arg(1), held, call.now);
     reply.ok();
     Ok(())
 }
@@ -109,7 +126,7 @@ mod tests {
     use super::super::testing::Shard;
     use super::*;
     use crate::store::rdb::put_record;
-    use crate::store::{StrRef, Timestamp, ValueRef};
+    use crate::store::{Deadline, StrRef, Timestamp, ValueRef};
 
     #[test]
     fn a_sweep_removes_what_is_due_and_nothing_else() {
@@ -144,6 +161,22 @@ mod tests {
         );
         assert_eq!(shard.run("RF.REMOVE k"), ":1");
         assert_eq!(shard.run("GET k"), "$-1");
+    }
+
+    #[test]
+    fn a_put_keeps_the_form_of_a_string() {
+        let mut shard = Shard::new();
+        let mut record = Vec::new();
+        let value = ValueRef::Str(StrRef::Bytes(b"12"));
+        put_record(0, b"k", None, value, &mut record);
+        for (form, encoding) in [
+            (StringForm::Natural, "$3 int"),
+            (StringForm::Bytes, "$6 embstr"),
+            (StringForm::Raw, "$3 raw"),
+        ] {
+            shard.raw(&put_args(b"k", &record, form).as_args());
+            assert_eq!(shard.run("OBJECT ENCODING k"), encoding);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The command table: a file per family, one entry per command, and the handlers. Knows store and protocol,
 //! no sockets, no node.
 
+pub mod acl_log;
 mod bitmaps;
 mod call;
 mod connection;
@@ -8,7 +9,6 @@ mod element;
 mod error;
 pub mod gate;
 mod generic;
-pub mod glob;
 mod hashes;
 mod help;
 pub mod histogram;
@@ -35,7 +35,7 @@ mod zsets;
 pub use call::Call;
 pub use error::{CommandError, CommandResult};
 pub use host::{ClientReport, Host, Pause, Pending, Shutdown};
-pub use internal::limits_args;
+pub use internal::{limits_args, put_args};
 pub use registry::{for_each_key, registry, wrong_arity, Registered, Registry};
 pub use session::{Replies, Session};
 pub use spec::{

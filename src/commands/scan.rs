@@ -1,6 +1,7 @@
 //! What HSCAN, SSCAN, ZSCAN and SCAN have in common: the cursor and the options. Knows no types.
 
-use super::{glob, Call, CommandError};
+use super::{Call, CommandError};
+use crate::settings::glob;
 
 /// Elements that a step shows unless COUNT says otherwise.
 const COUNT_DEFAULT: usize = 10;

@@ -324,6 +324,8 @@ pub struct KeySpec {
     pub begin: Begin,
     pub find: Find,
     pub flags: KeyFlags,
+    /// A word to the reader of COMMAND INFO.
+    pub notes: Option<&'static str>,
 }
 
 #[derive(Clone, Copy)]
@@ -372,6 +374,14 @@ impl KeySpec {
                 limit: 0,
             },
             flags,
+            notes: None,
+        }
+    }
+
+    pub const fn noted(self, notes: &'static str) -> KeySpec {
+        KeySpec {
+            notes: Some(notes),
+            ..self
         }
     }
 
@@ -385,6 +395,7 @@ impl KeySpec {
                 step: 1,
             },
             flags,
+            notes: None,
         }
     }
 }
@@ -399,6 +410,8 @@ pub struct Arg {
     pub multiple: bool,
     pub multiple_token: bool,
     pub since: Option<&'static str>,
+    /// Version that deprecated it.
+    pub deprecated: Option<&'static str>,
     /// Which of the command's [`KeySpec`]s this key belongs to.
     pub key_spec: Option<usize>,
     pub args: &'static [Arg],
@@ -443,6 +456,7 @@ impl Arg {
             multiple: false,
             multiple_token: false,
             since: None,
+            deprecated: None,
             key_spec: None,
             args: &[],
         }
@@ -532,6 +546,13 @@ impl Arg {
     pub const fn since(self, version: &'static str) -> Arg {
         Arg {
             since: Some(version),
+            ..self
+        }
+    }
+
+    pub const fn deprecated(self, version: &'static str) -> Arg {
+        Arg {
+            deprecated: Some(version),
             ..self
         }
     }

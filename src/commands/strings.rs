@@ -102,7 +102,8 @@ pub static COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Returns the string value of a key after setting its expiration time.",
         arity: Arity::AtLeast(2),
-        keys: &[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)],
+        keys: &[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)
+            .noted("RW and UPDATE because it changes the TTL")],
         args: &[
             KEY,
             Arg::one_of(
@@ -283,7 +284,8 @@ pub static COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
         arity: Arity::AtLeast(3),
-        keys: &[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE.and(KeyFlags::VARIABLE_FLAGS))],
+        keys: &[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE.and(KeyFlags::VARIABLE_FLAGS))
+            .noted("RW and ACCESS due to the optional `GET` argument")],
         args: &[
             KEY,
             VALUE,

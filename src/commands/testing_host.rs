@@ -8,6 +8,7 @@ use crate::protocol::{OwnedArgs, Proto, Reply};
 use crate::settings::{Builder, Settings};
 use crate::store::Timestamp;
 
+use super::acl_log::AclLog;
 use super::host::{ClientReport, Pause};
 use super::latency::LatencyLog;
 use super::report::{CommandUse, Report};
@@ -20,6 +21,7 @@ pub struct FakeHost {
     pub report: RefCell<Report>,
     pub slowlog: Mutex<SlowLog>,
     pub latency: Mutex<LatencyLog>,
+    pub acl_log: Mutex<AclLog>,
     pub clients: RefCell<Vec<ClientReport>>,
     /// Each order that was given, in words.
     pub orders: RefCell<Vec<String>>,
@@ -34,6 +36,7 @@ impl FakeHost {
             report: RefCell::default(),
             slowlog: Mutex::default(),
             latency: Mutex::default(),
+            acl_log: Mutex::default(),
             clients: RefCell::default(),
             orders: RefCell::default(),
             snapshot_running: Cell::new(false),
@@ -85,8 +88,25 @@ impl Host for FakeHost {
         &self.latency
     }
 
+    fn acl_log(&self) -> &Mutex<AclLog> {
+        &self.acl_log
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) -> std::io::Result<()> {
+        bytes
+            .iter_mut()
+            .zip(1u64..)
+            .for_each(|(byte, n)| *byte = n as u8);
+        Ok(())
+    }
+
     fn clients(&self) -> Vec<ClientReport> {
         self.clients.borrow().clone()
+    }
+
+    fn client(&self, id: u64) -> Option<ClientReport> {
+        let clients = self.clients.borrow();
+        clients.iter().find(|client| client.id == id).cloned()
     }
 
     fn kill_client(&self, id: u64) -> bool {

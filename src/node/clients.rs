@@ -173,6 +173,11 @@ impl Clients {
         self.lock().values().cloned().collect()
     }
 
+    pub fn report(&self, id: u64, now: Timestamp) -> Option<ClientReport> {
+        let client = self.lock().get(&id).cloned();
+        client.map(|client| client.report(now))
+    }
+
     pub fn reports(&self, now: Timestamp) -> Vec<ClientReport> {
         self.all().iter().map(|client| client.report(now)).collect()
     }

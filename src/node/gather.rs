@@ -6,10 +6,10 @@
 //! they live on several workers, those stand still meanwhile (`guests.rs`): no other command comes between, but
 //! each worker writes its own record, so a crash in the midst may keep one half.
 
-use crate::commands::{registry, Call};
+use crate::commands::{put_args, registry, Call};
 use crate::protocol::OwnedArgs;
 use crate::store::rdb::put_record;
-use crate::store::{Databases, Deadline, Limits, Timestamp, Value};
+use crate::store::{Databases, Held, Limits, StringForm, Timestamp, ValueRef};
 
 use super::guests::Guests;
 use super::io::ConnKey;
@@ -21,8 +21,7 @@ use super::worker::Worker;
 pub(super) struct Gathered {
     database: u16,
     key: Vec<u8>,
-    value: Value,
-    deadline: Option<Timestamp>,
+    held: Held,
 }
 
 /// A change that goes back to a key's shard.
@@ -144,13 +143,11 @@ impl Worker {
         for Gathered {
             database,
             key,
-            value,
-            ..
+            held,
         } in found
         {
-            scratch
-                .keyspace_mut(*database)
-                .set(key, value.clone(), Deadline::None, now);
+            let keyspace = scratch.keyspace_mut(*database);
+            keyspace.set_held(key, held.clone(), now);
         }
         let Question {
             args,
@@ -194,13 +191,12 @@ impl Worker {
             };
             for database in databases {
                 let keyspace = shard.databases.keyspace(database);
-                if let Some(value) = keyspace.get(key, now) {
-                    let deadline = keyspace.deadline(key, now).flatten();
+                if let Some(held) = keyspace.held(key, now) {
+                    keyspace.mark_used(key, now);
                     found.push(Gathered {
                         database,
                         key: key.clone(),
-                        value: value.to_value(),
-                        deadline,
+                        held,
                     });
                 }
             }
@@ -218,23 +214,26 @@ impl Worker {
         self.io.start_clock();
         let now = self.now();
         let mut scratch = self.scratch();
-        let mut before: Vec<(u16, Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut before: Vec<(u16, Vec<u8>, Image)> = Vec::new();
         let writes = question.command.command.is_write();
         for Gathered {
             database,
             key,
-            value,
-            deadline,
+            held,
         } in found
         {
             if writes {
-                before.push((database, key.clone(), image(value.as_value_ref(), deadline)));
+                let value = held.value.as_value_ref();
+                let image = Image::new(value, held.deadline, held.form);
+                before.push((database, key.clone(), image));
             }
-            let until = deadline.map_or(Deadline::None, Deadline::At);
-            scratch.keyspace_mut(database).set(&key, value, until, now);
+            let keyspace = scratch.keyspace_mut(database);
+            keyspace.set_held(&key, held, now);
         }
         let mut out = Vec::new();
-        if let Err(error) = self.run_on_scratch(&mut scratch, question, &mut out) {
+        let result = self.run_on_scratch(&mut scratch, question, &mut out);
+        self.count_looks(&mut scratch);
+        if let Err(error) = result {
             return self.complete_error(target, error.text());
         }
         self.io.count(question.command, &question.args, &out, None);
@@ -248,12 +247,21 @@ impl Worker {
         }
     }
 
+    /// Hits and misses are what the command looked up, not what was gathered for it.
+    fn count_looks(&self, scratch: &mut Databases) {
+        for keyspace in scratch.iter_mut() {
+            let (hits, misses, _) = keyspace.take_counts();
+            self.io.stats.keyspace_hits.add(hits);
+            self.io.stats.keyspace_misses.add(misses);
+        }
+    }
+
     /// What the command did to the keys that it may write.
     fn effects(
         &self,
         question: &Question,
         scratch: &Databases,
-        before: &[(u16, Vec<u8>, Vec<u8>)],
+        before: &[(u16, Vec<u8>, Image)],
         now: Timestamp,
     ) -> Vec<Effect> {
         let databases = match spans_databases(question) {
@@ -280,14 +288,12 @@ impl Worker {
                 let args = match keyspace.peek(key, now) {
                     Some(value) => {
                         let deadline = keyspace.deadline(key, now).flatten();
-                        let image = image(value, deadline);
+                        let form = keyspace.string_form(key, now);
+                        let image = Image::new(value, deadline, form.expect("just found"));
                         if old.is_some_and(|(_, _, old)| *old == image) {
                             continue;
                         }
-                        // The record does not tell a `raw` string from another; see OBJECT ENCODING.
-                        let is_raw = keyspace.encoding(key, now) == Some("raw");
-                        let raw = is_raw.then_some(&b"RAW"[..]);
-                        OwnedArgs::new([&b"RF.PUT"[..], key, &image].into_iter().chain(raw))
+                        put_args(key, &image.record, image.form)
                     }
                     None if old.is_some() => OwnedArgs::new([&b"RF.REMOVE"[..], key]),
                     None => continue,
@@ -349,11 +355,20 @@ impl Worker {
     }
 }
 
-/// Deadline and value in one: what RF.PUT carries.
-fn image(value: crate::store::ValueRef<'_>, deadline: Option<Timestamp>) -> Vec<u8> {
-    let mut image = Vec::new();
-    put_record(0, &[], deadline, value, &mut image);
-    image
+/// All that RF.PUT carries of a key.
+#[derive(PartialEq, Eq)]
+struct Image {
+    /// Deadline and value.
+    record: Vec<u8>,
+    form: StringForm,
+}
+
+impl Image {
+    fn new(value: ValueRef<'_>, deadline: Option<Timestamp>, form: StringForm) -> Self {
+        let mut record = Vec::new();
+        put_record(0, &[], deadline, value, &mut record);
+        Self { record, form }
+    }
 }
 
 /// Whether the command reaches databases other than the selected one.

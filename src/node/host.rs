@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::commands::acl_log::AclLog;
 use crate::commands::latency::LatencyLog;
 use crate::commands::report::{CommandUse, Report};
 use crate::commands::slowlog::SlowLog;
@@ -89,8 +90,20 @@ impl Host for NodeHost {
         &self.shared.latency
     }
 
+    fn acl_log(&self) -> &Mutex<AclLog> {
+        &self.shared.acl_log
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) -> std::io::Result<()> {
+        super::process::fill_random(bytes)
+    }
+
     fn clients(&self) -> Vec<ClientReport> {
         self.shared.clients.reports(self.now())
+    }
+
+    fn client(&self, id: u64) -> Option<ClientReport> {
+        self.shared.clients.report(id, self.now())
     }
 
     fn kill_client(&self, id: u64) -> bool {

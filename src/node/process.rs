@@ -141,9 +141,14 @@ pub fn executable() -> String {
 /// 40 hexadecimal digits that nobody can guess, for run ids.
 pub fn random_id() -> std::io::Result<String> {
     let mut bytes = [0u8; 20];
-    let mut source = fs::File::open("/dev/urandom")?;
-    std::io::Read::read_exact(&mut source, &mut bytes)?;
+    fill_random(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Fills `bytes` with what nobody can guess.
+pub fn fill_random(bytes: &mut [u8]) -> std::io::Result<()> {
+    let mut source = fs::File::open("/dev/urandom")?;
+    std::io::Read::read_exact(&mut source, bytes)
 }
 
 #[cfg(test)]

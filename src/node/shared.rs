@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::commands::acl_log::AclLog;
 use crate::commands::latency::LatencyLog;
 use crate::commands::report::{ClientsReport, LogReport, MemoryReport, Report};
 use crate::commands::slowlog::SlowLog;
@@ -51,6 +52,7 @@ pub struct Shared {
     pub clients: Clients,
     pub inboxes: Vec<Inbox>,
     pub slowlog: Mutex<SlowLog>,
+    pub acl_log: Mutex<AclLog>,
     pub latency: Mutex<LatencyLog>,
     pub pause: Mutex<Option<Pause>>,
     /// Whether `pause` holds anything.
@@ -99,6 +101,7 @@ impl Shared {
             clients: Clients::default(),
             inboxes: (0..workers).map(|_| Inbox::default()).collect(),
             slowlog: Mutex::default(),
+            acl_log: Mutex::default(),
             latency: Mutex::default(),
             pause: Mutex::default(),
             is_paused: AtomicBool::new(false),

@@ -5,7 +5,7 @@ mod choices;
 mod error;
 mod file;
 mod forms;
-mod glob;
+pub mod glob;
 mod kind;
 mod rewrite;
 mod runtime;

@@ -74,7 +74,7 @@ impl Settings {
             }
             for row in TABLE {
                 for name in [Some(row.name), row.alias].into_iter().flatten() {
-                    if glob::matches(pattern, name.as_bytes()) {
+                    if glob::matches_in_any_case(pattern, name.as_bytes()) {
                         add(&mut found, name, &state.values, row);
                     }
                 }

@@ -18,7 +18,17 @@ pub struct AccessClock {
     pub lfu_log_factor: u32,
     /// Minutes after which the counter loses one; 0 never.
     pub lfu_decay_minutes: u32,
+    marking: Cell<Marking>,
     chance: Cell<u64>,
+}
+
+/// What a look does to the bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Marking {
+    Lru,
+    Lfu,
+    /// Nothing: the client that looks is not to be seen (CLIENT NO-TOUCH).
+    Nothing,
 }
 
 impl Default for AccessClock {
@@ -34,7 +44,28 @@ impl AccessClock {
             lfu,
             lfu_log_factor,
             lfu_decay_minutes,
+            marking: Cell::new(Self::marking(lfu)),
             chance: Cell::new(1),
+        }
+    }
+
+    /// While set, a look leaves the bits as they are.
+    pub fn set_untouched(&self, untouched: bool) {
+        let marking = match untouched {
+            true => Marking::Nothing,
+            false => Self::marking(self.lfu),
+        };
+        self.marking.set(marking);
+    }
+
+    pub fn is_untouched(&self) -> bool {
+        self.marking.get() == Marking::Nothing
+    }
+
+    fn marking(lfu: bool) -> Marking {
+        match lfu {
+            true => Marking::Lfu,
+            false => Marking::Lru,
         }
     }
 
@@ -48,10 +79,34 @@ impl AccessClock {
     }
 
     /// The bits after an access at `now`.
+    #[inline]
     pub fn touched(&self, access: u32, now: Timestamp) -> u32 {
-        if !self.lfu {
-            return seconds(now);
+        match self.marking.get() {
+            Marking::Lru => seconds(now),
+            Marking::Lfu => self.more_frequent(access, now),
+            Marking::Nothing => access,
         }
+    }
+
+    /// The bits of a key that gets a new value at `now`. The value is as young as can be; how often it was asked
+    /// for is the key's.
+    #[inline]
+    pub fn replaced(&self, access: u32, now: Timestamp) -> u32 {
+        match self.marking.get() {
+            Marking::Nothing if !self.lfu => seconds(now),
+            _ => self.touched(access, now),
+        }
+    }
+
+    /// As [`AccessClock::touched`], also while looks leave no mark (TOUCH).
+    pub fn marked(&self, access: u32, now: Timestamp) -> u32 {
+        match self.lfu {
+            true => self.more_frequent(access, now),
+            false => seconds(now),
+        }
+    }
+
+    fn more_frequent(&self, access: u32, now: Timestamp) -> u32 {
         let counter = self.frequency(access, now);
         (minutes(now) << 8) | self.incremented(counter)
     }

@@ -87,6 +87,13 @@ impl Databases {
         }
     }
 
+    /// [`Keyspace::set_untouched`] of all databases.
+    pub fn set_untouched(&self, untouched: bool) {
+        self.keyspaces
+            .iter()
+            .for_each(|keyspace| keyspace.set_untouched(untouched));
+    }
+
     /// Bytes of all keys, values and tables.
     pub fn bytes(&self) -> usize {
         self.keyspaces.iter().map(Keyspace::bytes).sum()

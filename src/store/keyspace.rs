@@ -6,6 +6,8 @@
 
 mod edit;
 mod expiry;
+mod held;
+mod traces;
 
 use std::cell::Cell;
 
@@ -18,6 +20,7 @@ use super::value::{canonical_int, Container, StrRef, Value, ValueRef};
 use super::{Limits, Rng, Timestamp, WrongType};
 
 pub use edit::Edit;
+pub use held::{Held, StringForm};
 
 /// What a write does to the deadline of the key that it replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +95,7 @@ impl Keyspace {
         }
     }
 
-    /// The value of `key` without any trace of the look (OBJECT, TYPE, DEBUG, writes).
+    /// The value of `key` without any trace of the look (DEBUG, writes); see [`Keyspace::count_look`].
     #[inline]
     pub fn peek(&self, key: &[u8], now: Timestamp) -> Option<ValueRef<'_>> {
         self.find_live(key, now).map(|(_, entry)| entry.value())
@@ -162,11 +165,6 @@ impl Keyspace {
         }
     }
 
-    /// Marks `key` as used; false if there is no such key (TOUCH).
-    pub fn touch(&self, key: &[u8], now: Timestamp) -> bool {
-        self.get(key, now).is_some()
-    }
-
     /// The name that OBJECT ENCODING answers.
     pub fn encoding(&self, key: &[u8], now: Timestamp) -> Option<&'static str> {
         /// Longest string that Redis keeps beside its object header.
@@ -185,10 +183,10 @@ impl Keyspace {
         })
     }
 
-    /// Bytes that `key` takes with all it holds and its share of the table (MEMORY USAGE).
+    /// Bytes that `key` takes with all it holds, its place in the table excluded (MEMORY USAGE).
     pub fn key_bytes(&self, key: &[u8], now: Timestamp) -> Option<usize> {
         let (_, entry) = self.find_live(key, now)?;
-        Some(entry.total_bytes() + self.table.heap_bytes() / self.table.len().max(1))
+        Some(entry.total_bytes())
     }
 
     /// Number of keys, those included that are due and not yet removed (as DBSIZE counts).
@@ -374,9 +372,14 @@ impl Keyspace {
         let ValueRef::Str(string) = entry.value() else {
             return Err(WrongType);
         };
+        // Redis edits a string in place once it is raw, and makes a new one of any other.
+        let kept = (entry.is_raw() && self.access.is_untouched()).then(|| entry.access());
         let mut bytes = string.to_vec();
         let result = edit(&mut bytes);
         self.set_bytes(key, bytes, true, Deadline::Keep, now);
+        if let Some(access) = kept {
+            self.set_access_bits(key, access, now);
+        }
         Ok(result)
     }
 
@@ -433,23 +436,6 @@ impl Keyspace {
         };
         self.remove_at(hash, place);
         true
-    }
-
-    /// Removes `key` and hands out its value and deadline.
-    pub fn take(&mut self, key: &[u8], now: Timestamp) -> Option<(Value, Option<Timestamp>)> {
-        let hash = self.hash(key);
-        let (place, entry) = self.prepare(hash, key, now)?;
-        let deadline = entry.deadline();
-        self.entry_bytes -= entry.total_bytes();
-        let entry = self.table.remove(hash, place);
-        let inline = match entry.value() {
-            ValueRef::Str(string) if entry.boxed().is_none() => Some(string.to_vec()),
-            _ => None,
-        };
-        // SAFETY: the entry has just left the table, and nothing refers to it.
-        let boxed = unsafe { entry.into_boxed() };
-        let value = boxed.map_or_else(|| Value::Str(inline.expect("not boxed")), |value| *value);
-        Some((value, deadline))
     }
 
     /// Sets or clears the deadline; false if there is no such key. A deadline at or before `now` does not
@@ -615,7 +601,7 @@ impl Keyspace {
             let seed = self.seed;
             return self.table.insert(hash, entry, |key| sip13(seed, key));
         };
-        let access = self.access.touched(old.access(), now);
+        let access = self.access.replaced(old.access(), now);
         let had = old.deadline();
         if old.overwrite_in_place(&content, deadline) {
             old.set_access(access);

@@ -67,12 +67,10 @@ fn apply(keyspace: &mut Keyspace, model: &mut Model, now: &mut u64, op: Op) {
             model.remove(&key(k)).is_some()
         ),
         Op::Take(k) => {
-            let taken = keyspace
-                .take(&key(k), at)
-                .map(|(value, deadline)| match value {
-                    Value::Str(bytes) => (bytes, deadline.map(|at| at.0)),
-                    other => panic!("{other:?}"),
-                });
+            let taken = keyspace.take(&key(k), at).map(|held| match held.value {
+                Value::Str(bytes) => (bytes, held.deadline.map(|at| at.0)),
+                other => panic!("{other:?}"),
+            });
             assert_eq!(taken, model.remove(&key(k)));
         }
         Op::Deadline(k, d) => {
@@ -295,4 +293,18 @@ fn a_key_past_its_deadline_reads_as_absent_and_stays_until_a_write() {
     assert_eq!(keyspace.len(), 1); // Invariant 3: a read removes nothing.
     assert!(!keyspace.remove(b"k", Timestamp(101)));
     assert_eq!(keyspace.len(), 0);
+}
+
+#[test]
+fn a_lone_key_takes_as_much_as_one_among_many() {
+    let now = Timestamp(1_000);
+    let mut keyspace = Keyspace::new((1, 2), Limits::default());
+    keyspace.set_str(b"key", b"value", Deadline::None, now);
+    let alone = keyspace.key_bytes(b"key", now);
+    assert!(alone.is_some_and(|bytes| (8..=64).contains(&bytes)));
+    for number in 0..1_000 {
+        let key = format!("other:{number}");
+        keyspace.set_str(key.as_bytes(), b"value", Deadline::None, now);
+    }
+    assert_eq!(keyspace.key_bytes(b"key", now), alone);
 }

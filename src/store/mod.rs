@@ -24,7 +24,7 @@ pub use capture::{Copied, Encode};
 pub use databases::Databases;
 pub use hash::Hash;
 pub use intset::{IntSet, IntSetError};
-pub use keyspace::{Deadline, Edit, Keyspace};
+pub use keyspace::{Deadline, Edit, Held, Keyspace, StringForm};
 pub use list::List;
 pub use set::{BadSetListpack, Members, Set, SetView};
 pub use types::{Limits, Rng, Timestamp, WrongType};

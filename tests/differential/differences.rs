@@ -77,15 +77,6 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
-        id: "moved-raw",
-        explains: |case| {
-            let moved = [("raw", "embstr"), ("raw", "int"), ("embstr", "int")];
-            moved
-                .iter()
-                .any(|&(redis, ours)| encodings(case, b"string", redis, ours))
-        },
-    },
-    Difference {
         id: "sort-errno",
         explains: |case| {
             let text = "ERR One or more scores can't be converted into double";

@@ -96,11 +96,17 @@ pub(super) fn info(
     _: &Call,
     reply: &mut Reply,
 ) -> CommandResult {
-    let clients = host.clients();
-    let own = clients.iter().find(|client| client.id == session.id);
-    let text = own_line(own.cloned().unwrap_or_default(), session, "client|info");
-    reply.verbatim("txt", text.as_bytes());
+    reply.verbatim("txt", own_info(session, host, "client|info").as_bytes());
     Ok(())
+}
+
+/// The connection's own line, with its line feed; `command` is the one that runs.
+pub(super) fn own_info(session: &Session, host: &dyn Host, command: &'static str) -> String {
+    own_line(
+        host.client(session.id).unwrap_or_default(),
+        session,
+        command,
+    )
 }
 
 pub(super) fn list(

@@ -42,7 +42,7 @@ const KILL_FILTERS: &[Arg] = &[
 ];
 
 const KILL_FORMS: &[Arg] = &[
-    Arg::string("old-format"),
+    Arg::string("old-format").deprecated("2.8.12"),
     Arg::one_of("new-format", KILL_FILTERS).multiple(),
 ];
 

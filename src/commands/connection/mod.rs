@@ -11,7 +11,7 @@ use crate::protocol::{Proto, Reply};
 
 use super::report::REDIS_VERSION;
 use super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
-use super::{Call, CommandError, CommandResult, Host, Session};
+use super::{registry, Call, CommandError, CommandResult, Host, Session};
 
 pub static COMMANDS: &[Command] = &[
     Command {
@@ -227,10 +227,24 @@ fn log_in(session: &mut Session, host: &dyn Host, user: &[u8], password: &[u8]) 
     let allowed = user == DEFAULT_USER && (expected.is_empty() || same(expected, password));
     if !allowed {
         host.count_auth_denied();
+        record_denied(session, host, user);
         return Err(CommandError::new(WRONG_PASS));
     }
     session.authenticated = true;
     Ok(())
+}
+
+/// For ACL LOG.
+#[cold]
+fn record_denied(session: &Session, host: &dyn Host, user: &[u8]) {
+    let command = registry().by_id.get(session.last_command);
+    let command = command.map_or("", |registered| &registered.full_name);
+    let client = client::own_info(session, host, command);
+    let mut log = host
+        .acl_log()
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    log.record(user, client.trim_end().to_string(), host.now());
 }
 
 /// Compares in a time that tells nothing but the length of the longer text.

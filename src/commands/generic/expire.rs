@@ -108,7 +108,9 @@ fn show_deadline(
     clock: Clock,
     reply: &mut Reply,
 ) -> CommandResult {
-    reply.int(match keyspace.deadline(call.arg(1), call.now) {
+    let found = keyspace.deadline(call.arg(1), call.now);
+    keyspace.count_look(found.is_some());
+    reply.int(match found {
         None => -2,
         Some(None) => -1,
         Some(Some(deadline)) => clock.shown(deadline, call.now),

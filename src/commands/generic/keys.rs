@@ -20,7 +20,11 @@ pub fn exists(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandRes
     let found = call
         .args
         .from(1)
-        .filter(|key| keyspace.contains(key, call.now))
+        .filter(|key| {
+            let there = keyspace.contains(key, call.now);
+            keyspace.count_look(there);
+            there
+        })
         .count();
     reply.int(found as i64);
     Ok(())
@@ -28,6 +32,7 @@ pub fn exists(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandRes
 
 pub fn type_of(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
     let value = keyspace.peek(call.arg(1), call.now);
+    keyspace.count_look(value.is_some());
     reply.simple(value.map_or("none", |value| value.type_name()));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! OBJECT: looks at how a key is kept, without touching it.
+//! OBJECT: looks at how a key is kept. The look counts as a hit or miss and does not mark the key as used.
 
 use crate::commands::host::Host;
 use crate::commands::spec::{Acl, Arg, Arity, Command, Flags, Group, KeyFlags, KeySpec, Run};
@@ -94,12 +94,15 @@ fn help(_host: &dyn Host, _call: &Call, reply: &mut Reply) -> CommandResult {
 
 fn encoding(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
     let encoding = keyspace.encoding(call.arg(2), call.now);
+    keyspace.count_look(encoding.is_some());
     reply.bulk_or_null(encoding.map(str::as_bytes));
     Ok(())
 }
 
 fn freq(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
-    match keyspace.access_bits(call.arg(2), call.now) {
+    let found = keyspace.access_bits(call.arg(2), call.now);
+    keyspace.count_look(found.is_some());
+    match found {
         None => reply.null(),
         Some(access) if keyspace.access.lfu => {
             reply.int(i64::from(keyspace.access.frequency(access, call.now)));
@@ -115,7 +118,9 @@ fn freq(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
 }
 
 fn idletime(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
-    match keyspace.access_bits(call.arg(2), call.now) {
+    let found = keyspace.access_bits(call.arg(2), call.now);
+    keyspace.count_look(found.is_some());
+    match found {
         None => reply.null(),
         Some(access) if !keyspace.access.lfu => {
             reply.int(keyspace.access.idle_seconds(access, call.now) as i64);
@@ -134,7 +139,9 @@ fn idletime(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandResul
 fn refcount(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
     const SHARED: i64 = i32::MAX as i64;
     const SHARED_INTEGERS: std::ops::Range<i64> = 0..10_000;
-    match keyspace.peek(call.arg(2), call.now) {
+    let found = keyspace.peek(call.arg(2), call.now);
+    keyspace.count_look(found.is_some());
+    match found {
         None => reply.null(),
         Some(ValueRef::Str(StrRef::Int(value))) if SHARED_INTEGERS.contains(&value) => {
             reply.int(SHARED);

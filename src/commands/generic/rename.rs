@@ -3,7 +3,7 @@
 use super::database_number;
 use crate::commands::{Call, CommandError, CommandResult};
 use crate::protocol::Reply;
-use crate::store::{Databases, Deadline, Keyspace, Timestamp};
+use crate::store::{Databases, Keyspace, Timestamp};
 
 const SAME_OBJECT: &str = "ERR source and destination objects are the same";
 
@@ -36,10 +36,10 @@ fn move_value(keyspace: &mut Keyspace, from: &[u8], to: &[u8], now: Timestamp) {
         return;
     }
     let access = keyspace.access_bits(from, now);
-    let Some((value, deadline)) = keyspace.take(from, now) else {
+    let Some(held) = keyspace.take(from, now) else {
         return;
     };
-    keyspace.set(to, value, at(deadline), now);
+    keyspace.set_held(to, held, now);
     if let Some(access) = access {
         keyspace.set_access_bits(to, access, now);
     }
@@ -65,12 +65,12 @@ pub fn copy(databases: &mut Databases, call: &Call, reply: &mut Reply) -> Comman
         return Err(CommandError::new(SAME_OBJECT));
     }
     let source = databases.keyspace(call.database);
-    let found = source.get(from, call.now).map(|value| value.to_value());
-    let deadline = source.deadline(from, call.now).flatten();
+    source.get(from, call.now); // Counts, and marks the source as used.
+    let found = source.held(from, call.now);
     let target = databases.keyspace_mut(target);
     match found {
-        Some(value) if replace || !target.contains(to, call.now) => {
-            target.set(to, value, at(deadline), call.now);
+        Some(held) if replace || !target.contains(to, call.now) => {
+            target.set_held(to, held, call.now);
             reply.int(1);
         }
         _ => reply.int(0),
@@ -92,13 +92,9 @@ pub fn move_key(databases: &mut Databases, call: &Call, reply: &mut Reply) -> Co
     let access = source.access_bits(key, call.now);
     let taken = source.take(key, call.now);
     reply.int(i64::from(taken.is_some()));
-    if let (Some((value, deadline)), Some(access)) = (taken, access) {
-        target.set(key, value, at(deadline), call.now);
+    if let (Some(held), Some(access)) = (taken, access) {
+        target.set_held(key, held, call.now);
         target.set_access_bits(key, access, call.now);
     }
     Ok(())
-}
-
-fn at(deadline: Option<Timestamp>) -> Deadline {
-    deadline.map_or(Deadline::None, Deadline::At)
 }

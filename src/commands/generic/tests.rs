@@ -540,3 +540,45 @@ fn the_keys_of_sort_are_known_before_it_runs() {
     );
     assert!(patterns("SORT h BY w_*").is_err());
 }
+
+#[test]
+fn a_look_that_is_no_use_counts_as_hit_or_miss_all_the_same() {
+    let mut shard = shard();
+    for (line, expected) in [
+        ("EXISTS s s none", (2, 1)),
+        ("TYPE s", (1, 0)),
+        ("TYPE none", (0, 1)),
+        ("TTL s", (1, 0)),
+        ("PTTL none", (0, 1)),
+        ("EXPIRETIME s", (1, 0)),
+        ("PEXPIRETIME none", (0, 1)),
+        ("OBJECT ENCODING s", (1, 0)),
+        ("OBJECT REFCOUNT none", (0, 1)),
+        ("OBJECT IDLETIME s", (1, 0)),
+        ("OBJECT FREQ s", (1, 0)),
+        ("TOUCH s none", (1, 1)),
+        ("DUMP s", (1, 0)),
+        ("COPY s copy", (1, 0)),
+        ("MEMORY USAGE s", (0, 0)),
+        ("EXPIRE s 100", (0, 0)),
+        ("PERSIST s", (0, 0)),
+        ("RENAME s t", (0, 0)),
+        ("DEL none", (0, 0)),
+    ] {
+        shard.run(line);
+        let (hits, misses, _) = shard.databases.keyspace_mut(0).take_counts();
+        assert_eq!((hits, misses), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_look_at_a_key_does_not_keep_it_from_growing_idle() {
+    let mut shard = shard();
+    shard.advance(60_000);
+    for line in ["EXISTS s", "TYPE s", "TTL s", "OBJECT ENCODING s"] {
+        shard.run(line);
+        assert_eq!(shard.run("OBJECT IDLETIME s"), ":60", "{line}");
+    }
+    shard.run("TOUCH s");
+    assert_eq!(shard.run("OBJECT IDLETIME s"), ":0");
+}

@@ -1,9 +1,9 @@
 //! SCAN, KEYS and RANDOMKEY, on one shard; a node walks over its shards.
 
-use crate::commands::glob;
 use crate::commands::scan::{parse_cursor, ScanOptions};
 use crate::commands::{Call, CommandResult};
 use crate::protocol::Reply;
+use crate::settings::glob;
 use crate::store::Keyspace;
 
 /// One step over this shard. The cursor is the hash to go on from, in the order of [`Keyspace::scan`]; 0

@@ -22,7 +22,7 @@ pub const CONFIG: Command = Command {
             complexity: "O(N) when N is the number of configuration parameters provided",
             summary: "Returns the values of settings.",
             arity: Arity::AtLeast(3),
-            args: &[Arg::string("parameter").multiple()],
+            args: &[Arg::block("parameter", &[Arg::string("parameter")]).multiple()],
             flags: Flags::ADMIN
                 .and(Flags::NOSCRIPT)
                 .and(Flags::LOADING)

@@ -105,7 +105,7 @@ pub const MEMORY: Command = Command {
     ..Command::BASE
 };
 
-/// Values are accounted for exactly, so SAMPLES changes nothing.
+/// Values are accounted for exactly, as with SAMPLES 0 in Redis: no number of samples changes the answer.
 fn usage(keyspace: &Keyspace, call: &Call, reply: &mut Reply) -> CommandResult {
     for at in (3..call.len()).step_by(2) {
         if !call.is_word(at, "SAMPLES") || at + 1 == call.len() || call.int(at + 1)? < 0 {

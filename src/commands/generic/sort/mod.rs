@@ -37,6 +37,10 @@ const PATTERN_KEYS: KeySpec = KeySpec {
     begin: Begin::Unknown,
     find: Find::Unknown,
     flags: KeyFlags::RO_ACCESS,
+    notes: Some(
+        "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of \
+         the key we sort",
+    ),
 };
 const STORED_KEY: KeySpec = KeySpec {
     begin: Begin::Found(stored_key_at),
@@ -46,6 +50,10 @@ const STORED_KEY: KeySpec = KeySpec {
         limit: 0,
     },
     flags: KeyFlags::OW_UPDATE,
+    notes: Some(
+        "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in the \
+         argument array",
+    ),
 };
 
 const COMPLEXITY: &str =

@@ -112,6 +112,7 @@ fn argument(arg: &Arg, reply: &mut Reply) {
         arg.key_spec.is_some(),
         arg.token.is_some(),
         arg.since.is_some(),
+        arg.deprecated.is_some(),
         !flags.is_empty(),
         is_group,
     ];
@@ -130,6 +131,9 @@ fn argument(arg: &Arg, reply: &mut Reply) {
     }
     if let Some(since) = arg.since {
         pair("since", since, reply);
+    }
+    if let Some(version) = arg.deprecated {
+        pair("deprecated_since", version, reply);
     }
     if !flags.is_empty() {
         reply.bulk(b"flags");

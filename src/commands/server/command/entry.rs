@@ -75,7 +75,11 @@ fn has_movable_keys(specs: &[KeySpec]) -> bool {
 }
 
 fn key_spec(spec: &KeySpec, reply: &mut Reply) {
-    reply.map(3);
+    reply.map(3 + usize::from(spec.notes.is_some()));
+    if let Some(notes) = spec.notes {
+        reply.bulk(b"notes");
+        reply.bulk(notes.as_bytes());
+    }
     reply.bulk(b"flags");
     words(spec.flags.names().into_iter(), "", reply);
     reply.bulk(b"begin_search");

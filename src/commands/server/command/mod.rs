@@ -5,8 +5,8 @@ mod entry;
 mod keys;
 
 use crate::protocol::Reply;
+use crate::settings::glob;
 
-use super::super::glob;
 use super::super::help::help;
 use super::super::spec::{Acl, Arg, Arity, Command, Flags, Group, Run};
 use super::super::{registry, Call, CommandError, CommandResult, Host, Registered};

@@ -7,9 +7,9 @@ mod protocol;
 use std::time::Duration;
 
 use crate::protocol::Reply;
+use crate::settings::glob;
 use crate::settings::parse_bytes;
 
-use super::super::glob;
 use super::super::help::help;
 use super::super::host::Pending;
 use super::super::spec::{
