@@ -115,6 +115,7 @@ impl Worker {
             return self.answer_error(conn, wanted, refusal.text());
         }
         session.last_command = command.id;
+        self.io.untouched = session.no_touch;
         if !command.command.runs_on_shards() {
             return self.run_here(session, conn, command, args, wanted);
         }
@@ -230,7 +231,8 @@ impl Worker {
         hash: Option<u64>,
     ) {
         let here = self.worker_of(shard) == self.number;
-        if here && !question.command.command.is_write() && !self.io.outbox(conn).is_waiting() {
+        let may_read_now = !question.command.command.is_write() && !self.io.untouched;
+        if here && may_read_now && !self.io.outbox(conn).is_waiting() {
             return self.read_now(question, shard, conn, wanted, hash);
         }
         let target = self.io.target(conn, question.proto, wanted);
@@ -463,6 +465,7 @@ impl Worker {
                 part: part as u32,
             },
             proto,
+            untouched: self.io.untouched,
         }
     }
 

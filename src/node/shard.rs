@@ -346,6 +346,10 @@ impl Shard {
             bulk_len_max,
             proto,
         };
+        let untouched = asked.is_some_and(|asked| asked.target.untouched);
+        if untouched {
+            self.databases.set_untouched(true);
+        }
         let result = match run {
             Run::Write(run) => {
                 let keyspace = self.databases.keyspace_mut(database);
@@ -367,6 +371,9 @@ impl Shard {
             reply.rewind(0);
             error.write(&mut reply);
         }
+        if untouched {
+            self.databases.set_untouched(false);
+        }
     }
 
     fn run_read(
@@ -381,6 +388,9 @@ impl Shard {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         let now = Timestamp(stamp.clock_ms);
+        if asked.target.untouched {
+            self.databases.set_untouched(true);
+        }
         self.read(
             asked.command,
             database,
@@ -390,6 +400,9 @@ impl Shard {
             asked.target.proto,
             &mut out,
         );
+        if asked.target.untouched {
+            self.databases.set_untouched(false);
+        }
         replies.reply(asked, &args, started, &out);
         self.scratch = out;
     }
