@@ -168,13 +168,11 @@ impl Worker {
             proto,
             ..
         } = *question;
-        let bulk_len_max = scratch.limits().bulk_len_max as usize;
         let call = Call {
             args,
             now,
             seed: 0,
             database,
-            bulk_len_max,
             proto,
         };
         // Where the call is wrong its handler says so.

@@ -487,7 +487,6 @@ impl Worker {
             now: self.now(),
             seed: self.rng.next_u64(),
             database: session.database,
-            bulk_len_max: self.live.proto_max_bulk_len_bytes as usize,
             proto: session.proto,
         };
         let mut out = Vec::new();
@@ -566,13 +565,11 @@ impl Worker {
             database,
             proto,
         } = *question;
-        let bulk_len_max = scratch.limits().bulk_len_max as usize;
         let call = Call {
             args,
             now: self.now(),
             seed: self.rng.next_u64(),
             database,
-            bulk_len_max,
             proto,
         };
         let mut reply = Reply::new(out, proto);

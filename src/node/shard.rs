@@ -337,13 +337,11 @@ impl Shard {
                 .resolve(&args)
                 .map_or(Run::Container, |found| found.command.run),
         };
-        let bulk_len_max = self.databases.limits().bulk_len_max as usize;
         let call = Call {
             args,
             now: self.last_clock,
             seed,
             database,
-            bulk_len_max,
             proto,
         };
         let untouched = asked.is_some_and(|asked| asked.target.untouched);
@@ -422,13 +420,11 @@ impl Shard {
     ) {
         let mut reply = Reply::new(out, proto);
         let mark = reply.mark();
-        let bulk_len_max = self.databases.limits().bulk_len_max as usize;
         let call = Call {
             args,
             now: self.read_clock(now),
             seed,
             database,
-            bulk_len_max,
             proto,
         };
         let Run::Read(run) = command.command.run else {
