@@ -16,8 +16,6 @@ pub struct Call<'a> {
     pub seed: u64,
     /// The selected database.
     pub database: u16,
-    /// Largest string or element that a command may make, in bytes (`proto-max-bulk-len`).
-    pub bulk_len_max: usize,
     pub proto: Proto,
 }
 

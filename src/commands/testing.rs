@@ -80,7 +80,6 @@ impl Shard {
             now: self.now,
             seed: self.seed,
             database: self.database,
-            bulk_len_max: 512 << 20,
             proto: self.proto,
         };
         assert!(

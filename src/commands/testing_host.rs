@@ -222,7 +222,6 @@ impl Connection {
             now: self.host.now(),
             seed: 1,
             database: self.session.database,
-            bulk_len_max: 512 << 20,
             proto: self.session.proto,
         };
         match found.command.run {

@@ -24,6 +24,15 @@ pub(super) struct Gathered {
     held: Held,
 }
 
+/// Where keys are gathered, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Scope {
+    database: u16,
+    all_databases: bool,
+    /// The looks leave no mark of use (CLIENT NO-TOUCH).
+    untouched: bool,
+}
+
 /// A change that goes back to a key's shard.
 pub(super) struct Effect {
     shard: u16,
@@ -84,6 +93,11 @@ impl Worker {
         let mut lock = None;
         let mut guests = Guests::default();
         let named = keys.len();
+        let scope = Scope {
+            database: question.database,
+            all_databases: spans_databases(question),
+            untouched: target.untouched,
+        };
         let found = loop {
             let elsewhere = keys
                 .iter()
@@ -91,7 +105,7 @@ impl Worker {
             if elsewhere && lock.is_none() {
                 lock = Some(self.lock_gathers(&shared));
             }
-            let found = match self.fetch_all(&keys, question, &mut guests) {
+            let found = match self.fetch_all(&keys, scope, &mut guests) {
                 Ok(found) => found,
                 Err(error) => return self.complete_error(target, &error),
             };
@@ -110,7 +124,7 @@ impl Worker {
     fn fetch_all(
         &mut self,
         keys: &[Vec<u8>],
-        question: &Question,
+        scope: Scope,
         guests: &mut Guests,
     ) -> Result<Vec<Gathered>, String> {
         let mut by_worker: Vec<(u16, Vec<Vec<u8>>)> = Vec::new();
@@ -121,14 +135,13 @@ impl Worker {
                 None => by_worker.push((worker, vec![key.clone()])),
             }
         }
-        let (database, all) = (question.database, spans_databases(question));
         // What this connection sent to those workers before has to be there before they stand still.
         self.flush();
         let mut found = Vec::new();
         for (worker, keys) in by_worker {
             found.extend(match worker == self.number {
-                true => self.fetch(&keys, database, all),
-                false => guests.fetch(self, worker, keys, database, all)?,
+                true => self.fetch(&keys, scope),
+                false => guests.fetch(self, worker, keys, scope)?,
             });
         }
         Ok(found)
@@ -155,13 +168,11 @@ impl Worker {
             proto,
             ..
         } = *question;
-        let bulk_len_max = scratch.limits().bulk_len_max as usize;
         let call = Call {
             args,
             now,
             seed: 0,
             database,
-            bulk_len_max,
             proto,
         };
         // Where the call is wrong its handler says so.
@@ -172,27 +183,24 @@ impl Worker {
     }
 
     /// Copies of the keys' values as of all that this worker was asked before.
-    pub(super) fn fetch(
-        &mut self,
-        keys: &[Vec<u8>],
-        database: u16,
-        all_databases: bool,
-    ) -> Vec<Gathered> {
+    pub(super) fn fetch(&mut self, keys: &[Vec<u8>], scope: Scope) -> Vec<Gathered> {
         self.flush();
         let now = self.now();
         let mut found = Vec::new();
         for key in keys {
             let shard = &self.shards[self.place(self.shard_of(key))];
             let now = shard.read_clock(now);
-            let databases = if all_databases {
+            let databases = if scope.all_databases {
                 0..shard.databases.count() as u16
             } else {
-                database..database + 1
+                scope.database..scope.database + 1
             };
             for database in databases {
                 let keyspace = shard.databases.keyspace(database);
                 if let Some(held) = keyspace.held(key, now) {
-                    keyspace.mark_used(key, now);
+                    if !scope.untouched {
+                        keyspace.mark_used(key, now);
+                    }
                     found.push(Gathered {
                         database,
                         key: key.clone(),

@@ -7,7 +7,7 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use super::gather::{Effect, Gathered};
+use super::gather::{Effect, Gathered, Scope};
 use super::io::Message;
 use super::worker::Worker;
 use super::Shared;
@@ -16,11 +16,7 @@ use super::Shared;
 const GUEST_WAIT: Duration = Duration::from_secs(10);
 
 enum Request {
-    Fetch {
-        keys: Vec<Vec<u8>>,
-        database: u16,
-        all_databases: bool,
-    },
+    Fetch { keys: Vec<Vec<u8>>, scope: Scope },
     Apply(Vec<Effect>),
 }
 
@@ -49,20 +45,12 @@ impl Guests {
         host: &mut Worker,
         worker: u16,
         keys: Vec<Vec<u8>>,
-        database: u16,
-        all_databases: bool,
+        scope: Scope,
     ) -> Result<Vec<Gathered>, String> {
         if !self.guests.iter().any(|guest| guest.worker == worker) {
             self.guests.push(invite(host, worker));
         }
-        match self.ask(
-            worker,
-            Request::Fetch {
-                keys,
-                database,
-                all_databases,
-            },
-        ) {
+        match self.ask(worker, Request::Fetch { keys, scope }) {
             Some(Answer::Found(found)) => Ok(found),
             _ => Err("TRYAGAIN a worker is stopping; the command was not applied".into()),
         }
@@ -102,11 +90,7 @@ impl Worker {
     fn be_guest(&mut self, requests: &Receiver<Request>, answers: &Sender<Answer>) {
         while let Ok(request) = requests.recv() {
             let answer = match request {
-                Request::Fetch {
-                    keys,
-                    database,
-                    all_databases,
-                } => Answer::Found(self.fetch(&keys, database, all_databases)),
+                Request::Fetch { keys, scope } => Answer::Found(self.fetch(&keys, scope)),
                 Request::Apply(effects) => Answer::Applied(self.apply_effects(&effects)),
             };
             if answers.send(answer).is_err() {

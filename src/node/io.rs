@@ -44,6 +44,8 @@ pub struct Forwarded {
 /// The slab of outboxes and what else replies pass through.
 pub struct Io {
     pub worker: u16,
+    /// Of the connection whose command is dispatched: its looks leave no mark of use (CLIENT NO-TOUCH).
+    pub untouched: bool,
     outboxes: Vec<Place>,
     free: Vec<u32>,
     /// Connections whose outbox has something to send since the server last looked.
@@ -71,6 +73,7 @@ impl Io {
     pub fn new(worker: u16, workers: u16, stats: Arc<WorkerStats>, slow: Slow) -> Self {
         Self {
             worker,
+            untouched: false,
             outboxes: Vec::new(),
             free: Vec::new(),
             touched: Vec::new(),
@@ -135,6 +138,7 @@ impl Io {
             worker: self.worker,
             waiter,
             proto,
+            untouched: self.untouched,
         }
     }
 

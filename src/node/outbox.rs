@@ -167,6 +167,8 @@ pub struct Target {
     pub worker: u16,
     pub waiter: Waiter,
     pub proto: Proto,
+    /// The client's looks leave no mark of use (CLIENT NO-TOUCH).
+    pub untouched: bool,
 }
 
 impl Target {
@@ -175,6 +177,7 @@ impl Target {
         worker: 0,
         waiter: Waiter::Nobody,
         proto: Proto::Resp2,
+        untouched: false,
     };
 }
 

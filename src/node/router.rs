@@ -143,6 +143,7 @@ impl Worker {
             return self.answer_error(conn, wanted, refusal.text());
         }
         session.last_command = command.id;
+        self.io.untouched = session.no_touch;
         let question = Question {
             command,
             args: args(),
@@ -253,7 +254,8 @@ impl Worker {
         hash: Option<u64>,
     ) {
         let here = self.worker_of(shard) == self.number;
-        if here && !question.command.is_write && !self.io.outbox(conn).is_waiting() {
+        let may_read_now = !question.command.is_write && !self.io.untouched;
+        if here && may_read_now && !self.io.outbox(conn).is_waiting() {
             return self.read_now(question, shard, conn, wanted, hash);
         }
         let target = self.io.target(conn, question.proto, wanted);
@@ -472,6 +474,7 @@ impl Worker {
                 part: part as u32,
             },
             proto,
+            untouched: self.io.untouched,
         }
     }
 
@@ -492,7 +495,6 @@ impl Worker {
             now: self.now(),
             seed: self.rng.next_u64(),
             database: session.database,
-            bulk_len_max: self.live.proto_max_bulk_len_bytes as usize,
             proto: session.proto,
         };
         let mut out = Vec::new();
@@ -566,13 +568,11 @@ impl Worker {
             database,
             proto,
         } = *question;
-        let bulk_len_max = scratch.limits().bulk_len_max as usize;
         let call = Call {
             args,
             now: self.now(),
             seed: self.rng.next_u64(),
             database,
-            bulk_len_max,
             proto,
         };
         let mut reply = Reply::new(out, proto);

@@ -276,7 +276,6 @@ impl Shard {
         let mut cursor = batch.cursor();
         let mut group = std::mem::take(&mut self.group);
         let mut number = 0u64;
-        let bulk_len_max = self.databases.limits().bulk_len_max as usize;
         // The worker has looked up the first commands of a turn of its own.
         let mut is_looked_up = asked.peek().is_some_and(|asked| asked.hash != 0);
         while group.fill(&mut cursor) {
@@ -296,7 +295,6 @@ impl Shard {
                         .seed
                         .wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
                     database: group.databases[at],
-                    bulk_len_max,
                     proto: write.map_or(Proto::Resp2, |asked| asked.target.proto),
                 };
                 self.run_write(write, &call, group.look_ups[at].key);
@@ -396,6 +394,10 @@ impl Shard {
                 .called(&call.args)
                 .map_or(Run::Container, |found| found.command.run),
         };
+        let untouched = asked.is_some_and(|asked| asked.target.untouched);
+        if untouched {
+            self.databases.set_untouched(true);
+        }
         let result = match run {
             Run::Write(run) => {
                 let keyspace = self.databases.keyspace_mut(call.database);
@@ -417,6 +419,9 @@ impl Shard {
             reply.rewind(0);
             error.write(&mut reply);
         }
+        if untouched {
+            self.databases.set_untouched(false);
+        }
     }
 
     fn run_read(
@@ -431,7 +436,13 @@ impl Shard {
         out.clear();
         let now = Timestamp(stamp.clock_ms);
         let call = self.read_call(args, database, now, stamp.seed, asked.target.proto);
+        if asked.target.untouched {
+            self.databases.set_untouched(true);
+        }
         self.read(asked.command, &call, &mut out);
+        if asked.target.untouched {
+            self.databases.set_untouched(false);
+        }
         replies.reply(asked, &args, &out);
         self.scratch = out;
     }
@@ -451,7 +462,6 @@ impl Shard {
             now: self.read_clock(now),
             seed,
             database,
-            bulk_len_max: self.databases.limits().bulk_len_max as usize,
             proto,
         }
     }

@@ -519,7 +519,6 @@ fn the_keys_of_sort_are_known_before_it_runs() {
             now: shard.now,
             seed: 0,
             database: 0,
-            bulk_len_max: 1 << 20,
             proto: Proto::Resp2,
         };
         let more_keys = registry()
