@@ -11,6 +11,7 @@ mod io;
 mod outbox;
 pub mod process;
 mod recovery;
+mod replay;
 pub mod report;
 mod router;
 mod scan;
@@ -110,9 +111,6 @@ impl Node {
                 snapshots,
                 seed: recovery::random_seed()?,
             });
-        }
-        if let Some(disk) = &loaded.disk {
-            disk.mark_started()?;
         }
         Ok(Self {
             shared,

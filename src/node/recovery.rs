@@ -6,23 +6,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use ringfort_cluster::{
-    codec, Config, HardState, Index, LogEntry, Replica, ReplicaId, Restored, ShardId, Term,
+    codec, Config, HardState, Index, Replica, ReplicaId, Restored, ShardId, Term,
 };
 
 use crate::durability::snapshot::{find_snapshots, SnapshotFile};
-use crate::durability::wal::{Entry, Item, Recovered, Run};
+use crate::durability::wal::{Item, Recovered};
 use crate::durability::{
     boot_id, lock_directory, recover, DiskLock, DiskWorker, DurabilityMode, LastStop, Marker,
     RealDisk, RecoverOptions, SharedDisk, SnapshotReader, Wal, WalOptions,
 };
-use crate::protocol::Args;
 use crate::settings::{Durability, Startup};
 use crate::store::rdb::Records;
 use crate::store::{Databases, Deadline, Limits, Timestamp};
 
-use super::shard::{Asked, Replies, Shard};
+use super::replay::Replay;
+use super::shard::Shard;
 use super::worker::wall_clock;
 
 /// The replica of a group of one voter.
@@ -166,6 +165,8 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
             loss.segments
         );
     }
+    // Now: an interrupted recovery had to learn how the run before it ended; logs that are open have no end yet.
+    marker.write(&disk, dir).map_err(StartError::from)?;
     let shards = start_all(shards, Some(&recovered))?;
     let keys = shards
         .iter()
@@ -225,16 +226,6 @@ impl Disk {
             self.worker.sync_regularly(wal.syncer());
         }
         Ok(wal)
-    }
-
-    /// Says in the directory that a run has begun; after recovery, before the first acknowledgement.
-    ///
-    /// # Errors
-    /// A failing disk.
-    pub fn mark_started(&self) -> Result<(), StartError> {
-        self.marker
-            .write(&self.disk, &self.dir)
-            .map_err(StartError::from)
     }
 
     /// Waits for the disk thread to end; every handle to it must be gone.
@@ -397,83 +388,6 @@ fn load_snapshot(
     Ok(shard)
 }
 
-/// Applies the log while it is read. What is committed goes through at once; the rest waits in the replica's log.
-struct Replay<'a> {
-    shards: &'a mut [Shard],
-    /// The operator's consent to go on where entries are missing.
-    accept_data_loss: bool,
-}
-
-impl Replay<'_> {
-    fn run(&mut self, run: &Run) -> Result<(), StartError> {
-        let shard = self.shards.get_mut(usize::from(run.shard.0));
-        let shard = shard.ok_or_else(|| {
-            StartError(format!("the log holds shard {}, which is none", run.shard))
-        })?;
-        for entry in run.entries() {
-            let applied = shard.applied().0;
-            if entry.index <= applied {
-                continue;
-            }
-            let waiting = shard.unapplied.last().map_or(applied, |last| last.index);
-            if entry.index.0 > waiting.0 + 1 && self.accept_data_loss {
-                tracing::warn!(
-                    "shard {}: entries up to {} are gone",
-                    run.shard,
-                    entry.index
-                );
-                shard.skip_to(Index(entry.index.0 - 1), run.term);
-            } else if entry.index.0 > waiting.0 + 1 {
-                return Err(StartError(format!(
-                    "shard {}: the log goes on at entry {} after {waiting}; restore the data directory from a backup",
-                    run.shard, entry.index
-                )));
-            }
-            shard
-                .unapplied
-                .retain(|earlier| earlier.index < entry.index);
-            shard.unapplied.push(log_entry(&entry, run.term));
-            shard.apply_until(run.commit);
-        }
-        Ok(())
-    }
-}
-
-fn log_entry(entry: &Entry, term: Term) -> LogEntry {
-    LogEntry {
-        index: entry.index,
-        term,
-        kind: entry.kind,
-        data: Bytes::copy_from_slice(entry.data),
-    }
-}
-
-/// Nobody waits for replies during a replay.
-pub struct Silence;
-
-impl Replies for Silence {
-    fn reply(&mut self, _asked: &Asked, _args: &Args, _started: u64, _reply: &[u8]) {}
-
-    fn clock(&self) -> u64 {
-        0
-    }
-}
-
-impl Shard {
-    /// Applies what the replay has read, as far as it is known to be committed.
-    fn apply_until(&mut self, commit: Index) {
-        let mut unapplied = std::mem::take(&mut self.unapplied);
-        let ready = unapplied
-            .iter()
-            .take_while(|entry| entry.index <= commit)
-            .count();
-        for entry in unapplied.drain(..ready) {
-            self.apply(&entry, &mut Silence);
-        }
-        self.unapplied = unapplied;
-    }
-}
-
 /// Gives every shard the replica that its log and hard state make.
 fn start_all(shards: Vec<Shard>, recovered: Option<&Recovered>) -> Result<Vec<Shard>, StartError> {
     let started = wall_clock();
@@ -505,4 +419,54 @@ fn start_all(shards: Vec<Shard>, recovered: Option<&Recovered>) -> Result<Vec<Sh
             Ok(shard)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Builder;
+
+    fn startup(dir: &Path) -> Arc<Startup> {
+        let dir = dir.to_str().expect("a path of text");
+        let settings = Builder::new().flags([("dir", dir), ("shards", "2")]);
+        settings.expect("good settings").build().startup().clone()
+    }
+
+    fn load_new(startup: &Startup) -> Result<Loaded, StartError> {
+        load(startup, Limits::default())
+    }
+
+    fn marker(dir: &Path) -> Marker {
+        let disk: SharedDisk = Arc::new(RealDisk);
+        Marker::read(&disk, dir).unwrap().expect("a marker")
+    }
+
+    /// The marker came behind the opening of the logs. A start that ended in between left logs without their end under a
+    /// marker that told of an orderly stop.
+    #[test]
+    fn the_directory_says_that_a_run_has_begun_before_any_log_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let startup = startup(dir.path());
+        for _ in 0..2 {
+            let disk = load_new(&startup).unwrap().disk.expect("a disk");
+            assert!(!marker(dir.path()).clean);
+            let logs = std::fs::read_dir(dir.path().join("wal")).unwrap();
+            assert_eq!(logs.count(), 0, "no log is open yet");
+            disk.mark_clean().unwrap();
+            assert!(marker(dir.path()).clean);
+            disk.end();
+        }
+    }
+
+    #[test]
+    fn a_recovery_that_fails_leaves_the_marker_of_the_run_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let startup = startup(dir.path());
+        let disk = load_new(&startup).unwrap().disk.expect("a disk");
+        disk.mark_clean().unwrap();
+        disk.end();
+        std::fs::write(dir.path().join("wal/wal-0-000001.log"), [7; 4096]).unwrap();
+        assert!(load_new(&startup).is_err());
+        assert!(marker(dir.path()).clean);
+    }
 }
