@@ -308,7 +308,13 @@ impl Worker {
         stats.entries_applied.set(applied);
         stats.shards.set(self.shards.len() as u64);
         if let Some(wal) = &self.wal {
-            stats.log_bytes.set(wal.bytes());
+            let old = self.snapshots.old.as_ref().filter(|_| self.number == 0);
+            let (bytes, segments) = old.map_or((0, 0), |old| (old.bytes(), old.segments()));
+            stats.log_bytes.set(wal.bytes() + bytes);
+            stats.log_segments.set(wal.segments() + segments);
+            stats
+                .log_syncs_pending
+                .set(u64::from(wal.synced() < wal.written()));
         }
         if self.number == 0 {
             self.shared.measure_memory();

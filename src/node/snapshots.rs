@@ -45,7 +45,7 @@ pub struct Snapshots {
     disk: SharedDisk,
     dir: PathBuf,
     disk_worker: DiskWorker,
-    old: Option<Arc<OldSegments>>,
+    pub(super) old: Option<Arc<OldSegments>>,
     running: Option<Running>,
     queue: VecDeque<usize>,
     retry_at: Option<Instant>,

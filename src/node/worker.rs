@@ -138,9 +138,17 @@ impl Worker {
     /// messages for each other worker. Returns false when the log had no room and the writes were refused.
     pub fn flush(&mut self) -> bool {
         self.flush_wanted = false;
-        let done = self.dirty.is_empty() || self.flush_shards();
+        let done = self.dirty.is_empty() || self.timed_flush();
         self.io.stats.turns.add(1);
         self.send_outgoing();
+        done
+    }
+
+    fn timed_flush(&mut self) -> bool {
+        let started = self.io.ticks.raw();
+        let done = self.flush_shards();
+        let took = self.io.ticks.delta_as_nanos(started, self.io.ticks.raw());
+        self.io.stats.turn_ns.add(took);
         done
     }
 

@@ -265,6 +265,12 @@ impl Wal {
         self.closed.iter().map(|segment| segment.bytes).sum::<u64>() + self.current.tail
     }
 
+    /// Segments that hold this log, without older generations.
+    #[must_use]
+    pub fn segments(&self) -> u64 {
+        self.closed.len() as u64 + 1
+    }
+
     /// Frees the oldest segments as far as `covered` (the index of each shard's durable snapshot) allows; says how
     /// many. Always oldest first: see `OldSegments::release`, which must have removed all older generations before.
     pub fn release(&mut self, covered: &dyn Fn(ShardId) -> Index) -> usize {
