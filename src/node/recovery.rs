@@ -11,7 +11,7 @@ use ringfort_cluster::{
 };
 
 use crate::durability::snapshot::{find_snapshots, SnapshotFile};
-use crate::durability::wal::{Item, Recovered};
+use crate::durability::wal::{Headroom, Item, Recovered};
 use crate::durability::{
     boot_id, lock_directory, recover, DiskLock, DiskWorker, DurabilityMode, LastStop, Marker,
     RealDisk, RecoverOptions, SharedDisk, SnapshotReader, Wal, WalOptions,
@@ -22,6 +22,7 @@ use crate::store::{Databases, Deadline, Limits, Timestamp};
 
 use super::replay::Replay;
 use super::shard::Shard;
+use super::snapshots::{room_needed, Present};
 use super::worker::wall_clock;
 
 /// The replica of a group of one voter.
@@ -82,6 +83,7 @@ pub struct Disk {
     pub worker: DiskWorker,
     pub thread: std::thread::JoinHandle<()>,
     pub recovered: Recovered,
+    headroom: Arc<Headroom>,
     marker: Marker,
     _lock: DiskLock,
 }
@@ -91,6 +93,8 @@ pub struct Loaded {
     pub shards: Vec<Shard>,
     pub disk: Option<Disk>,
     pub keys: u64,
+    /// By shard.
+    pub snapshots: Vec<Present>,
 }
 
 /// Reads everything back. `limits` are those of shards that are new.
@@ -107,6 +111,7 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
             shards: start_all(shards, None)?,
             disk: None,
             keys: 0,
+            snapshots: Vec::new(),
         });
     }
     let disk: SharedDisk = Arc::new(RealDisk);
@@ -131,7 +136,7 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
         .map(|id| new_shard(ShardId(id), startup, seed, limits))
         .collect();
     let [snapshots, logs] = directories(&disk, dir)?;
-    load_snapshots(&disk, &snapshots, startup, seed, &mut shards)?;
+    let present = load_snapshots(&disk, &snapshots, startup, seed, &mut shards)?;
     let last_stop = LastStop::of(last.as_ref(), &marker.boot_id);
     if last
         .as_ref()
@@ -177,7 +182,13 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
     let failed =
         Box::new(|error: crate::durability::wal::WalError| super::stop_the_process(&error));
     let (worker, thread) = DiskWorker::start(sync_every, failed).map_err(StartError::from)?;
+    let sizes = shards.iter().zip(&present);
+    let headroom = Arc::new(Headroom::default());
+    headroom.set(room_needed(
+        sizes.map(|(shard, present)| (shard.databases.bytes() as u64, *present)),
+    ));
     let disk = Disk {
+        headroom,
         disk,
         dir: dir.clone(),
         worker,
@@ -190,6 +201,7 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
         shards,
         disk: Some(disk),
         keys,
+        snapshots: present,
     })
 }
 
@@ -206,6 +218,7 @@ impl Disk {
     ) -> Result<Wal, StartError> {
         let options = WalOptions {
             segment_bytes: startup.wal_segment_bytes,
+            headroom: self.headroom.clone(),
             ..WalOptions::new(self.worker.clone())
         };
         let states: Vec<(ShardId, HardState)> = shards
@@ -321,7 +334,8 @@ fn load_snapshots(
     startup: &Startup,
     seed: u64,
     shards: &mut [Shard],
-) -> Result<(), StartError> {
+) -> Result<Vec<Present>, StartError> {
+    let mut sizes = vec![Present::default(); shards.len()];
     for file in find_snapshots(disk, dir).map_err(StartError::from)? {
         let Some(shard) = shards.get_mut(usize::from(file.shard.0)) else {
             return Err(StartError(format!(
@@ -330,7 +344,13 @@ fn load_snapshots(
             )));
         };
         match load_snapshot(disk, &file, startup, seed) {
-            Ok(loaded) => *shard = loaded,
+            Ok((loaded, bytes)) => {
+                *shard = loaded;
+                sizes[usize::from(file.shard.0)] = Present {
+                    bytes,
+                    memory_bytes: shard.databases.bytes() as u64,
+                };
+            }
             Err(error) if startup.accept_data_loss => {
                 tracing::error!("{error}; going on without it, as --accept-data-loss says");
                 // Out of the way, so that the next start needs no consent; kept, because it may yet be of use.
@@ -345,7 +365,7 @@ fn load_snapshots(
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(sizes)
 }
 
 fn load_snapshot(
@@ -353,7 +373,7 @@ fn load_snapshot(
     file: &SnapshotFile,
     startup: &Startup,
     seed: u64,
-) -> Result<Shard, StartError> {
+) -> Result<(Shard, u64), StartError> {
     let mut reader = SnapshotReader::open(disk, file).map_err(StartError::from)?;
     let meta = reader.meta().clone();
     let bad = |what: &str| {
@@ -385,7 +405,7 @@ fn load_snapshot(
         start,
     );
     shard.snapshot_index = meta.index;
-    Ok(shard)
+    Ok((shard, bytes.len() as u64))
 }
 
 /// Gives every shard the replica that its log and hard state make.

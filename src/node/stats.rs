@@ -75,6 +75,8 @@ pub struct WorkerStats {
     pub shards: Counter,
     /// Bytes of all keyspaces.
     pub memory_bytes: Counter,
+    /// Bytes of disk that the next snapshots of this worker's shards need.
+    pub snapshot_need_bytes: Counter,
     /// The first worker counts the logs of earlier generations too.
     pub log_bytes: Counter,
     pub log_segments: Counter,
@@ -126,6 +128,7 @@ impl WorkerStats {
             connected_clients: counter(),
             shards: counter(),
             memory_bytes: counter(),
+            snapshot_need_bytes: counter(),
             log_bytes: counter(),
             log_segments: counter(),
             log_syncs_pending: counter(),
