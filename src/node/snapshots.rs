@@ -31,6 +31,8 @@ const NEED_EVERY_BYTES: u64 = 256 << 10;
 /// How long a turn may wait for snapshots to make room in the log before its writes are refused.
 const ROOM_WAIT_MAX: Duration = Duration::from_secs(1);
 const ROOM_WAIT_STEP: Duration = Duration::from_millis(1);
+/// After such a wait was in vain, how long no turn waits: reads wait with the writes.
+const ROOM_WAIT_PAUSE: Duration = Duration::from_secs(10);
 
 /// A shard's newest snapshot; nothing but zeros before the first.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,6 +89,8 @@ pub struct Snapshots {
     told_at: (u64, u64),
     /// The log needs what is left of the disk: snapshots are made in the writers' own turns.
     pressed: bool,
+    /// No turn waits for room before.
+    wait_from: Option<Instant>,
     /// The last failure, until the next success.
     pub failed: Option<String>,
 }
@@ -108,6 +112,7 @@ impl Snapshots {
             retry_at: None,
             told_at: (0, 0),
             pressed: false,
+            wait_from: None,
             failed: None,
         }
     }
@@ -196,7 +201,11 @@ impl Worker {
 
     /// The log has no room for a record of so many bytes: waits while snapshots can make some. `full` is the answer else.
     pub(super) fn wait_for_room(&mut self, bytes: usize, full: WalError) -> Result<(), WalError> {
-        let ends = Instant::now() + ROOM_WAIT_MAX;
+        let began = Instant::now();
+        if self.snapshots.wait_from.is_some_and(|from| from > began) {
+            self.snapshot_cycle();
+            return Err(full);
+        }
         loop {
             self.snapshot_cycle();
             let is_busy = self.snapshot_step();
@@ -210,8 +219,9 @@ impl Worker {
             }
             // A log of several segments may still wait for a sync, an old one for other workers.
             let is_short = wal.segments() == 1 && self.old_log().1 == 0;
-            if (is_short && !is_busy) || self.snapshots.retry_at.is_some() || Instant::now() >= ends
-            {
+            let is_over = began.elapsed() >= ROOM_WAIT_MAX;
+            if (is_short && !is_busy) || self.snapshots.retry_at.is_some() || is_over {
+                self.snapshots.wait_from = Some(Instant::now() + ROOM_WAIT_PAUSE);
                 return Err(full);
             }
             std::thread::sleep(ROOM_WAIT_STEP);
@@ -438,4 +448,29 @@ fn finish(running: Running) -> Running {
         Err(writer) => Phase::Copying(writer),
     };
     Running { phase, ..running }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn shards_without_snapshots_need_room_for_all_and_for_the_largest_twice() {
+        let shards = [MIB, 3 * MIB].map(|bytes| (bytes, Present::default()));
+        let needed = room_needed(shards.into_iter());
+        assert_eq!(needed, 7 * MIB + 3 * FILE_BYTES + SLACK_BYTES);
+    }
+
+    #[test]
+    fn a_snapshot_needs_room_for_what_its_shard_has_grown_and_for_itself() {
+        let present = Present {
+            bytes: MIB,
+            memory_bytes: 2 * MIB,
+        };
+        let grown = [(5 * MIB, present), (2 * MIB, present), (0, present)];
+        let needed = room_needed(grown.into_iter());
+        assert_eq!(needed, 3 * MIB + 4 * MIB + 4 * FILE_BYTES + SLACK_BYTES);
+    }
 }

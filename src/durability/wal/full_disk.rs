@@ -5,7 +5,7 @@ use ringfort_cluster::{Index, ShardId};
 
 use super::headroom::Headroom;
 use super::segment::SEGMENT_BYTES_MIN;
-use super::{first_bytes, RecordNumber, Wal, WalError};
+use super::{first_bytes, opening_bytes, Purpose, RecordNumber, Wal, WalError};
 
 /// The end of each segment that is kept for records that free memory: a fixed part, and one for each shard.
 const FREEING_BYTES: usize = 4 << 10;
@@ -20,6 +20,26 @@ impl Wal {
     /// The end of each segment that only `Purpose::Frees` may use: a FLUSHALL over all shards fits, and some more.
     pub(super) fn freeing_bytes(&self) -> usize {
         freeing_bytes(self.hard_states.len())
+    }
+
+    /// On a full disk: the end of the segment, for a record that may use it.
+    pub(super) fn take_last_room(
+        &mut self,
+        bytes: usize,
+        purpose: Purpose,
+        full: WalError,
+    ) -> Result<(), WalError> {
+        let begun = self.current.first_record.0 > 0;
+        let opening = opening_bytes(self.hard_states.len(), bytes);
+        let needed = if begun { bytes } else { opening };
+        if purpose == Purpose::Grows || !self.current.has_room(needed) {
+            return Err(full);
+        }
+        if !begun {
+            // It was made for a large record, which then found no room in it.
+            self.write_checkpoint()?;
+        }
+        Ok(())
     }
 
     pub(super) fn full(&self, bytes: usize) -> WalError {

@@ -208,21 +208,20 @@ impl Wal {
             return Ok(());
         }
         let (disk, dir) = (&*self.disk, &self.dir);
-        if purpose == Purpose::Frees && begun && self.current.has_room(bytes) {
-            return Ok(());
+        let may_go_on = !self.refusing || self.options.headroom.may_resume(disk, dir);
+        let made = match may_go_on {
+            true if fits => Ok(()),
+            true => self.make_room(bytes),
+            false => Err(self.full(bytes)),
+        };
+        match made {
+            Ok(()) => self.refusing = false,
+            Err(error) if !error.is_full() => return Err(error),
+            Err(error) => {
+                self.refusing = true;
+                self.take_last_room(bytes, purpose, error)?;
+            }
         }
-        // A segment without its first record was made, and then a large record found no room in it.
-        let is_small = bytes <= self.freeing_bytes();
-        let opens = purpose == Purpose::Frees && !begun && is_small;
-        if self.refusing && !opens && !self.options.headroom.may_resume(disk, dir) {
-            return Err(self.full(bytes));
-        }
-        if !fits {
-            let made = self.make_room(bytes);
-            self.refusing |= made.as_ref().is_err_and(WalError::is_full);
-            made?;
-        }
-        self.refusing &= opens;
         Ok(())
     }
 

@@ -132,6 +132,39 @@ fn records_that_free_memory_are_taken_on_a_full_disk() {
     assert_eq!(seen.last().map(|e| e.2), Some(last));
 }
 
+#[test]
+fn the_room_of_freeing_records_is_not_used_while_there_is_other() {
+    let (disk, _, mut wal) = small();
+    let record = record_bytes(1, 1, 50);
+    for index in 1..2_000 {
+        wal.reserve(record, Purpose::Frees).unwrap();
+        put(&mut wal, 1, 1, index, 50);
+    }
+    let index = fill(&mut wal, 1_999);
+    disk.set_capacity(disk.used());
+    let taken = (index + 1..).take_while(|index| {
+        let reserved = wal.reserve(record, Purpose::Frees).is_ok();
+        if reserved {
+            put(&mut wal, 1, 1, *index, 50);
+        }
+        reserved
+    });
+    assert!(taken.count() > 20);
+}
+
+/// A large record had the log go on in a new segment and found no room in that one either.
+#[test]
+fn a_segment_that_was_made_for_a_record_too_large_for_the_disk_is_used() {
+    let (disk, shared, mut wal) = small();
+    put(&mut wal, 1, 1, 1, RECORD);
+    wal.reserve(900_000, Purpose::Grows).unwrap_err();
+    assert!(wal.reserve(100, Purpose::Frees).is_ok());
+    put(&mut wal, 1, 1, 2, 50);
+    disk.process_crash();
+    let (_, seen) = read(&shared, dir());
+    assert_eq!(seen.last().map(|e| e.2), Some(2));
+}
+
 /// The one segment was made when the disk was empty, and then others filled it.
 #[test]
 fn a_large_segment_that_is_the_whole_log_is_freed_too() {
