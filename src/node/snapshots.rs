@@ -178,7 +178,9 @@ impl Worker {
             .set(workers.sum(|worker| &worker.snapshot_need_bytes));
         let others = workers.sum(|worker| &worker.log_bytes) - stats.log_bytes.get();
         // Half of what the logs may have is left for the time that the snapshots take.
-        self.snapshots.pressed = wal.room() < wal.bytes() + others + self.old_log().0;
+        let is_short = wal.room() < wal.bytes() + others + self.old_log().0;
+        // Who refuses writes makes snapshots of whatever has changed: they may be smaller than those of before a FLUSHALL.
+        self.snapshots.pressed = is_short || self.write_error.is_some();
         self.snapshots.told_at = (stats.log_appended_bytes.get(), wal.sequence());
     }
 

@@ -88,7 +88,8 @@ impl Wal {
 
     /// Without room nobody waits for the sync of every second: segments are freed behind it.
     pub(super) fn ask_for_sync(&mut self) {
-        if self.sync_asked >= self.last || self.room() > self.bytes() {
+        let has_time = !self.refusing && self.room() > self.bytes();
+        if has_time || self.sync_asked >= self.last {
             return;
         }
         self.sync_asked = self.last;
