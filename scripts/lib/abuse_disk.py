@@ -159,6 +159,75 @@ def restarting_on_a_full_disk_loses_nothing(bench):
         expect_all(client, acknowledged)
 
 
+def _overwrite(bench, *flags):
+    """200 MB of writes to 100 keys fit into 24 MiB, and none of them is refused: the log is shortened in time."""
+    disk = small_disk(bench)
+    server = bench.server("--wal-segment-bytes", "1mb", *flags, data_dir=os.path.join(disk, "data"))
+    with server.client() as client:
+        for turn in range(1_000):
+            replies = client.pipeline([("SET", f"k:{n}", f"{turn}:" + "x" * 2_000) for n in range(100)])
+            errors = [reply for reply in replies if isinstance(reply, ReplyError)]
+            expect(not errors, f"turn {turn}: {errors[:1]}")
+    server.kill()
+    server.start()
+    with server.client() as client:
+        expect_all(client, {f"k:{n}": 999 for n in range(100)})
+
+
+@check
+def overwriting_the_same_keys_never_fills_a_small_disk(bench):
+    _overwrite(bench, "--wal-max-bytes", "6mb")
+
+
+@check
+def overwriting_the_same_keys_never_fills_a_disk_smaller_than_the_log_may_be(bench):
+    """The log alone would fill the disk and leave no room for the snapshots that shorten it."""
+    _overwrite(bench, "--wal-max-bytes", "1gb")
+
+
+@check
+def a_full_disk_is_freed_by_removing_keys(bench):
+    disk = small_disk(bench)
+    server = bench.server("--wal-segment-bytes", "1mb", data_dir=os.path.join(disk, "data"))
+    acknowledged = {}
+    with server.client() as client:
+        write_until_refused(client, acknowledged)
+        expect(client.call("DEL", "fill:0") == 1, "DEL of a key that is there")
+        expect(client.call("GET", "fill:0") is None, "the removed key is still there")
+        expect(client.call("FLUSHALL") == b"OK", "FLUSHALL")
+        expect(client.call("DBSIZE") == 0, "FLUSHALL left keys")
+        works_again(client, acknowledged)
+        again = {}
+        write_until_refused(client, again)
+        expect(len(again) * 2 > len(acknowledged), f"{len(acknowledged)} keys fitted at first, then {len(again)}")
+    server.kill()
+    server.start()
+    with server.client() as client:
+        expect_all(client, again)
+
+
+@check
+def a_full_disk_does_not_take_writes_and_refuse_them_in_turns(bench):
+    disk = small_disk(bench)
+    server = bench.server("--wal-segment-bytes", "1mb", data_dir=os.path.join(disk, "data"))
+    acknowledged = {}
+    with server.client() as client:
+        write_until_refused(client, acknowledged)
+        # What snapshots can still gain is gained first.
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            replies = client.pipeline([("SET", f"more:{n}", "x" * 2_000) for n in range(50)])
+            if all(isinstance(reply, ReplyError) for reply in replies):
+                break
+        refused, taken, changes = 0, 0, 0
+        last = True
+        for number in range(2_000):
+            now = isinstance(client.pipeline([("SET", f"small:{number}", "x" * 500)])[0], ReplyError)
+            changes += now != last
+            refused, taken, last = refused + now, taken + (not now), now
+        expect(changes <= 20, f"{changes} changes between taken ({taken}) and refused ({refused})")
+
+
 def written(bench, *extra, keys=4_000):
     """A stopped server whose log holds a record for each of `keys` writes; nothing was stopped in order."""
     server = bench.server(*extra, durability="always")

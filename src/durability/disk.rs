@@ -28,6 +28,8 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Creates a directory and those above it; no error if it is there.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Bytes that files in the directory may still take, as far as the file system knows.
+    fn free(&self, dir: &Path) -> io::Result<u64>;
     /// Takes an exclusive lock on a file (created if need be). `WouldBlock`: another process holds it.
     fn lock(&self, path: &Path) -> io::Result<DiskLock>;
 }

@@ -73,6 +73,11 @@ impl Disk for RealDisk {
         }
     }
 
+    fn free(&self, dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<DiskLock> {
         let file = OpenOptions::new()
             .read(true)
@@ -162,6 +167,13 @@ mod tests {
         file.allocate(8192).unwrap();
         file.allocate(4096).unwrap();
         assert_eq!(file.len().unwrap(), 8192);
+    }
+
+    #[test]
+    fn what_a_file_takes_is_not_free_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(RealDisk.free(dir.path()).unwrap() > 0);
+        assert!(RealDisk.free(&dir.path().join("none")).is_err());
     }
 
     #[test]

@@ -30,12 +30,14 @@ impl Worker {
     pub fn cycle(&mut self) {
         self.refresh_clock();
         self.take_up_changes();
-        if self.shared.active_expire.load(Relaxed) {
+        // On a full disk due keys stay where they are, unseen: the little room left is the operator's.
+        if self.shared.active_expire.load(Relaxed) && self.write_error.is_none() {
             self.expire_cycle();
         }
-        self.make_room();
+        self.keep_below_max();
         self.publish();
         self.snapshot_cycle();
+        self.look_for_room();
         self.flush_wanted = true;
     }
 
@@ -155,11 +157,20 @@ impl Worker {
 
     // ---- eviction ------------------------------------------------------------------------------------
 
-    /// Keeps memory below `maxmemory`; false when there is no room and none can be made.
+    /// To be called before each command that may take memory; false when there is none and none can be made.
     #[inline]
     pub fn make_room(&mut self) -> bool {
+        let has_room = self.keep_below_max();
+        self.expect_growth();
+        has_room
+    }
+
+    /// Keeps memory below `maxmemory`; false when there is no room and none can be made.
+    #[inline]
+    fn keep_below_max(&mut self) -> bool {
         let max = self.live.maxmemory_bytes;
-        if max == 0 || self.used_memory() <= max {
+        // What is refused for lack of disk needs no memory.
+        if max == 0 || self.write_error.is_some() || self.used_memory() <= max {
             return true;
         }
         self.evict(max)
@@ -309,7 +320,12 @@ impl Worker {
         stats.entries_applied.set(applied);
         stats.shards.set(self.shards.len() as u64);
         if let Some(wal) = &self.wal {
-            stats.log_bytes.set(wal.bytes());
+            let (bytes, segments) = self.old_log();
+            stats.log_bytes.set(wal.bytes() + bytes);
+            stats.log_segments.set(wal.segments() + segments);
+            stats
+                .log_syncs_pending
+                .set(u64::from(wal.synced() < wal.written()));
         }
         if self.number == 0 {
             self.shared.measure_memory();

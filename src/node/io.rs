@@ -55,7 +55,7 @@ pub struct Io {
     /// Messages of this turn, by worker.
     pub outgoing: Vec<Vec<Message>>,
     pub stats: Arc<WorkerStats>,
-    ticks: quanta::Clock,
+    pub(super) ticks: quanta::Clock,
     /// When the last command ended, or what came before the next one: reading of `ticks`.
     since: u64,
     pub slow: Slow,

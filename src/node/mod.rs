@@ -12,6 +12,7 @@ mod look_ahead;
 mod outbox;
 pub mod process;
 mod recovery;
+mod replay;
 pub mod report;
 mod router;
 mod scan;
@@ -77,6 +78,9 @@ impl Node {
         let workers = startup.threads as u16;
         let map = ShardMap::new(u32::from(startup.shards))
             .map_err(|error| StartError(error.to_string()))?;
+        for (shard, present) in (0..).zip(&loaded.snapshots) {
+            shared.note_loaded_snapshot(shard, *present);
+        }
         for shard in &loaded.shards {
             let place = &shared.snapshot_indexes[usize::from(shard.id.0)];
             place.store(shard.snapshot_index.0, std::sync::atomic::Ordering::Release);
@@ -111,9 +115,6 @@ impl Node {
                 snapshots,
                 seed: recovery::random_seed()?,
             });
-        }
-        if let Some(disk) = &loaded.disk {
-            disk.mark_started()?;
         }
         Ok(Self {
             shared,

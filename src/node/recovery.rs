@@ -6,23 +6,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use ringfort_cluster::{
-    codec, Config, HardState, Index, LogEntry, Replica, ReplicaId, Restored, ShardId, Term,
+    codec, Config, HardState, Index, Replica, ReplicaId, Restored, ShardId, Term,
 };
 
 use crate::durability::snapshot::{find_snapshots, SnapshotFile};
-use crate::durability::wal::{Entry, Item, Recovered, Run};
+use crate::durability::wal::{Headroom, Item, Recovered};
 use crate::durability::{
     boot_id, lock_directory, recover, DiskLock, DiskWorker, DurabilityMode, LastStop, Marker,
     RealDisk, RecoverOptions, SharedDisk, SnapshotReader, Wal, WalOptions,
 };
-use crate::protocol::Args;
 use crate::settings::{Durability, Startup};
 use crate::store::rdb::Records;
 use crate::store::{Databases, Deadline, Limits, Timestamp};
 
-use super::shard::{Asked, Replies, Shard};
+use super::replay::Replay;
+use super::shard::Shard;
+use super::snapshots::{room_needed, Present};
 use super::worker::wall_clock;
 
 /// The replica of a group of one voter.
@@ -83,6 +83,7 @@ pub struct Disk {
     pub worker: DiskWorker,
     pub thread: std::thread::JoinHandle<()>,
     pub recovered: Recovered,
+    headroom: Arc<Headroom>,
     marker: Marker,
     _lock: DiskLock,
 }
@@ -92,6 +93,8 @@ pub struct Loaded {
     pub shards: Vec<Shard>,
     pub disk: Option<Disk>,
     pub keys: u64,
+    /// By shard.
+    pub snapshots: Vec<Present>,
 }
 
 /// Reads everything back. `limits` are those of shards that are new.
@@ -108,6 +111,7 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
             shards: start_all(shards, None)?,
             disk: None,
             keys: 0,
+            snapshots: Vec::new(),
         });
     }
     let disk: SharedDisk = Arc::new(RealDisk);
@@ -132,7 +136,7 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
         .map(|id| new_shard(ShardId(id), startup, seed, limits))
         .collect();
     let [snapshots, logs] = directories(&disk, dir)?;
-    load_snapshots(&disk, &snapshots, startup, seed, &mut shards)?;
+    let present = load_snapshots(&disk, &snapshots, startup, seed, &mut shards)?;
     let last_stop = LastStop::of(last.as_ref(), &marker.boot_id);
     if last
         .as_ref()
@@ -166,6 +170,8 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
             loss.segments
         );
     }
+    // Now: an interrupted recovery had to learn how the run before it ended; logs that are open have no end yet.
+    marker.write(&disk, dir).map_err(StartError::from)?;
     let shards = start_all(shards, Some(&recovered))?;
     let keys = shards
         .iter()
@@ -176,7 +182,13 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
     let failed =
         Box::new(|error: crate::durability::wal::WalError| super::stop_the_process(&error));
     let (worker, thread) = DiskWorker::start(sync_every, failed).map_err(StartError::from)?;
+    let sizes = shards.iter().zip(&present);
+    let headroom = Arc::new(Headroom::default());
+    headroom.set(room_needed(
+        sizes.map(|(shard, present)| (shard.databases.bytes() as u64, *present)),
+    ));
     let disk = Disk {
+        headroom,
         disk,
         dir: dir.clone(),
         worker,
@@ -189,6 +201,7 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
         shards,
         disk: Some(disk),
         keys,
+        snapshots: present,
     })
 }
 
@@ -205,6 +218,7 @@ impl Disk {
     ) -> Result<Wal, StartError> {
         let options = WalOptions {
             segment_bytes: startup.wal_segment_bytes,
+            headroom: self.headroom.clone(),
             ..WalOptions::new(self.worker.clone())
         };
         let states: Vec<(ShardId, HardState)> = shards
@@ -225,16 +239,6 @@ impl Disk {
             self.worker.sync_regularly(wal.syncer());
         }
         Ok(wal)
-    }
-
-    /// Says in the directory that a run has begun; after recovery, before the first acknowledgement.
-    ///
-    /// # Errors
-    /// A failing disk.
-    pub fn mark_started(&self) -> Result<(), StartError> {
-        self.marker
-            .write(&self.disk, &self.dir)
-            .map_err(StartError::from)
     }
 
     /// Waits for the disk thread to end; every handle to it must be gone.
@@ -330,7 +334,8 @@ fn load_snapshots(
     startup: &Startup,
     seed: u64,
     shards: &mut [Shard],
-) -> Result<(), StartError> {
+) -> Result<Vec<Present>, StartError> {
+    let mut sizes = vec![Present::default(); shards.len()];
     for file in find_snapshots(disk, dir).map_err(StartError::from)? {
         let Some(shard) = shards.get_mut(usize::from(file.shard.0)) else {
             return Err(StartError(format!(
@@ -339,7 +344,13 @@ fn load_snapshots(
             )));
         };
         match load_snapshot(disk, &file, startup, seed) {
-            Ok(loaded) => *shard = loaded,
+            Ok((loaded, bytes)) => {
+                *shard = loaded;
+                sizes[usize::from(file.shard.0)] = Present {
+                    bytes,
+                    memory_bytes: shard.databases.bytes() as u64,
+                };
+            }
             Err(error) if startup.accept_data_loss => {
                 tracing::error!("{error}; going on without it, as --accept-data-loss says");
                 // Out of the way, so that the next start needs no consent; kept, because it may yet be of use.
@@ -354,7 +365,7 @@ fn load_snapshots(
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(sizes)
 }
 
 fn load_snapshot(
@@ -362,7 +373,7 @@ fn load_snapshot(
     file: &SnapshotFile,
     startup: &Startup,
     seed: u64,
-) -> Result<Shard, StartError> {
+) -> Result<(Shard, u64), StartError> {
     let mut reader = SnapshotReader::open(disk, file).map_err(StartError::from)?;
     let meta = reader.meta().clone();
     let bad = |what: &str| {
@@ -394,80 +405,7 @@ fn load_snapshot(
         start,
     );
     shard.snapshot_index = meta.index;
-    Ok(shard)
-}
-
-/// Applies the log while it is read. What is committed goes through at once; the rest waits in the replica's log.
-struct Replay<'a> {
-    shards: &'a mut [Shard],
-    /// The operator's consent to go on where entries are missing.
-    accept_data_loss: bool,
-}
-
-impl Replay<'_> {
-    fn run(&mut self, run: &Run) -> Result<(), StartError> {
-        let shard = self.shards.get_mut(usize::from(run.shard.0));
-        let shard = shard.ok_or_else(|| {
-            StartError(format!("the log holds shard {}, which is none", run.shard))
-        })?;
-        for entry in run.entries() {
-            let applied = shard.applied().0;
-            if entry.index <= applied {
-                continue;
-            }
-            let waiting = shard.unapplied.last().map_or(applied, |last| last.index);
-            if entry.index.0 > waiting.0 + 1 && self.accept_data_loss {
-                tracing::warn!(
-                    "shard {}: entries up to {} are gone",
-                    run.shard,
-                    entry.index
-                );
-                shard.skip_to(Index(entry.index.0 - 1), run.term);
-            } else if entry.index.0 > waiting.0 + 1 {
-                return Err(StartError(format!(
-                    "shard {}: the log goes on at entry {} after {waiting}; restore the data directory from a backup",
-                    run.shard, entry.index
-                )));
-            }
-            shard
-                .unapplied
-                .retain(|earlier| earlier.index < entry.index);
-            shard.unapplied.push(log_entry(&entry, run.term));
-            shard.apply_until(run.commit);
-        }
-        Ok(())
-    }
-}
-
-fn log_entry(entry: &Entry, term: Term) -> LogEntry {
-    LogEntry {
-        index: entry.index,
-        term,
-        kind: entry.kind,
-        data: Bytes::copy_from_slice(entry.data),
-    }
-}
-
-/// Nobody waits for replies during a replay.
-pub struct Silence;
-
-impl Replies for Silence {
-    fn reply(&mut self, _asked: &Asked, _args: &Args, _reply: &[u8]) {}
-}
-
-impl Shard {
-    /// Applies what the replay has read, as far as it is known to be committed.
-    fn apply_until(&mut self, commit: Index) {
-        let mut unapplied = std::mem::take(&mut self.unapplied);
-        let ready = unapplied
-            .iter()
-            .take_while(|entry| entry.index <= commit)
-            .count();
-        for entry in unapplied.drain(..ready) {
-            self.apply(&entry, &mut Silence);
-        }
-        self.unapplied = unapplied;
-    }
+    Ok((shard, bytes.len() as u64))
 }
 
 /// Gives every shard the replica that its log and hard state make.
@@ -501,4 +439,54 @@ fn start_all(shards: Vec<Shard>, recovered: Option<&Recovered>) -> Result<Vec<Sh
             Ok(shard)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Builder;
+
+    fn startup(dir: &Path) -> Arc<Startup> {
+        let dir = dir.to_str().expect("a path of text");
+        let settings = Builder::new().flags([("dir", dir), ("shards", "2")]);
+        settings.expect("good settings").build().startup().clone()
+    }
+
+    fn load_new(startup: &Startup) -> Result<Loaded, StartError> {
+        load(startup, Limits::default())
+    }
+
+    fn marker(dir: &Path) -> Marker {
+        let disk: SharedDisk = Arc::new(RealDisk);
+        Marker::read(&disk, dir).unwrap().expect("a marker")
+    }
+
+    /// The marker came behind the opening of the logs. A start that ended in between left logs without their end under a
+    /// marker that told of an orderly stop.
+    #[test]
+    fn the_directory_says_that_a_run_has_begun_before_any_log_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let startup = startup(dir.path());
+        for _ in 0..2 {
+            let disk = load_new(&startup).unwrap().disk.expect("a disk");
+            assert!(!marker(dir.path()).clean);
+            let logs = std::fs::read_dir(dir.path().join("wal")).unwrap();
+            assert_eq!(logs.count(), 0, "no log is open yet");
+            disk.mark_clean().unwrap();
+            assert!(marker(dir.path()).clean);
+            disk.end();
+        }
+    }
+
+    #[test]
+    fn a_recovery_that_fails_leaves_the_marker_of_the_run_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let startup = startup(dir.path());
+        let disk = load_new(&startup).unwrap().disk.expect("a disk");
+        disk.mark_clean().unwrap();
+        disk.end();
+        std::fs::write(dir.path().join("wal/wal-0-000001.log"), [7; 4096]).unwrap();
+        assert!(load_new(&startup).is_err());
+        assert!(marker(dir.path()).clean);
+    }
 }

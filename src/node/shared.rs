@@ -18,6 +18,7 @@ use super::clients::Clients;
 use super::io::Message;
 use super::process;
 use super::report::{Identity, NodeHandle, NodeReport, State};
+use super::snapshots::Present;
 use super::stats::{NodeStats, WorkerStats};
 use super::worker::wall_clock;
 
@@ -63,9 +64,9 @@ pub struct Shared {
     pub memory_base: AtomicU64,
     memory_peak: AtomicU64,
     memory_startup: AtomicU64,
-    /// By shard: the index that its durable snapshot covers, and the snapshot's bytes.
+    /// By shard: the index that its durable snapshot covers, and that snapshot.
     pub snapshot_indexes: Vec<AtomicU64>,
-    snapshot_bytes: Vec<AtomicU64>,
+    snapshots: Vec<Mutex<Present>>,
     pub snapshots_running: AtomicUsize,
     last_snapshot_ms: AtomicU64,
     /// Changes when the last snapshot ended.
@@ -111,7 +112,7 @@ impl Shared {
             memory_peak: AtomicU64::new(0),
             memory_startup: AtomicU64::new(process::allocator_memory().allocated),
             snapshot_indexes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
-            snapshot_bytes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            snapshots: (0..shards).map(|_| Mutex::default()).collect(),
             snapshots_running: AtomicUsize::new(0),
             last_snapshot_ms: AtomicU64::new(started.0),
             changes_saved: AtomicU64::new(0),
@@ -150,8 +151,18 @@ impl Shared {
         *pause
     }
 
-    pub fn note_snapshot(&self, shard: u16, bytes: u64, now: Timestamp) {
-        self.snapshot_bytes[usize::from(shard)].store(bytes, Relaxed);
+    /// A snapshot that was found at the start.
+    pub fn note_loaded_snapshot(&self, shard: u16, snapshot: Present) {
+        *lock(&self.snapshots[usize::from(shard)]) = snapshot;
+    }
+
+    /// A shard's newest snapshot.
+    pub fn snapshot(&self, shard: u16) -> Present {
+        *lock(&self.snapshots[usize::from(shard)])
+    }
+
+    pub fn note_snapshot(&self, shard: u16, snapshot: Present, now: Timestamp) {
+        self.note_loaded_snapshot(shard, snapshot);
         self.last_snapshot_ms.store(now.0, Relaxed);
         if self.snapshots_running.load(Relaxed) == 0 {
             self.changes_saved
@@ -235,9 +246,9 @@ impl Shared {
             syncs_pending: self.stats.sum(|worker| &worker.log_syncs_pending),
             entries_applied: self.stats.sum(|worker| &worker.entries_applied),
             snapshot_bytes: self
-                .snapshot_bytes
+                .snapshots
                 .iter()
-                .map(|bytes| bytes.load(Relaxed))
+                .map(|snapshot| lock(snapshot).bytes)
                 .sum(),
             snapshots_taken: self.stats.sum(|worker| &worker.snapshots_taken),
             snapshots_failed: self.stats.sum(|worker| &worker.snapshots_failed),

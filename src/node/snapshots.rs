@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ringfort_cluster::{Index, ShardId};
 
-use crate::durability::wal::OldSegments;
+use crate::durability::wal::{OldSegments, Purpose, WalError};
 use crate::durability::{BackgroundSnapshot, DiskWorker, SharedDisk, SnapshotInfo, SnapshotMeta};
 use crate::store::rdb::{put_record, Records};
 use crate::store::{Copied, Deadline, Timestamp};
@@ -22,6 +22,40 @@ const COPY_BYTES: usize = 64 << 10;
 /// After a snapshot failed (a full disk), how long until the next try.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// A snapshot's file beside its data: descriptions, sums, and the rounding to whole blocks.
+const FILE_BYTES: u64 = 8 << 10;
+/// Left free beside what snapshots need: for the marker, directories, and what is written until the need is told again.
+const SLACK_BYTES: u64 = 512 << 10;
+/// Bytes of log after which a worker tells again what its snapshots need.
+const NEED_EVERY_BYTES: u64 = 256 << 10;
+/// How long a turn may wait for snapshots to make room in the log before its writes are refused.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(1);
+const ROOM_WAIT_STEP: Duration = Duration::from_millis(1);
+/// After such a wait was in vain, how long no turn waits: reads wait with the writes.
+const ROOM_WAIT_PAUSE: Duration = Duration::from_secs(10);
+
+/// A shard's newest snapshot; nothing but zeros before the first.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Present {
+    /// Of its file.
+    pub bytes: u64,
+    /// What the shard took in memory when it was made.
+    pub memory_bytes: u64,
+}
+
+/// Bytes of disk that the next snapshots of these shards take beyond their present ones. Each shard is given with what it
+/// takes in memory, and no file grows more than that does. One snapshot is written at a time, beside the one that it
+/// replaces.
+pub fn room_needed(shards: impl Iterator<Item = (u64, Present)>) -> u64 {
+    let (mut growth, mut largest) = (0u64, 0u64);
+    for (memory_bytes, present) in shards {
+        let grown = FILE_BYTES + memory_bytes.saturating_sub(present.memory_bytes);
+        growth += grown;
+        largest = largest.max(present.bytes + grown);
+    }
+    growth + largest + SLACK_BYTES
+}
+
 /// How a snapshot ended, told by the disk thread.
 type Ended = Arc<Mutex<Option<Result<SnapshotInfo, String>>>>;
 
@@ -29,6 +63,8 @@ type Ended = Arc<Mutex<Option<Result<SnapshotInfo, String>>>>;
 struct Running {
     place: usize,
     index: Index,
+    /// What the shard took when it began.
+    memory_bytes: u64,
     keys: u64,
     /// Copied and not yet taken by the disk thread.
     waiting: Vec<u8>,
@@ -49,6 +85,12 @@ pub struct Snapshots {
     running: Option<Running>,
     queue: VecDeque<usize>,
     retry_at: Option<Instant>,
+    /// What the log had appended when the need of room was told last, and the segment that was written then.
+    told_at: (u64, u64),
+    /// The log needs what is left of the disk: snapshots are made in the writers' own turns.
+    pressed: bool,
+    /// No turn waits for room before.
+    wait_from: Option<Instant>,
     /// The last failure, until the next success.
     pub failed: Option<String>,
 }
@@ -68,6 +110,9 @@ impl Snapshots {
             running: None,
             queue: VecDeque::new(),
             retry_at: None,
+            told_at: (0, 0),
+            pressed: false,
+            wait_from: None,
             failed: None,
         }
     }
@@ -118,8 +163,92 @@ impl Worker {
         }
     }
 
+    /// Tells how much of the disk the log has to leave for snapshots, and sees whether it comes near to that.
+    fn tell_need(&mut self) {
+        let Some(wal) = &self.wal else { return };
+        let shards = self.shards.iter();
+        let sizes = shards.map(|shard| {
+            let present = self.shared.snapshot(shard.id.0);
+            (shard.databases.bytes() as u64, present)
+        });
+        let stats = &self.io.stats;
+        stats.snapshot_need_bytes.set(room_needed(sizes));
+        let workers = &self.shared.stats;
+        wal.headroom()
+            .set(workers.sum(|worker| &worker.snapshot_need_bytes));
+        let others = workers.sum(|worker| &worker.log_bytes) - stats.log_bytes.get();
+        // Half of what the logs may have is left for the time that the snapshots take.
+        let is_short = wal.room() < wal.bytes() + others + self.old_log().0;
+        // Who refuses writes makes snapshots of whatever has changed: they may be smaller than those of before a FLUSHALL.
+        self.snapshots.pressed = is_short || self.write_error.is_some();
+        self.snapshots.told_at = (stats.log_appended_bytes.get(), wal.sequence());
+    }
+
+    /// After each turn that wrote: on a disk that is nearly full the log is shortened early, and at the writers' pace.
+    #[inline]
+    pub(super) fn shorten_log_in_time(&mut self) {
+        let Some(wal) = &self.wal else { return };
+        let (appended, sequence) = self.snapshots.told_at;
+        let since = self.io.stats.log_appended_bytes.get() - appended;
+        if since > NEED_EVERY_BYTES || wal.sequence() != sequence {
+            self.tell_need();
+            if self.snapshots.pressed {
+                self.snapshot_cycle();
+            }
+        }
+        if self.snapshots.pressed {
+            self.snapshot_step();
+        }
+    }
+
+    /// The log has no room for a record of so many bytes: waits while snapshots can make some. `full` is the answer else.
+    pub(super) fn wait_for_room(&mut self, bytes: usize, full: WalError) -> Result<(), WalError> {
+        let began = Instant::now();
+        if self.snapshots.wait_from.is_some_and(|from| from > began) {
+            self.snapshot_cycle();
+            return Err(full);
+        }
+        loop {
+            self.snapshot_cycle();
+            let is_busy = self.snapshot_step();
+            self.release_log();
+            let Some(wal) = &mut self.wal else {
+                return Ok(());
+            };
+            match wal.reserve(bytes, Purpose::Grows) {
+                Err(error) if error.is_full() => {}
+                reserved => return reserved,
+            }
+            // A log of several segments may still wait for a sync, an old one for other workers.
+            let is_short = wal.segments() == 1 && self.old_log().1 == 0;
+            let is_over = began.elapsed() >= ROOM_WAIT_MAX;
+            if (is_short && !is_busy) || self.snapshots.retry_at.is_some() || is_over {
+                self.snapshots.wait_from = Some(Instant::now() + ROOM_WAIT_PAUSE);
+                return Err(full);
+            }
+            std::thread::sleep(ROOM_WAIT_STEP);
+        }
+    }
+
+    /// Bytes and segments of earlier generations' logs, which the first worker counts as its own.
+    pub(super) fn old_log(&self) -> (u64, u64) {
+        let old = self.snapshots.old.as_ref().filter(|_| self.number == 0);
+        old.map_or((0, 0), |old| (old.bytes(), old.segments()))
+    }
+
+    /// While writes are refused: sees whether they need not be any more.
+    pub(super) fn look_for_room(&mut self) {
+        let Some(wal) = self.wal.as_mut().filter(|_| self.write_error.is_some()) else {
+            return;
+        };
+        if wal.reserve(0, Purpose::Grows).is_ok() {
+            self.accept_writes();
+        }
+    }
+
     /// Once a cycle: begins snapshots of the shards that hold the oldest log when the log has grown too long.
     pub(super) fn snapshot_cycle(&mut self) {
+        self.tell_need();
         let Some(wal) = &self.wal else { return };
         if self.snapshots.is_active()
             || self
@@ -137,7 +266,7 @@ impl Worker {
             .sum();
         let share = self.live.wal_max_bytes / u64::from(self.workers);
         let old_bytes = self.snapshots.old.as_ref().map_or(0, |old| old.bytes());
-        if wal.bytes() + old_bytes <= share.max(data as u64) {
+        if wal.bytes() + old_bytes <= share.max(data as u64) && !self.snapshots.pressed {
             return;
         }
         let holders = wal.oldest_holders(&|shard| self.covered(shard));
@@ -208,6 +337,7 @@ impl Worker {
             semantics: ringfort_cluster::entry::SEMANTICS_VERSION,
             extra: extra.encode(),
         };
+        let memory_bytes = shard.databases.bytes() as u64;
         shard.databases.begin_capture(put_record);
         let Snapshots {
             disk,
@@ -220,60 +350,35 @@ impl Worker {
         self.snapshots.running = Some(Running {
             place,
             index,
+            memory_bytes,
             keys: 0,
             waiting: Vec::new(),
             phase,
         });
     }
 
-    fn copy(&mut self, running: Running, ends: Instant) -> Running {
-        let Running {
-            place,
-            index,
-            mut keys,
-            mut waiting,
-            phase,
-        } = running;
-        let Phase::Copying(writer) = phase else {
-            return Running {
-                place,
-                index,
-                keys,
-                waiting,
-                phase,
-            };
+    fn copy(&mut self, mut running: Running, ends: Instant) -> Running {
+        let Phase::Copying(writer) = &running.phase else {
+            return running;
         };
-        let databases = &mut self.shards[place].databases;
+        let databases = &mut self.shards[running.place].databases;
         loop {
-            if !waiting.is_empty() {
-                if let Err(back) = writer.append(std::mem::take(&mut waiting)) {
-                    waiting = back;
-                    break;
+            if !running.waiting.is_empty() {
+                if let Err(back) = writer.append(std::mem::take(&mut running.waiting)) {
+                    running.waiting = back;
+                    return running;
                 }
             }
             if Instant::now() >= ends {
-                break;
+                return running;
             }
             let mut copied = Copied::default();
             let complete = databases.capture_step(COPY_BYTES, &mut copied);
-            keys += copied.keys;
-            waiting = copied.bytes;
-            if complete && waiting.is_empty() {
-                return finish(Running {
-                    place,
-                    index,
-                    keys,
-                    waiting,
-                    phase: Phase::Copying(writer),
-                });
+            running.keys += copied.keys;
+            running.waiting = copied.bytes;
+            if complete && running.waiting.is_empty() {
+                return finish(running);
             }
-        }
-        Running {
-            place,
-            index,
-            keys,
-            waiting,
-            phase: Phase::Copying(writer),
         }
     }
 
@@ -286,8 +391,11 @@ impl Worker {
                 let place = &self.shared.snapshot_indexes[usize::from(shard.id.0)];
                 place.store(running.index.0, std::sync::atomic::Ordering::Release);
                 self.io.stats.snapshots_taken.add(1);
-                self.shared
-                    .note_snapshot(shard.id.0, info.bytes, self.now());
+                let snapshot = Present {
+                    bytes: info.bytes,
+                    memory_bytes: running.memory_bytes,
+                };
+                self.shared.note_snapshot(shard.id.0, snapshot, self.now());
                 self.snapshots.failed = None;
                 self.release_log();
             }
@@ -342,4 +450,29 @@ fn finish(running: Running) -> Running {
         Err(writer) => Phase::Copying(writer),
     };
     Running { phase, ..running }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn shards_without_snapshots_need_room_for_all_and_for_the_largest_twice() {
+        let shards = [MIB, 3 * MIB].map(|bytes| (bytes, Present::default()));
+        let needed = room_needed(shards.into_iter());
+        assert_eq!(needed, 7 * MIB + 3 * FILE_BYTES + SLACK_BYTES);
+    }
+
+    #[test]
+    fn a_snapshot_needs_room_for_what_its_shard_has_grown_and_for_itself() {
+        let present = Present {
+            bytes: MIB,
+            memory_bytes: 2 * MIB,
+        };
+        let grown = [(5 * MIB, present), (2 * MIB, present), (0, present)];
+        let needed = room_needed(grown.into_iter());
+        assert_eq!(needed, 3 * MIB + 4 * MIB + 4 * FILE_BYTES + SLACK_BYTES);
+    }
 }

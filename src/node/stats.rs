@@ -53,8 +53,8 @@ pub struct WorkerStats {
     pub reads: Counter,
     pub writes: Counter,
     pub turns: Counter,
-    /// Time spent in turns that had work, in microseconds.
-    pub turn_us: Counter,
+    /// Time spent at the ends of turns that had work: writing the log, applying, answering.
+    pub turn_ns: Counter,
     pub error_replies: Counter,
     pub keyspace_hits: Counter,
     pub keyspace_misses: Counter,
@@ -72,17 +72,16 @@ pub struct WorkerStats {
 
     /// Gauges.
     pub connected_clients: Counter,
-    pub blocked_clients: Counter,
-    pub client_buffers_bytes: Counter,
-    pub largest_input_bytes: Counter,
-    pub largest_output_bytes: Counter,
     pub shards: Counter,
     /// Bytes of all keyspaces.
     pub memory_bytes: Counter,
+    /// Bytes of disk that the next snapshots of this worker's shards need.
+    pub snapshot_need_bytes: Counter,
+    /// The first worker counts the logs of earlier generations too.
     pub log_bytes: Counter,
     pub log_segments: Counter,
+    /// 1 while written records wait for their sync.
     pub log_syncs_pending: Counter,
-    pub snapshot_bytes: Counter,
 
     commands: Box<[CommandCounters]>,
     errors: Mutex<BTreeMap<String, u64>>,
@@ -112,7 +111,7 @@ impl WorkerStats {
             reads: counter(),
             writes: counter(),
             turns: counter(),
-            turn_us: counter(),
+            turn_ns: counter(),
             error_replies: counter(),
             keyspace_hits: counter(),
             keyspace_misses: counter(),
@@ -127,16 +126,12 @@ impl WorkerStats {
             snapshots_taken: counter(),
             snapshots_failed: counter(),
             connected_clients: counter(),
-            blocked_clients: counter(),
-            client_buffers_bytes: counter(),
-            largest_input_bytes: counter(),
-            largest_output_bytes: counter(),
             shards: counter(),
             memory_bytes: counter(),
+            snapshot_need_bytes: counter(),
             log_bytes: counter(),
             log_segments: counter(),
             log_syncs_pending: counter(),
-            snapshot_bytes: counter(),
             commands: (0..commands).map(|_| CommandCounters::default()).collect(),
             errors: Mutex::default(),
             databases: Mutex::default(),
@@ -199,7 +194,7 @@ impl WorkerStats {
             connected_clients: self.connected_clients.get(),
             commands_processed: self.commands_processed.get(),
             turns: self.turns.get(),
-            busy_us: self.turn_us.get(),
+            busy_us: self.turn_ns.get() / 1_000,
             memory_bytes: self.memory_bytes.get(),
             forwarded: self.forwarded.get(),
             log_bytes: self.log_bytes.get(),
@@ -360,7 +355,7 @@ impl NodeStats {
             reads: self.sum(|w| &w.reads),
             writes: self.sum(|w| &w.writes),
             turns: self.sum(|w| &w.turns),
-            turn_us: self.sum(|w| &w.turn_us),
+            turn_us: self.sum(|w| &w.turn_ns) / 1_000,
             error_replies: self.sum(|w| &w.error_replies),
             keyspace_hits: self.sum(|w| &w.keyspace_hits),
             keyspace_misses: self.sum(|w| &w.keyspace_misses),

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ringfort_cluster::replica::EntryKind;
 use ringfort_cluster::{Index, Outputs, ShardMap};
 
-use crate::durability::wal::{record_bytes, Wal, WalError};
+use crate::durability::wal::{record_bytes, Purpose, Wal, WalError};
 use crate::settings::LiveView;
 use crate::store::{Rng, Timestamp};
 
@@ -43,6 +43,8 @@ pub struct Worker {
     /// Shards (by their place in `shards`) with something waiting for the end of the turn.
     dirty: Vec<usize>,
     turn_bytes: usize,
+    /// Whether a command of the turn may make the data grow.
+    turn_grows: bool,
     outputs: Outputs,
     /// The server is asked to call [`Worker::flush`] when this was false and becomes true.
     pub flush_wanted: bool,
@@ -89,6 +91,7 @@ impl Worker {
             now: wall_clock(),
             dirty: Vec::new(),
             turn_bytes: 0,
+            turn_grows: false,
             outputs: Outputs::default(),
             flush_wanted: false,
             write_error: None,
@@ -130,18 +133,38 @@ impl Worker {
         }
         self.flush_wanted = true;
         self.turn_bytes += bytes;
-        if self.turn_bytes > TURN_BYTES_MAX && !self.hold_turn {
+        // While writes are refused each command is a turn of its own: those that free memory must not share the fate of others.
+        let ends = self.turn_bytes > TURN_BYTES_MAX || self.write_error.is_some();
+        if ends && !self.hold_turn {
             self.flush();
         }
+    }
+
+    /// The command that is asked next may make the data grow.
+    #[inline]
+    pub(super) fn expect_growth(&mut self) {
+        if self.write_error.is_some() && !self.hold_turn && !self.dirty.is_empty() {
+            self.flush();
+        }
+        self.turn_grows = true;
     }
 
     /// Ends the turn: one entry a shard, one log record for all of them, then apply and answer; and one batch of
     /// messages for each other worker. Returns false when the log had no room and the writes were refused.
     pub fn flush(&mut self) -> bool {
         self.flush_wanted = false;
-        let done = self.dirty.is_empty() || self.flush_shards();
+        let done = self.dirty.is_empty() || self.timed_flush();
+        self.turn_grows = false;
         self.io.stats.turns.add(1);
         self.send_outgoing();
+        done
+    }
+
+    fn timed_flush(&mut self) -> bool {
+        let started = self.io.ticks.raw();
+        let done = self.flush_shards();
+        let took = self.io.ticks.delta_as_nanos(started, self.io.ticks.raw());
+        self.io.stats.turn_ns.add(took);
         done
     }
 
@@ -162,15 +185,12 @@ impl Worker {
             self.refuse(&dirty, &error);
             return false;
         }
-        if !dirty.is_empty() && self.write_error.take().is_some() {
-            self.publish_write_error();
-            tracing::info!("writes are accepted again");
-        }
         for &place in &dirty {
             let seed = self.rng.next_u64();
             self.shards[place].propose(now, seed, &mut self.io);
         }
         self.drive(&mut dirty);
+        self.shorten_log_in_time();
         self.dirty = dirty;
         true
     }
@@ -267,9 +287,29 @@ impl Worker {
             .sum();
         // A shard may have a new term to write beside its entry.
         let bytes = record_bytes(2 * dirty.len(), dirty.len(), bytes);
-        wal.reserve(bytes)?;
+        let reserved = match self.turn_grows {
+            true => wal.reserve(bytes, Purpose::Grows),
+            false => wal.reserve(bytes, Purpose::Frees),
+        };
+        match reserved {
+            Err(error) if error.is_full() && self.write_error.is_none() => {
+                self.wait_for_room(bytes, error)?;
+            }
+            reserved => reserved?,
+        }
+        if self.turn_grows {
+            self.accept_writes();
+        }
         self.io.stats.log_appended_bytes.add(bytes as u64);
         Ok(())
+    }
+
+    /// There is room again.
+    pub(super) fn accept_writes(&mut self) {
+        if self.write_error.take().is_some() {
+            self.publish_write_error();
+            tracing::info!("writes are accepted again");
+        }
     }
 
     fn refuse(&mut self, dirty: &[usize], error: &WalError) {

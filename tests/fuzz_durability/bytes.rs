@@ -69,6 +69,7 @@ pub fn a_log(seed: u64) -> Files {
                     segment_bytes: 16_384,
                     salt_seed: random.next(),
                     disk_worker: DiskWorker::inline(),
+                    headroom: Arc::default(),
                 };
                 Wal::open(disk.clone(), &dir(), worker, options, &found.recovered, &[]).unwrap()
             })

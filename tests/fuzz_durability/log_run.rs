@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringfort::durability::wal::{record_bytes, WalError, ENTRY_HEADER_BYTES};
+use ringfort::durability::wal::{record_bytes, Headroom, Purpose, WalError, ENTRY_HEADER_BYTES};
 use ringfort::durability::{
     DiskCall, DiskWorker, DurabilityMode, LastStop, Marker, RecoverOptions, SharedDisk, SimDisk,
     Wal, WalOptions,
@@ -119,11 +119,16 @@ impl Run {
         }
         let threads = 1 + self.random.below(3);
         let mut wals = Vec::new();
+        let headroom = Arc::new(Headroom::default());
+        if self.random.one_in(2) {
+            headroom.set(self.random.below(40_000));
+        }
         for worker in 0..threads as u32 {
             let options = WalOptions {
                 segment_bytes: 16_384 + self.random.below(40_000),
                 salt_seed: self.random.next(),
                 disk_worker: DiskWorker::inline(),
+                headroom: headroom.clone(),
             };
             let states: Vec<(ShardId, HardState)> = found
                 .recovered
@@ -333,7 +338,12 @@ impl Run {
                 .sum();
             let items = content.entries.len() + content.hard_states.len();
             assert!(ENTRY_HEADER_BYTES < record_bytes(items, content.entries.len(), payload));
-            if let Err(error) = wal.reserve(record_bytes(items, content.entries.len(), payload)) {
+            let purpose = match self.random.one_in(3) {
+                true => Purpose::Frees,
+                false => Purpose::Grows,
+            };
+            let bytes = record_bytes(items, content.entries.len(), payload);
+            if let Err(error) = wal.reserve(bytes, purpose) {
                 self.shards = before;
                 return self.failed(&error);
             }

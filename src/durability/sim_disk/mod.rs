@@ -293,6 +293,12 @@ impl Disk for SimDisk {
         self.state().alive()
     }
 
+    fn free(&self, _dir: &Path) -> io::Result<u64> {
+        let state = self.state();
+        state.alive()?;
+        Ok(state.room())
+    }
+
     fn lock(&self, path: &Path) -> io::Result<DiskLock> {
         let mut state = self.state();
         state.alive()?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum WalError {
     /// Bad luck that may pass: refuse writes, go on serving reads, try again with the next write.
-    #[error("the disk is full: no room for {bytes} more bytes of log in {}; writes are refused until space is freed", dir.display())]
+    #[error("the disk is full: no room for {bytes} more bytes of log in {} beside what snapshots need; writes are refused until space is freed", dir.display())]
     Full { dir: PathBuf, bytes: u64 },
     #[error("a log record of {bytes} bytes is longer than the {max} bytes that one may have; send smaller batches")]
     TooLarge { bytes: usize, max: usize },

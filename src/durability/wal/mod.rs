@@ -7,7 +7,9 @@
 mod chain;
 mod changes;
 mod error;
+mod full_disk;
 mod hard_states;
+mod headroom;
 mod layout;
 mod marks;
 mod next;
@@ -30,6 +32,7 @@ use ringfort_cluster::{HardState, Index, LogEntry, ShardId};
 
 use super::disk::{write_all_at, SharedDisk};
 use super::worker::DiskWorker;
+use full_disk::freeing_bytes;
 use hard_states::HardStates;
 use layout::{
     RecordKind, SegmentHeader, END_RECORD_BYTES, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES,
@@ -40,6 +43,7 @@ use segment::{Closed, Plan, Segment};
 use sync::SyncState;
 
 pub use error::{Damage, RecoverError, WalError};
+pub use headroom::Headroom;
 pub use layout::RECORD_BYTES_MAX;
 pub use old::OldSegments;
 pub use record::{record_bytes, Entry, Item, Items, Run, ENTRY_HEADER_BYTES, ITEM_HEADER_BYTES};
@@ -71,6 +75,17 @@ pub struct WalOptions {
     pub salt_seed: u64,
     /// Makes the next segment ahead of need and removes freed ones.
     pub disk_worker: DiskWorker,
+    /// What the logs leave free; the same for all logs of a disk.
+    pub headroom: Arc<Headroom>,
+}
+
+/// What a record is for, as far as a full disk is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Its entries may make the data grow.
+    Grows,
+    /// Its entries take no memory, or give some back: it may use the end that every segment keeps for such records.
+    Frees,
 }
 
 impl WalOptions {
@@ -82,6 +97,7 @@ impl WalOptions {
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             salt_seed,
             disk_worker,
+            headroom: Arc::default(),
         }
     }
 }
@@ -106,6 +122,10 @@ pub struct Wal {
     hard_states: HardStates,
     /// The sequence whose successor was asked for ahead of need.
     asked_ahead: u64,
+    /// There was no room for a record that grows the data, and not enough has come since.
+    refusing: bool,
+    /// The last record whose sync was asked for so that segments can be freed.
+    sync_asked: RecordNumber,
 }
 
 impl Wal {
@@ -134,8 +154,13 @@ impl Wal {
             salt: 0,
             capacity: 0,
         };
-        let bytes_needed = first_bytes(hard_states.len(), 0);
-        let plan = plan(&disk, dir, &options, header, bytes_needed);
+        let freeing = freeing_bytes(hard_states.len());
+        let bytes_needed = first_bytes(hard_states.len(), freeing);
+        let plan = Plan {
+            // A node must be able to start so that it can be freed.
+            at_all_costs: true,
+            ..plan(&disk, dir, &options, header, bytes_needed)
+        };
         let next = Arc::new(NextSegment::default());
         let current = next.take(plan)?;
         let sync = Arc::new(SyncState::start_at(recovered.last_number()));
@@ -156,6 +181,8 @@ impl Wal {
             own_builder: RecordBuilder::default(),
             hard_states: table,
             asked_ahead: 0,
+            refusing: false,
+            sync_asked: RecordNumber(0),
         };
         wal.builder.begin();
         wal.write_checkpoint()?;
@@ -166,18 +193,36 @@ impl Wal {
     /// Makes sure that a record of up to `bytes` (see `record_bytes`) finds its place.
     ///
     /// # Errors
-    /// `Full`: refuse the writes, go on reading, ask again next time.
-    pub fn reserve(&mut self, bytes: usize) -> Result<(), WalError> {
+    /// `Full`: refuse the writes, go on reading, ask again next time. Once it was said, records that grow the data are
+    /// refused until there is room for a good many of them.
+    pub fn reserve(&mut self, bytes: usize, purpose: Purpose) -> Result<(), WalError> {
         if bytes > RECORD_BYTES_MAX {
             return Err(WalError::TooLarge {
                 bytes,
                 max: RECORD_BYTES_MAX,
             });
         }
-        if self.current.has_room(bytes) && self.current.first_record.0 > 0 {
+        let begun = self.current.first_record.0 > 0;
+        let fits = begun && self.current.has_room(bytes + self.freeing_bytes());
+        if fits && !self.refusing {
             return Ok(());
         }
-        self.make_room(bytes)
+        let (disk, dir) = (&*self.disk, &self.dir);
+        let may_go_on = !self.refusing || self.options.headroom.may_resume(disk, dir);
+        let made = match may_go_on {
+            true if fits => Ok(()),
+            true => self.make_room(bytes),
+            false => Err(self.full(bytes)),
+        };
+        match made {
+            Ok(()) => self.refusing = false,
+            Err(error) if !error.is_full() => return Err(error),
+            Err(error) => {
+                self.refusing = true;
+                self.take_last_room(bytes, purpose, error)?;
+            }
+        }
+        Ok(())
     }
 
     /// Starts a record; what was pushed since the last `write` is forgotten.
@@ -208,7 +253,7 @@ impl Wal {
     /// The record then is not part of the log, and stays in the buffer: another `write` tries again, `begin` drops it.
     pub fn write(&mut self) -> Result<RecordPosition, WalError> {
         self.sync.check()?;
-        self.reserve(self.builder.len())?;
+        self.reserve(self.builder.len(), Purpose::Frees)?;
         let position = self.append(RecordKind::Data, false)?;
         for (shard, state) in self.builder.hard_states.drain(..) {
             self.hard_states.set(shard, state);
@@ -265,12 +310,19 @@ impl Wal {
         self.closed.iter().map(|segment| segment.bytes).sum::<u64>() + self.current.tail
     }
 
+    /// Segments that hold this log, without older generations.
+    #[must_use]
+    pub fn segments(&self) -> u64 {
+        self.closed.len() as u64 + 1
+    }
+
     /// Frees the oldest segments as far as `covered` (the index of each shard's durable snapshot) allows; says how
     /// many. Always oldest first: see `OldSegments::release`, which must have removed all older generations before.
     pub fn release(&mut self, covered: &dyn Fn(ShardId) -> Index) -> usize {
         if !self.old.is_empty() {
             return 0;
         }
+        self.close_covered(covered);
         let mut freed = 0;
         while let Some(oldest) = self.closed.front() {
             let successor = self
@@ -279,14 +331,19 @@ impl Wal {
                 .map_or(self.current.first_record, |next| next.first_record);
             // The successor begins with all hard states: only when these are durable may older ones go.
             let hard_states_kept = successor.0 > 0 && successor <= self.sync.synced();
-            if !hard_states_kept || oldest.holdings.uncovered(covered).next().is_some() {
+            if !hard_states_kept {
+                self.ask_for_sync();
+                break;
+            }
+            if oldest.holdings.uncovered(covered).next().is_some() {
                 break;
             }
             let (disk, next, path) = (self.disk.clone(), self.next.clone(), oldest.path.clone());
+            let headroom = self.options.headroom.clone();
             if self
                 .options
                 .disk_worker
-                .submit(move || next.keep_or_remove(&*disk, &path))
+                .submit(move || next.keep_or_remove(&*disk, &path, &headroom))
                 .is_err()
             {
                 break; // The disk is behind; the next call finds the segment still here.
@@ -304,10 +361,13 @@ impl Wal {
         if !self.old.is_empty() {
             return self.old.oldest_holders(covered);
         }
-        self.closed
-            .front()
-            .map(|oldest| oldest.holdings.uncovered(covered).collect())
-            .unwrap_or_default()
+        let oldest = match self.closed.front() {
+            Some(oldest) => &oldest.holdings,
+            // See `close_covered`.
+            None if self.refusing => &self.current.holdings,
+            None => return Vec::new(),
+        };
+        oldest.uncovered(covered).collect()
     }
 
     /// Ends the log in order: a last record that says so, and a sync.
@@ -325,25 +385,24 @@ impl Wal {
     fn make_room(&mut self, bytes: usize) -> Result<(), WalError> {
         self.sync.check()?;
         if self.current.first_record.0 > 0 {
-            self.switch(bytes)?;
+            self.switch(bytes, false)?;
         }
         // An earlier call may have stopped here, on a full disk: a segment without its checkpoint is never left behind,
         // because what comes before it may be freed.
-        self.current
-            .extend(opening_bytes(self.hard_states.len(), bytes), &self.dir)?;
+        let opening = opening_bytes(self.hard_states.len(), bytes + self.freeing_bytes());
+        let room = || self.options.headroom.room(&*self.disk, &self.dir);
+        self.current.extend(opening, &self.dir, room)?;
         self.write_checkpoint()
     }
 
     /// Goes on in the next segment, the old one being closed by a record that says so.
-    fn switch(&mut self, bytes: usize) -> Result<(), WalError> {
-        let bytes_needed = first_bytes(self.hard_states.len(), bytes);
-        let plan = plan(
-            &self.disk,
-            &self.dir,
-            &self.options,
-            self.next_header(),
-            bytes_needed,
-        );
+    fn switch(&mut self, bytes: usize, at_all_costs: bool) -> Result<(), WalError> {
+        let bytes_needed = first_bytes(self.hard_states.len(), bytes + self.freeing_bytes());
+        let header = self.next_header();
+        let plan = Plan {
+            at_all_costs,
+            ..plan(&self.disk, &self.dir, &self.options, header, bytes_needed)
+        };
         let next = self.next.take(plan)?;
         self.own_builder.begin();
         if let Err(error) = self.append(RecordKind::Continues, true) {
@@ -400,7 +459,7 @@ impl Wal {
 
     fn prepare_next(&mut self) {
         self.asked_ahead = self.current.sequence;
-        let bytes_needed = first_bytes(self.hard_states.len(), 0);
+        let bytes_needed = first_bytes(self.hard_states.len(), self.freeing_bytes());
         self.next.prepare_ahead(&self.options.disk_worker, || {
             plan(
                 &self.disk,
@@ -456,5 +515,7 @@ fn plan(
         bytes_wanted: options.segment_bytes,
         bytes_needed,
         spare: None,
+        headroom: options.headroom.clone(),
+        at_all_costs: false,
     }
 }

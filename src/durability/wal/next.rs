@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::error::WalError;
+use super::headroom::Headroom;
 use super::segment::{Plan, Segment};
 use crate::durability::disk::Disk;
 use crate::durability::worker::DiskWorker;
@@ -79,19 +80,22 @@ impl NextSegment {
 
     /// Takes a freed file over for recycling, or removes it when there are enough. Runs in the order of the segments:
     /// once one could not be removed all later ones stay too, because a hole in their numbers would be taken for damage.
-    pub fn keep_or_remove(&self, disk: &dyn Disk, path: &Path) {
+    pub fn keep_or_remove(&self, disk: &dyn Disk, path: &Path, headroom: &Headroom) {
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let is_short = headroom.room(disk, dir) == 0;
         let keep = {
             let state = self.lock();
             if state.stuck {
                 return;
             }
-            state.spares.len() < SPARES_MAX
+            state.spares.len() < SPARES_MAX && !is_short
         };
         let spare = path.with_extension("spare");
         let done = if keep {
             disk.rename(path, &spare)
         } else {
-            disk.remove(path)
+            // Synced: a file system may give the blocks out again only then.
+            disk.remove(path).and_then(|()| disk.sync_dir(dir))
         };
         match done {
             Ok(()) if keep => self.lock().spares.push(spare),
@@ -118,6 +122,8 @@ impl Job {
     fn run(mut self) {
         match self.plan.carry_out() {
             Ok(segment) => self.made = Ahead::Ready(Box::new(segment)),
+            // The need itself will say so, if the room has not come by then.
+            Err(error) if error.is_full() => {}
             Err(error) => tracing::warn!(%error, "preparing the next WAL segment failed"),
         }
     }

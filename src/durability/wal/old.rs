@@ -38,6 +38,12 @@ impl OldSegments {
         self.lock().iter().map(|segment| segment.bytes).sum()
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn segments(&self) -> u64 {
+        self.lock().len() as u64
+    }
+
     /// The shards that keep the oldest segment alive: snapshot these to get rid of it.
     #[must_use]
     pub fn oldest_holders(&self, covered: &dyn Fn(ShardId) -> Index) -> Vec<ShardId> {

@@ -3,16 +3,20 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ringfort_cluster::{Index, ShardId};
 
 use super::error::WalError;
+use super::headroom::Headroom;
 use super::layout::{SegmentHeader, COUNT_MAX, END_RECORD_BYTES, SEGMENT_HEADER_BYTES};
 use super::RecordNumber;
 use crate::durability::disk::{is_full, write_all_at, SharedDisk, SharedFile};
 
 /// Below this a smaller segment is not worth its file: the disk counts as full.
-const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+pub(super) const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+/// A new segment takes at most this part of the room: a log is freed segment by segment, so it needs several.
+const ROOM_PART: u64 = 4;
 
 pub(super) fn segment_name(worker: u32, sequence: u64) -> String {
     format!("wal-{worker}-{sequence:06}.log")
@@ -82,10 +86,19 @@ impl Segment {
         self.tail + (bytes + END_RECORD_BYTES) as u64 <= self.capacity
     }
 
-    /// Makes room in the file itself, for a record that is larger than a whole segment.
-    pub fn extend(&mut self, bytes: usize, dir: &Path) -> Result<(), WalError> {
+    /// Makes room in the file itself, for a record that is larger than a whole segment; `room` is what the log may take.
+    pub fn extend(
+        &mut self,
+        bytes: usize,
+        dir: &Path,
+        room: impl FnOnce() -> u64,
+    ) -> Result<(), WalError> {
         if !self.has_room(bytes) {
             let len = self.tail + (bytes + END_RECORD_BYTES) as u64;
+            if len - self.capacity > room() {
+                let full = io::ErrorKind::StorageFull.into();
+                return Err(no_room(full, dir, &self.path, bytes as u64));
+            }
             self.file
                 .allocate(len)
                 .map_err(|error| no_room(error, dir, &self.path, bytes as u64))?;
@@ -125,6 +138,9 @@ pub(super) struct Plan {
     pub bytes_needed: u64,
     /// A freed file to use again.
     pub spare: Option<PathBuf>,
+    pub headroom: Arc<Headroom>,
+    /// Take what is needed, and no more, even out of the room for snapshots.
+    pub at_all_costs: bool,
 }
 
 impl Plan {
@@ -142,7 +158,8 @@ impl Plan {
     }
 
     fn make(&self, temp: &Path, path: &Path) -> Result<Segment, WalError> {
-        let file = match &self.spare {
+        let spare = self.spare.as_ref().filter(|spare| !self.gave_up(spare));
+        let file = match spare {
             // Its former names must be gone for good before it gets new content: under a segment's name it would be damage.
             Some(spare) => self
                 .disk
@@ -152,7 +169,7 @@ impl Plan {
             None => self.disk.create(temp),
         }
         .map_err(|error| no_room(error, &self.dir, temp, self.bytes_needed))?;
-        let capacity = self.allocate(&file, temp)?;
+        let capacity = self.allocate(&file, temp, spare.is_some())?;
         let header = SegmentHeader {
             capacity,
             ..self.header
@@ -174,15 +191,29 @@ impl Plan {
         })
     }
 
+    fn room(&self) -> u64 {
+        self.headroom.room(&*self.disk, &self.dir)
+    }
+
+    /// Whether the freed file was removed, because the snapshots need its room.
+    fn gave_up(&self, spare: &Path) -> bool {
+        let short = self.room() == 0;
+        short && self.disk.remove(spare).is_ok() && self.disk.sync_dir(&self.dir).is_ok()
+    }
+
     /// Takes the wanted space, or on a nearly full disk as much as there is down to the need.
-    fn allocate(&self, file: &SharedFile, path: &Path) -> Result<u64, WalError> {
+    fn allocate(&self, file: &SharedFile, path: &Path, recycled: bool) -> Result<u64, WalError> {
         let failed = |error| no_room(error, &self.dir, path, self.bytes_needed);
         let needed = self.bytes_needed.max(SEGMENT_BYTES_MIN);
         let present = file.len().map_err(failed)?;
-        if present >= needed && self.spare.is_some() {
+        if present >= needed && recycled {
             return Ok(present);
         }
-        let mut bytes = self.bytes_wanted.max(needed);
+        let room = self.room();
+        if needed.saturating_sub(present) > room && !self.at_all_costs {
+            return Err(failed(io::ErrorKind::StorageFull.into()));
+        }
+        let mut bytes = self.bytes_wanted.min(room / ROOM_PART).max(needed);
         loop {
             match file.allocate(bytes) {
                 Ok(()) => return Ok(bytes),

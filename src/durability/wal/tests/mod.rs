@@ -1,6 +1,7 @@
 //! The log's promises one by one. What happens between any two calls is in `tests/fuzz_durability`.
 
 mod freeing;
+mod full_disk;
 mod reading;
 
 use std::io;
@@ -23,6 +24,7 @@ fn options() -> WalOptions {
         segment_bytes: SEGMENT_BYTES,
         salt_seed: 1,
         disk_worker: DiskWorker::inline(),
+        headroom: Arc::default(),
     }
 }
 

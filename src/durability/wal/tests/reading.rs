@@ -169,7 +169,7 @@ fn a_full_disk_refuses_before_anything_is_written_and_works_again_when_freed() {
     disk.set_capacity(disk.used());
     let mut index = 0;
     let refused = loop {
-        match wal.reserve(record_bytes(1, 1, 2_000)) {
+        match wal.reserve(record_bytes(1, 1, 2_000), Purpose::Grows) {
             Ok(()) => index += 1,
             Err(error) => break error,
         }
@@ -182,11 +182,12 @@ fn a_full_disk_refuses_before_anything_is_written_and_works_again_when_freed() {
         "{message}"
     );
     assert!(
-        wal.reserve(100_000).unwrap_err().is_full(),
+        wal.reserve(100_000, Purpose::Grows).unwrap_err().is_full(),
         "and says so again"
     );
     disk.set_capacity(u64::MAX);
-    wal.reserve(record_bytes(1, 1, 2_000)).unwrap();
+    wal.reserve(record_bytes(1, 1, 2_000), Purpose::Grows)
+        .unwrap();
     put(&mut wal, 1, 1, index + 1, 2_000);
     disk.process_crash();
     let (_, seen) = read(&shared, dir());
@@ -207,9 +208,16 @@ fn a_nearly_full_disk_gets_smaller_segments() {
         ..options()
     };
     let mut wal = Wal::open(shared, dir(), 0, options, &recovered, &[]).unwrap();
-    assert_eq!(disk.used(), 524_288);
+    assert_eq!(
+        disk.used(),
+        150_000,
+        "a quarter, so that the log can be freed in parts"
+    );
     let mut index = 0;
-    while wal.reserve(record_bytes(1, 1, 2_000)).is_ok() {
+    while wal
+        .reserve(record_bytes(1, 1, 2_000), Purpose::Grows)
+        .is_ok()
+    {
         index += 1;
         put(&mut wal, 1, 1, index, 2_000);
     }
@@ -230,7 +238,9 @@ fn a_record_longer_than_a_segment_gets_one_of_its_size() {
         [(1, 10_000), (2, 100_000), (3, 10_000)]
     );
     let (_, _, mut wal) = fresh();
-    let refused = wal.reserve(RECORD_BYTES_MAX + 1).unwrap_err();
+    let refused = wal
+        .reserve(RECORD_BYTES_MAX + 1, Purpose::Grows)
+        .unwrap_err();
     assert!(matches!(refused, WalError::TooLarge { .. }) && !refused.is_full());
 }
 
