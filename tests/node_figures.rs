@@ -201,7 +201,10 @@ fn turns_and_log_segments_are_counted() {
     let commands: Vec<String> = (0..200)
         .map(|number| format!("SET key:{number} {}", "x".repeat(2_000)))
         .collect();
-    connection.all(&commands);
+    // A turn is one record, and a record lies in one segment.
+    for few in commands.chunks(20) {
+        connection.all(few);
+    }
     std::thread::sleep(PUBLISHED);
     let turns_us = connection.figure("stats", "eventloop_duration_sum");
     let commands_us = connection.figure("stats", "eventloop_duration_cmd_sum");
