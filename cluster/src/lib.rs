@@ -2,11 +2,13 @@
 
 pub mod codec;
 pub mod entry;
+pub mod node_id;
 pub mod replica;
 pub mod slot;
 pub mod types;
 
 pub use entry::{Batch, BatchBuilder, EntryError, Stamp};
+pub use node_id::NodeId;
 pub use replica::{Config, HardState, LogEntry, Outputs, ProposeError, Replica, Restored};
 pub use slot::{slot_of, ShardMap, SLOTS};
-pub use types::{Epoch, Index, NodeId, ReplicaId, ShardId, Slot, Term};
+pub use types::{Epoch, Index, ReplicaId, ShardId, Slot, Term};

@@ -67,10 +67,6 @@ number!(
     Index(u64)
 );
 number!(
-    /// One process of the cluster.
-    NodeId(u64)
-);
-number!(
     /// A node's copy of a shard. Never reused (invariant 7), never 0.
     ReplicaId(u64)
 );
