@@ -3,7 +3,9 @@
 pub mod codec;
 pub mod entry;
 pub mod node_id;
+pub mod placement;
 pub mod replica;
+pub mod ring;
 pub mod slot;
 pub mod types;
 
