@@ -7,6 +7,7 @@ pub mod placement;
 pub mod replica;
 pub mod ring;
 pub mod slot;
+pub mod topology;
 pub mod types;
 
 pub use entry::{Batch, BatchBuilder, EntryError, Stamp};
