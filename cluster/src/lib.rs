@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod entry;
+pub mod meta;
 pub mod node_id;
 pub mod placement;
 pub mod replica;
@@ -11,7 +12,9 @@ pub mod topology;
 pub mod types;
 
 pub use entry::{Batch, BatchBuilder, EntryError, Stamp};
+pub use meta::{MetaCommand, MetaError, MetaReply};
 pub use node_id::NodeId;
 pub use replica::{Config, HardState, LogEntry, Outputs, ProposeError, Replica, Restored};
 pub use slot::{slot_of, ShardMap, SLOTS};
+pub use topology::Topology;
 pub use types::{Epoch, Index, ReplicaId, ShardId, Slot, Term};

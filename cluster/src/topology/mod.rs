@@ -7,6 +7,7 @@ mod leaders;
 mod node;
 mod place;
 
+pub(crate) use check::shelf_fits;
 pub use check::TopologyError;
 pub use leaders::Leaders;
 pub use node::{Node, NodeError, HOST_BYTES_MAX, VERSION_BYTES_MAX, ZONE_BYTES_MAX};
@@ -158,4 +159,4 @@ impl Topology {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -159,7 +159,8 @@ fn the_last_known_leader_stands_until_a_newer_term_names_another() {
 
 #[test]
 fn a_node_that_cannot_stand_in_a_reply_is_refused() {
-    let cases: [(fn(&mut Node), &str); 5] = [
+    type Damage = (fn(&mut Node), &'static str);
+    let cases: [Damage; 5] = [
         (|n| n.id = NodeId::ZERO, "identity"),
         (|n| n.host.clear(), "--announce-host"),
         (|n| n.host = "a b".into(), "space or a control"),
