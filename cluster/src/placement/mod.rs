@@ -1,6 +1,158 @@
-//! What should be where, and what to do next to get there. Pure: from state to wishes and steps, without acting on them.
+//! What should be where, and what to do next to get there. Pure: from the topology and what is observed to wishes, which
+//! are stored in the topology, and steps, which the leader of the meta group has carried out. It acts on nothing itself.
+//!
+//! The loop: propose what [`wishes`] gives; when it gives nothing, carry out what [`plan`] gives; observe; again. A step is
+//! safe to repeat, and safe when it comes late:
+//!
+//! - every change of a membership names the one that it builds on (`based_on`), and the group's leader must refuse it when
+//!   its membership is of another entry, or when a change is under way;
+//! - the id of a new replica is given out by the meta group ([`MetaCommand::Allot`]) before the group hears of it.
+//!
+//! [`MetaCommand::Allot`]: crate::meta::MetaCommand::Allot
 
+mod leaders;
 mod propose;
 mod shares;
+mod steps;
+mod wishes;
 
 pub use propose::{propose, Candidate};
+pub use steps::plan;
+pub use wishes::wishes;
+
+use crate::topology::{Members, Topology};
+use crate::types::{Index, ReplicaId, ShardId};
+use crate::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the leader of the meta group sees of the cluster. What it has not heard of is left out, and left alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// For how many ticks nothing was heard of a node.
+    pub silent_ticks: BTreeMap<NodeId, u64>,
+    /// What the leader of each group, the meta group among them, says of it.
+    pub groups: BTreeMap<ShardId, GroupSeen>,
+}
+
+/// A group as its leader sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSeen {
+    pub leader: ReplicaId,
+    /// The membership that is applied, and the index of its entry.
+    pub members: Members,
+    pub changed: Index,
+    /// A change of the membership is in the log and not applied yet.
+    pub changing: bool,
+    /// The voters and learners that lack nothing but the newest entries; the leader is one of them.
+    pub caught_up: BTreeSet<ReplicaId>,
+}
+
+/// How careful the placement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Replicas that are being filled at one time.
+    pub copies_max: usize,
+    /// Of these on one node.
+    pub copies_of_node_max: usize,
+    /// Leaders that are moved for balance in one plan.
+    pub transfers_max: usize,
+    /// How many more shards than after an even split a node may lead before one is taken from it.
+    pub leader_slack: u64,
+    /// A node of which nothing was heard for longer gets no steps.
+    pub alive_ticks_max: u64,
+    /// A node of which nothing was heard for as long is replaced where there is room.
+    pub replace_after_ticks: u64,
+}
+
+impl Default for Limits {
+    /// For ticks of 100 ms: silence of one second is noticed, five minutes of it are acted upon.
+    fn default() -> Self {
+        Self {
+            copies_max: 16,
+            copies_of_node_max: 4,
+            transfers_max: 4,
+            leader_slack: 1,
+            alive_ticks_max: 10,
+            replace_after_ticks: 3000,
+        }
+    }
+}
+
+/// One thing to do next. There is at most one for each group in a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The topology has not heard of the group's newest membership: propose it as `RecordMembership`.
+    Record {
+        shard: ShardId,
+        members: Members,
+        changed: Index,
+    },
+    /// Allot the id, then add it to the group as a learner, which begins to copy.
+    AddLearner {
+        shard: ShardId,
+        node: NodeId,
+        replica: ReplicaId,
+        based_on: Index,
+    },
+    /// Promote these learners and demote these voters to learners, in one joint change. The leader is never among them.
+    ChangeVoters {
+        shard: ShardId,
+        promote: Vec<ReplicaId>,
+        demote: Vec<ReplicaId>,
+        based_on: Index,
+    },
+    /// Remove a learner; its node drops the copy and remembers the id as gone.
+    Remove {
+        shard: ShardId,
+        replica: ReplicaId,
+        based_on: Index,
+    },
+    /// Hand leadership to another voter.
+    TransferLeader { shard: ShardId, to: ReplicaId },
+}
+
+impl Step {
+    /// The group that it is about.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        match self {
+            Self::Record { shard, .. }
+            | Self::AddLearner { shard, .. }
+            | Self::ChangeVoters { shard, .. }
+            | Self::Remove { shard, .. }
+            | Self::TransferLeader { shard, .. } => *shard,
+        }
+    }
+}
+
+/// Which nodes may be counted on.
+struct Health<'a> {
+    topology: &'a Topology,
+    observed: &'a Observed,
+    limits: &'a Limits,
+}
+
+impl Health<'_> {
+    /// Heard of lately, at the address that is known.
+    fn is_alive(&self, node: NodeId) -> bool {
+        let silent = self.observed.silent_ticks.get(&node);
+        let known = self.topology.nodes.get(&node);
+        known.is_some_and(|node| !node.suspect)
+            && silent.is_some_and(|&ticks| ticks <= self.limits.alive_ticks_max)
+    }
+
+    /// Silent for so long that it is to be replaced. A node whose address was taken by another is not waited for.
+    fn is_given_up(&self, node: NodeId) -> bool {
+        let silent = self.observed.silent_ticks.get(&node).copied();
+        let suspect = self
+            .topology
+            .nodes
+            .get(&node)
+            .is_some_and(|node| node.suspect);
+        let patience = match suspect {
+            true => self.limits.alive_ticks_max + 1,
+            false => self.limits.replace_after_ticks,
+        };
+        silent.is_some_and(|ticks| ticks >= patience)
+    }
+}

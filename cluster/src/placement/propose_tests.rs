@@ -42,7 +42,7 @@ fn moved(before: &Held, after: &Held) -> usize {
 }
 
 fn check_sets(held: &Held, candidates: &[Candidate], replicas: usize) {
-    let zones: BTreeSet<String> = candidates.iter().map(|n| zone(n)).collect();
+    let zones: BTreeSet<String> = candidates.iter().map(zone).collect();
     let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
     for node in candidates {
         *sizes.entry(zone(node)).or_default() += 1;

@@ -1,0 +1,384 @@
+//! A cluster in which everything works but nothing is real: groups have members and a leader and no log, copying takes one
+//! round, a node is up or down. Carries out the steps of the placement and refuses what a real group would refuse.
+
+use ringfort_cluster::placement::{plan, wishes, GroupSeen, Limits, Observed, Step};
+use ringfort_cluster::topology::{ClusterId, Members, Node, META_GROUP};
+use ringfort_cluster::{Index, MetaCommand, NodeId, ReplicaId, ShardId, Topology};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A group as it really is.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub members: Members,
+    pub changed: Index,
+    pub leader: Option<ReplicaId>,
+    /// Those that have all the data.
+    pub copied: BTreeSet<ReplicaId>,
+}
+
+#[derive(Debug)]
+pub struct World {
+    pub topology: Topology,
+    pub limits: Limits,
+    pub groups: BTreeMap<ShardId, Group>,
+    /// For how many ticks each node has been silent; nodes that are up are at zero.
+    pub silent: BTreeMap<NodeId, u64>,
+    pub down: BTreeSet<NodeId>,
+    /// Copies of shards that were begun.
+    pub copies: usize,
+}
+
+pub fn node(id: u128, zone: &str) -> Node {
+    Node {
+        id: NodeId(id),
+        host: format!("node{id}"),
+        port: 6379,
+        cluster_port: 7379,
+        peer_port: 16379,
+        http_port: 8379,
+        zone: zone.into(),
+        weight: 100,
+        version: "0.1.0".into(),
+        semantics: 1,
+        draining: false,
+        suspect: false,
+    }
+}
+
+impl World {
+    /// A cluster of one node.
+    pub fn new(shards: u32, replicas: u8, first: Node) -> Self {
+        let mut topology = Topology::default();
+        let id = first.id;
+        let init = MetaCommand::Init {
+            cluster_id: ClusterId(1),
+            shards,
+            replicas,
+            node: first,
+        };
+        topology.apply(&init).expect("a sound beginning");
+        let groups = (topology.places())
+            .map(|(shard, place)| {
+                let group = Group {
+                    members: place.members.clone(),
+                    changed: place.changed,
+                    leader: Some(ReplicaId(1)),
+                    copied: [ReplicaId(1)].into(),
+                };
+                (shard, group)
+            })
+            .collect();
+        Self {
+            topology,
+            limits: Limits {
+                replace_after_ticks: 100,
+                ..Limits::default()
+            },
+            groups,
+            silent: [(id, 0)].into(),
+            down: BTreeSet::new(),
+            copies: 0,
+        }
+    }
+
+    pub fn apply(&mut self, command: &MetaCommand) -> Result<bool, String> {
+        let reply = self.topology.apply(command);
+        let nodes = self.topology.nodes.keys();
+        for &node in nodes {
+            self.silent.entry(node).or_default();
+        }
+        reply
+            .map(|reply| reply.changed)
+            .map_err(|error| error.to_string())
+    }
+
+    pub fn is_up(&self, shard: ShardId, replica: ReplicaId) -> bool {
+        let place = self.topology.place(shard).expect("a group of the topology");
+        let held = place.replicas.get(&replica);
+        held.is_some_and(|held| !held.lost && !self.down.contains(&held.node))
+    }
+
+    /// Whether a majority of some voters are up and have the data.
+    pub fn has_quorum(&self, shard: ShardId, voters: &[ReplicaId]) -> bool {
+        let copied = &self.groups[&shard].copied;
+        let up = voters
+            .iter()
+            .filter(|&&id| self.is_up(shard, id) && copied.contains(&id));
+        up.count() > voters.len() / 2
+    }
+
+    pub fn all_have_quorum(&self) -> bool {
+        let mut groups = self.groups.iter();
+        groups.all(|(&shard, group)| self.has_quorum(shard, &group.members.voters))
+    }
+
+    /// Takes a node down unless a group would be lost with it.
+    pub fn take_down(&mut self, node: NodeId) -> bool {
+        let new = self.down.insert(node);
+        if new && !self.all_have_quorum() {
+            self.down.remove(&node);
+            return false;
+        }
+        new
+    }
+
+    /// The node has lost its data, unless a group would be lost with it.
+    pub fn lose_data_of(&mut self, node: NodeId) -> bool {
+        if !self.down.contains(&node) && !self.take_down(node) {
+            return false;
+        }
+        self.down.remove(&node);
+        let held: Vec<_> = self
+            .topology
+            .held_by(node)
+            .map(|(shard, id, _)| (shard, id))
+            .collect();
+        for (shard, replica) in held {
+            let _ = self.apply(&MetaCommand::MarkLost { shard, replica });
+            let group = self.groups.get_mut(&shard).expect("a group");
+            group.copied.remove(&replica);
+        }
+        true
+    }
+
+    /// Lets time pass: who is up catches up, and groups without a leader elect one.
+    pub fn pass(&mut self, ticks: u64) {
+        for (node, silent) in &mut self.silent {
+            *silent = if self.down.contains(node) {
+                *silent + ticks
+            } else {
+                0
+            };
+        }
+        for shard in self.groups.keys().copied().collect::<Vec<_>>() {
+            let mut group = self.groups[&shard].clone();
+            let leads = |id: &ReplicaId| {
+                group.members.voters.contains(id)
+                    && self.is_up(shard, *id)
+                    && group.copied.contains(id)
+            };
+            if !group.leader.is_some_and(|id| leads(&id)) {
+                let able = self.has_quorum(shard, &group.members.voters);
+                group.leader = group
+                    .members
+                    .voters
+                    .iter()
+                    .copied()
+                    .find(|id| able && leads(id));
+            }
+            let (up, behind): (BTreeSet<_>, BTreeSet<_>) = group
+                .members
+                .all()
+                .into_iter()
+                .partition(|&id| self.is_up(shard, id));
+            if group.leader.is_some() && self.has_quorum(shard, &group.members.voters) {
+                group.copied.extend(up);
+                // What is written now, those that are down do not have.
+                group.copied.retain(|id| !behind.contains(id));
+            }
+            self.groups.insert(shard, group);
+        }
+    }
+
+    pub fn observe(&self) -> Observed {
+        let groups = (self.groups.iter())
+            .filter_map(|(&shard, group)| {
+                let seen = GroupSeen {
+                    leader: group.leader?,
+                    members: group.members.clone(),
+                    changed: group.changed,
+                    changing: false,
+                    caught_up: group.copied.clone(),
+                };
+                Some((shard, seen))
+            })
+            .collect();
+        Observed {
+            silent_ticks: self.silent.clone(),
+            groups,
+        }
+    }
+
+    /// One turn of the placement. Gives the wishes that were decided, or else the steps that were taken.
+    pub fn round(&mut self) -> (usize, Vec<Step>) {
+        self.pass(1);
+        let observed = self.observe();
+        let decided = wishes(&self.topology, &observed, &self.limits);
+        let mut count = 0;
+        for command in &decided {
+            assert_eq!(self.apply(command), Ok(true), "a wish is sound, and new");
+            if let MetaCommand::SetWishes { wishes } = command {
+                count += wishes.len();
+            }
+        }
+        if count > 0 {
+            return (count, Vec::new());
+        }
+        let steps = plan(&self.topology, &observed, &self.limits);
+        let groups: BTreeSet<ShardId> = steps.iter().map(Step::shard).collect();
+        assert_eq!(groups.len(), steps.len(), "one step for a group at a time");
+        for step in &steps {
+            assert!(self.carry_out(step), "{step:?} is out of date at once");
+        }
+        (0, steps)
+    }
+
+    /// Rounds until there is nothing to do, or panics.
+    pub fn settle(&mut self, rounds_max: usize) -> usize {
+        for round in 0..rounds_max {
+            if self.round() == (0, Vec::new()) {
+                return round;
+            }
+        }
+        panic!("still busy after {rounds_max} rounds: {:?}", self.round());
+    }
+
+    /// Does what a step says. False when it comes too late, as a group's leader would say.
+    pub fn carry_out(&mut self, step: &Step) -> bool {
+        let shard = step.shard();
+        let Some(mut group) = self.groups.get(&shard).cloned() else {
+            return false;
+        };
+        match step {
+            Step::Record {
+                members, changed, ..
+            } => {
+                let record = MetaCommand::RecordMembership {
+                    shard,
+                    members: members.clone(),
+                    changed: *changed,
+                };
+                return self.apply(&record).is_ok();
+            }
+            Step::AddLearner {
+                node,
+                replica,
+                based_on,
+                ..
+            } => {
+                let (node, replica) = (*node, *replica);
+                let allot = MetaCommand::Allot {
+                    shard,
+                    node,
+                    replica,
+                };
+                if self.apply(&allot).is_err() || *based_on != group.changed {
+                    return false;
+                }
+                assert!(!group.members.all().contains(&replica), "added twice");
+                group.members.learners.push(replica);
+                group.members.learners.sort_unstable();
+                self.copies += usize::from(shard != META_GROUP);
+            }
+            Step::ChangeVoters {
+                promote,
+                demote,
+                based_on,
+                ..
+            } => {
+                if *based_on != group.changed {
+                    return false;
+                }
+                self.change_voters(shard, &mut group, promote, demote);
+            }
+            Step::Remove {
+                replica, based_on, ..
+            } => {
+                if *based_on != group.changed {
+                    return false;
+                }
+                assert!(
+                    group.members.learners.contains(replica),
+                    "only learners are removed"
+                );
+                group.members.learners.retain(|id| id != replica);
+                group.copied.remove(replica);
+            }
+            Step::TransferLeader { to, .. } => {
+                let can = group.members.voters.contains(to) && group.copied.contains(to);
+                if can && self.is_up(shard, *to) {
+                    group.leader = Some(*to);
+                }
+                self.groups.insert(shard, group);
+                return can;
+            }
+        }
+        group.changed = group.changed.next();
+        self.check_distinct(shard, &group);
+        self.groups.insert(shard, group);
+        true
+    }
+
+    fn change_voters(
+        &self,
+        shard: ShardId,
+        group: &mut Group,
+        promote: &[ReplicaId],
+        demote: &[ReplicaId],
+    ) {
+        assert!(
+            group.leader.is_some_and(|leader| !demote.contains(&leader)),
+            "the leader stays"
+        );
+        assert!(promote.iter().all(|id| group.members.learners.contains(id)));
+        assert!(
+            promote.iter().all(|id| group.copied.contains(id)),
+            "a voter is caught up first"
+        );
+        assert!(demote.iter().all(|id| group.members.voters.contains(id)));
+        assert!(
+            self.has_quorum(shard, &group.members.voters),
+            "the old voters must agree"
+        );
+        let kept = |list: &[ReplicaId], gone: &[ReplicaId], come: &[ReplicaId]| {
+            let kept = list.iter().filter(|id| !gone.contains(id));
+            kept.chain(come).copied().collect::<Vec<_>>()
+        };
+        let voters = kept(&group.members.voters, demote, promote);
+        let learners = kept(&group.members.learners, promote, demote);
+        assert!(
+            self.has_quorum(shard, &voters),
+            "the new voters must be able to go on"
+        );
+        group.members = Members::new(&voters, &learners);
+    }
+
+    fn check_distinct(&self, shard: ShardId, group: &Group) {
+        let place = self.topology.place(shard).expect("a group of the topology");
+        let held = group
+            .members
+            .all()
+            .into_iter()
+            .map(|id| &place.replicas[&id]);
+        let mut nodes: Vec<NodeId> = held
+            .filter(|held| !held.lost)
+            .map(|held| held.node)
+            .collect();
+        nodes.sort_unstable();
+        let count = nodes.len();
+        nodes.dedup();
+        assert_eq!(
+            nodes.len(),
+            count,
+            "two replicas of shard {shard} on a node"
+        );
+    }
+
+    /// For each node how many shards it holds and how many it leads.
+    pub fn loads(&self) -> BTreeMap<NodeId, (usize, usize)> {
+        let mut loads: BTreeMap<NodeId, (usize, usize)> = BTreeMap::new();
+        for &node in self.topology.nodes.keys() {
+            loads.insert(node, (0, 0));
+        }
+        for (&shard, group) in self.groups.iter().filter(|(&shard, _)| shard != META_GROUP) {
+            let place = self.topology.place(shard).expect("a group of the topology");
+            for id in group.members.all() {
+                loads.entry(place.replicas[&id].node).or_default().0 += 1;
+            }
+            if let Some(node) = group.leader.and_then(|id| place.node_of(id)) {
+                loads.entry(node).or_default().1 += 1;
+            }
+        }
+        loads
+    }
+}
