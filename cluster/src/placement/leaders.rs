@@ -59,6 +59,13 @@ impl Led {
         }
     }
 
+    /// What each node would lead if all led as much.
+    fn even_split(&self) -> u64 {
+        let staying = self.nodes.values().filter(|leads| leads.staying).count() as u64;
+        let shards: u64 = self.nodes.values().map(|leads| leads.shards).sum();
+        shards / staying.max(1)
+    }
+
     /// Whether the two are more even after the move than before, by more than the slack.
     fn is_better(&self, from: NodeId, to: NodeId, slack: u64) -> bool {
         match (self.nodes.get(&from), self.nodes.get(&to)) {
@@ -73,6 +80,7 @@ impl Led {
 /// Transfers that balance the leaders of groups for which there is nothing else to do.
 pub(super) fn balance(idle: &[&Group], led: &mut Led, limits: &Limits) -> Vec<Step> {
     let mut steps = Vec::new();
+    let slack = led.even_split() * limits.leader_slack_percent / 100;
     for group in idle
         .iter()
         .filter(|group| group.shard != META_GROUP && group.is_at_rest())
@@ -87,7 +95,7 @@ pub(super) fn balance(idle: &[&Group], led: &mut Led, limits: &Limits) -> Vec<St
         let best = others
             .filter(|&id| id != group.seen.leader && group.is_ready(id))
             .filter_map(|id| Some((group.place.node_of(id)?, id)))
-            .filter(|&(node, _)| led.is_better(from, node, limits.leader_slack))
+            .filter(|&(node, _)| led.is_better(from, node, slack))
             .min_by_key(|&(node, id)| (led.fullness(node), id));
         if let Some((node, to)) = best {
             led.moved(group.shard, Some(from), Some(node));

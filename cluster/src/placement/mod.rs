@@ -56,8 +56,10 @@ pub struct Limits {
     pub copies_of_node_max: usize,
     /// Leaders that are moved for balance in one plan.
     pub transfers_max: usize,
-    /// How many more shards than after an even split a node may lead before one is taken from it.
-    pub leader_slack: u64,
+    /// By how many percent of an even split, rounded down, a node may lead more than another before leaders move.
+    pub leader_slack_percent: u64,
+    /// Steps in one plan.
+    pub steps_max: usize,
     /// A node of which nothing was heard for longer gets no steps.
     pub alive_ticks_max: u64,
     /// A node of which nothing was heard for as long is replaced where there is room.
@@ -71,7 +73,8 @@ impl Default for Limits {
             copies_max: 16,
             copies_of_node_max: 4,
             transfers_max: 4,
-            leader_slack: 1,
+            leader_slack_percent: 10,
+            steps_max: 256,
             alive_ticks_max: 10,
             replace_after_ticks: 3000,
         }

@@ -166,6 +166,17 @@ fn from_one_node_to_two_hundred_each_takes_its_share_and_no_more() {
     }
 }
 
+#[test]
+fn among_a_thousand_nodes_and_eight_thousand_shards_one_share_moves() {
+    let all = nodes(0..1001);
+    let held = step(&nothing_held(8192), &all[..1000], 3);
+    check_sets(&held[..64].to_vec(), &all[..1000], 3);
+    let more = step(&held, &all, 3);
+    assert_eq!(moved(&held, &more), 8192 * 3 / 1001);
+    let less = step(&more, &all[1..], 3);
+    assert!(moved(&more, &less) <= 25, "{} moved", moved(&more, &less));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

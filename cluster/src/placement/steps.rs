@@ -19,12 +19,14 @@ pub fn plan(topology: &Topology, observed: &Observed, limits: &Limits) -> Vec<St
         observed,
         limits,
     };
-    let groups: Vec<Group> = (topology.places())
+    let mut groups: Vec<Group> = (topology.places())
         .filter_map(|(shard, place)| {
             let seen = observed.groups.get(&shard)?;
             Some(Group::new(shard, place, seen, &health))
         })
         .collect();
+    // Everything else depends on the meta group.
+    groups.sort_by_key(|group| group.shard != META_GROUP);
     let mut led = Led::count(&groups, topology);
     let mut copies = Copies::under_way(&groups);
     let (mut steps, mut idle) = (Vec::new(), Vec::new());
@@ -36,6 +38,7 @@ pub fn plan(topology: &Topology, observed: &Observed, limits: &Limits) -> Vec<St
         }
     }
     steps.extend(balance(&idle, &mut led, limits));
+    steps.truncate(limits.steps_max);
     steps
 }
 

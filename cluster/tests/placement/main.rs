@@ -224,7 +224,7 @@ fn happen(world: &mut World, event: Event, next: &mut u128) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn whatever_comes_and_goes_no_quorum_is_lost_and_all_finds_its_place(
