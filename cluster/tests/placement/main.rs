@@ -5,8 +5,8 @@ mod scripts;
 
 use model::{node, World};
 use proptest::prelude::*;
-use ringfort_cluster::placement::Step;
-use ringfort_cluster::topology::META_GROUP;
+use ringfort_cluster::placement::{plan, wishes, Step};
+use ringfort_cluster::topology::{Wish, META_GROUP};
 use ringfort_cluster::{MetaCommand, NodeId, ShardId};
 
 /// More rounds than any of the changes below needs.
@@ -136,10 +136,45 @@ fn a_step_that_comes_late_is_refused_or_harmless() {
 }
 
 #[test]
+fn a_voter_that_is_down_gives_its_place_before_one_that_is_up() {
+    let mut world = grown_to(3, 1);
+    join(&mut world, 4);
+    join(&mut world, 5);
+    let wishes = vec![(ShardId(0), Wish::new(&[1, 4, 5].map(NodeId), &[]))];
+    world
+        .apply(&MetaCommand::SetWishes { wishes })
+        .expect("a sound wish");
+    assert!(world.take_down(NodeId(3)) && world.take_down(NodeId(5)));
+    for _ in 0..20 {
+        world.pass(10);
+        let mut steps = plan(&world.topology, &world.observe(), &world.limits);
+        steps.retain(|step| step.shard() == ShardId(0));
+        for step in &steps {
+            assert!(world.carry_out(step), "{step:?}");
+        }
+        if let [Step::ChangeVoters {
+            promote, demote, ..
+        }] = &steps[..]
+        {
+            let place = &world.topology.shards[0];
+            assert_eq!((promote.len(), demote.len()), (1, 1));
+            assert_eq!(place.node_of(promote[0]), Some(NodeId(4)));
+            assert_eq!(
+                place.node_of(demote[0]),
+                Some(NodeId(3)),
+                "not node 2, which is up"
+            );
+            return;
+        }
+    }
+    panic!("no voter was changed");
+}
+
+#[test]
 fn before_there_is_a_cluster_there_is_nothing_to_do() {
     let (topology, observed, limits) = Default::default();
-    assert!(ringfort_cluster::placement::wishes(&topology, &observed, &limits).is_empty());
-    assert!(ringfort_cluster::placement::plan(&topology, &observed, &limits).is_empty());
+    assert!(wishes(&topology, &observed, &limits).is_empty());
+    assert!(plan(&topology, &observed, &limits).is_empty());
 }
 
 #[test]
@@ -150,12 +185,12 @@ fn what_is_not_heard_of_is_left_alone() {
     let mut observed = world.observe();
     observed.groups.retain(|&shard, _| shard == ShardId(5));
     observed.silent_ticks.remove(&NodeId(2));
-    let steps = ringfort_cluster::placement::plan(&world.topology, &observed, &world.limits);
+    let steps = plan(&world.topology, &observed, &world.limits);
     assert!(
         steps.iter().all(|step| step.shard() == ShardId(5)),
         "{steps:?}"
     );
-    let decided = ringfort_cluster::placement::wishes(&world.topology, &observed, &world.limits);
+    let decided = wishes(&world.topology, &observed, &world.limits);
     assert!(
         decided.is_empty(),
         "an unknown node is not given up: {decided:?}"
