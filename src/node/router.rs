@@ -80,9 +80,7 @@ impl Worker {
             let keyspace = self.keyspace(shard, session.database);
             let hash = keyspace.hash(key);
             prepared.hash = Some(hash);
-            if !command.is_write {
-                keyspace.prefetch_segment(hash);
-            }
+            keyspace.prefetch_segment(hash);
         }
         prepared
     }
@@ -93,6 +91,7 @@ impl Worker {
         look_ahead(
             prepared,
             at,
+            false,
             |later| self.take_place(session, later),
             |soon| self.take_entry(session, soon),
         );
@@ -102,7 +101,7 @@ impl Worker {
     fn take_place(&self, session: &Session, prepared: &mut Prepared) {
         if let Some((hash, shard)) = prepared.hash.zip(prepared.shard) {
             if prepared.command.is_some_and(|command| command.is_write) {
-                return; // Looked up when it is applied.
+                return; // Goes on when it is applied.
             }
             prepared.place = self.keyspace(shard, session.database).prefetch_place(hash);
         }
@@ -330,7 +329,7 @@ impl Worker {
     }
 
     /// Adds a command to the turn of a shard of this worker. `hash` is that of its one key, if it is known.
-    #[inline]
+    #[inline(always)]
     pub fn ask(&mut self, question: &Question, shard: u16, hash: Option<u64>, target: Target) {
         let place = self.place(shard);
         let (command, args, database) = (question.command, &question.args, question.database);

@@ -12,7 +12,7 @@ use crate::commands::{registry, Call, CommandError, CommandResult, Registered, R
 use crate::protocol::{Args, Proto, Reply, Span};
 use crate::store::{Databases, Timestamp};
 
-use super::look_ahead::{look_ahead, Step};
+use super::look_ahead::{look_ahead, Step, ENTRY_AHEAD, PLACE_AHEAD};
 use super::outbox::Target;
 
 /// A command whose reply somebody waits for.
@@ -141,7 +141,7 @@ impl Shard {
     ///
     /// # Errors
     /// When the entry would become too large; nothing was added then.
-    #[inline]
+    #[inline(always)]
     pub fn ask_write(
         &mut self,
         database: u16,
@@ -276,17 +276,15 @@ impl Shard {
         let mut cursor = batch.cursor();
         let mut group = std::mem::take(&mut self.group);
         let mut number = 0u64;
-        // The worker has looked up the first commands of a turn of its own.
-        let mut is_looked_up = asked.peek().is_some_and(|asked| asked.hash != 0);
+        // In a turn of its own the worker has begun with the first commands.
+        let mut is_begun = asked.peek().is_some_and(|asked| asked.hash != 0);
         while group.fill(&mut cursor) {
             self.begin_look_ups(&mut group, batch.bytes(), &mut writes);
             for at in 0..group.len {
                 while let Some(read) = asked.next_if(|asked| asked.is_read) {
                     self.run_read(read, &mut queued, stamp, replies);
                 }
-                if !is_looked_up {
-                    self.look_ahead(&mut group, at);
-                }
+                self.look_ahead(&mut group, at, is_begun);
                 let write = asked.next();
                 let call = Call {
                     args: Args::new(batch.bytes(), &group.spans[at]),
@@ -303,7 +301,7 @@ impl Shard {
                 }
                 number += 1;
             }
-            is_looked_up = false;
+            is_begun = false;
         }
         for read in asked {
             self.run_read(read, &mut queued, stamp, replies);
@@ -319,11 +317,14 @@ impl Shard {
         let Some(turn) = self.in_flight.front_mut() else {
             return;
         };
+        let count = match step {
+            Step::Place => PLACE_AHEAD,
+            Step::Entry => ENTRY_AHEAD,
+        };
         let known = turn.asked.iter_mut().filter(|asked| asked.hash != 0);
-        for asked in known.take(GROUP_MAX) {
+        for asked in known.take(count) {
             let keyspace = self.databases.keyspace(asked.database);
             match step {
-                Step::Segment => keyspace.prefetch_segment(asked.hash),
                 Step::Place => asked.place = keyspace.prefetch_place(asked.hash),
                 Step::Entry => {
                     if let Some(place) = asked.place {
@@ -358,16 +359,17 @@ impl Shard {
             group.look_ups[at] = LookUp {
                 database: group.databases[at],
                 key,
-                place: None,
+                place: asked.and_then(|asked| asked.place),
             };
         }
     }
 
     #[inline]
-    fn look_ahead(&self, group: &mut Group, at: usize) {
+    fn look_ahead(&self, group: &mut Group, at: usize, is_begun: bool) {
         look_ahead(
             &mut group.look_ups[..group.len],
             at,
+            is_begun,
             |later| {
                 let keyspace = self.databases.keyspace(later.database);
                 later.place = later
