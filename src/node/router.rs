@@ -97,23 +97,35 @@ impl Worker {
         );
     }
 
+    /// A write's own look-up goes on when it is applied; here it joins a turn.
     #[inline]
     fn take_place(&self, session: &Session, prepared: &mut Prepared) {
-        if let Some((hash, shard)) = prepared.hash.zip(prepared.shard) {
-            if prepared.command.is_some_and(|command| command.is_write) {
-                return; // Goes on when it is applied.
-            }
-            prepared.place = self.keyspace(shard, session.database).prefetch_place(hash);
+        let (Some(command), Some(hash), Some(shard)) =
+            (prepared.command, prepared.hash, prepared.shard)
+        else {
+            return;
+        };
+        let shard = &self.shards[self.place(shard)];
+        if command.is_write {
+            return shard.expect_write();
         }
+        let keyspace = shard.databases.keyspace(session.database);
+        prepared.place = keyspace.prefetch_place(hash);
     }
 
     #[inline]
     fn take_entry(&self, session: &Session, prepared: &Prepared) {
-        if let (Some(hash), Some(shard), Some(place)) =
-            (prepared.hash, prepared.shard, prepared.place)
-        {
-            self.keyspace(shard, session.database)
-                .prefetch_entry(hash, place);
+        let (Some(command), Some(hash), Some(shard)) =
+            (prepared.command, prepared.hash, prepared.shard)
+        else {
+            return;
+        };
+        let shard = &self.shards[self.place(shard)];
+        if command.is_write {
+            shard.expect_write_soon();
+        } else if let Some(place) = prepared.place {
+            let keyspace = shard.databases.keyspace(session.database);
+            keyspace.prefetch_entry(hash, place);
         }
     }
 

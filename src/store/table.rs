@@ -60,7 +60,7 @@ fn fingerprint(hash: u64) -> u8 {
 
 /// Asks the processor to bring a line of memory nearer; never faults.
 #[inline]
-fn prefetch<T>(address: *const T) {
+pub fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch has no effect but on the cache, whatever the address.
     unsafe {

@@ -77,6 +77,13 @@ impl BatchBuilder {
         self.commands == 0
     }
 
+    /// Where the next command will be written, as far as is known: for a processor that likes to be told early.
+    #[inline]
+    #[must_use]
+    pub fn tail(&self) -> *const u8 {
+        self.buf.as_ptr().wrapping_add(self.buf.len())
+    }
+
     /// Length of the entry so far, in bytes; 0 when it is empty.
     #[must_use]
     pub fn bytes(&self) -> usize {
