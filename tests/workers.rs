@@ -2,7 +2,7 @@
 //! copies, and both were written back whole, over whatever other clients had pushed in between. Of 7,500 pushes about
 //! 600 were gone. Now the workers stand still while one command runs over keys of several.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -139,4 +139,26 @@ fn commands_over_keys_of_both_workers_do_not_wait_for_each_other() {
             });
         }
     });
+}
+
+/// `printf ... | nc` sends, closes its half and reads: replies that the end of the turn brings, or another worker, came
+/// too late for it, because the end of the input ended the connection.
+#[test]
+fn who_sends_nothing_more_still_hears_the_replies() {
+    let node = Node::start();
+    for round in 0..50 {
+        let mut connection = node.connect();
+        let stream = connection.0.get_mut();
+        let commands = format!("SET a{round} 1\r\nGET a{round}\r\nINCR b{round}\r\nPING\r\n");
+        stream
+            .write_all(commands.as_bytes())
+            .and_then(|()| stream.shutdown(std::net::Shutdown::Write))
+            .expect("the node reads");
+        let mut replies = String::new();
+        connection
+            .0
+            .read_to_string(&mut replies)
+            .expect("the node answers and closes");
+        assert_eq!(replies, "+OK\r\n$1\r\n1\r\n:1\r\n+PONG\r\n", "{round}");
+    }
 }

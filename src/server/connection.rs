@@ -392,7 +392,7 @@ impl Connection {
                     self.input.extend_from_slice(&buffer[consumed..bytes]);
                     Poll::Ready(ran)
                 }
-                Poll::Ready(_) => self.end_of_input(),
+                Poll::Ready(end) => self.end_of_input(end.is_err()),
             };
         }
         let have = self.input.len();
@@ -418,12 +418,15 @@ impl Connection {
                 }
                 Poll::Ready(self.run_input(bytes))
             }
-            Poll::Ready(_) => self.end_of_input(),
+            Poll::Ready(end) => self.end_of_input(end.is_err()),
         }
     }
 
-    fn end_of_input(&self) -> Poll<Ran> {
-        self.handle.is_broken.set(true);
+    /// The client sends nothing more. It may still read: what it has asked is answered first.
+    fn end_of_input(&self, is_broken: bool) -> Poll<Ran> {
+        if is_broken {
+            self.handle.is_broken.set(true);
+        }
         Poll::Ready(Ran::Stopped(Next::Close))
     }
 
