@@ -7,6 +7,9 @@ pub mod slot;
 pub mod types;
 
 pub use entry::{Batch, BatchBuilder, EntryError, Stamp};
-pub use replica::{Config, HardState, LogEntry, Outputs, ProposeError, Replica, Restored};
+pub use replica::{
+    Config, HardState, LogEntry, Membership, MembershipChange, Outputs, ProposeError, Replica,
+    Restored,
+};
 pub use slot::{slot_of, ShardMap, SLOTS};
-pub use types::{Epoch, Index, NodeId, ReplicaId, ShardId, Slot, Term};
+pub use types::{Epoch, Index, Monotonic, NodeId, ReplicaId, ShardId, Slot, Term};
