@@ -34,8 +34,8 @@ pub enum TransferError {
     /// Only another voter can lead.
     #[error("replica {0} cannot lead the shard: it is not another voter that stays")]
     NotAnotherVoter(ReplicaId),
-    /// It has not been heard of, or waits for a snapshot.
-    #[error("replica {0} does not follow the log at present")]
+    /// It has not been heard of, waits for a snapshot or has not seen the last change of the membership.
+    #[error("replica {0} is not far enough to lead the shard: try again soon")]
     NotFollowing(ReplicaId),
 }
 
@@ -121,6 +121,7 @@ impl Replica {
         };
         let change: MembershipChange = codec::decode(&entry.data).map_err(unreadable)?;
         self.changes_due.pop_front();
+        self.last_change = entry.index;
         // Who answered under the old membership says nothing about the new one.
         self.lease.reset();
         self.raw.raft.read_only.pending_read_index.clear();
@@ -166,10 +167,9 @@ impl Replica {
             let _ = self.append_change(MembershipChange::Leave);
             return;
         }
-        let furthest = membership.voters.iter().copied().max_by_key(|&id| {
-            let matched = self.matched(id);
-            matched.map(|matched| (matched.follows, matched.index))
-        });
+        let ready = |&id: &ReplicaId| self.could_lead(id);
+        let voters = membership.voters.iter().copied().filter(ready);
+        let furthest = voters.max_by_key(|&id| self.matched(id).map(|matched| matched.index));
         if let Some(to) = furthest {
             let _ = self.transfer_leadership(to, self.now);
         }
@@ -212,7 +212,7 @@ impl Replica {
         if to == self.id() || !membership.voters.contains(&to) {
             return Err(TransferError::NotAnotherVoter(to));
         }
-        if !self.matched(to).is_some_and(|matched| matched.follows) {
+        if !self.could_lead(to) {
             return Err(TransferError::NotFollowing(to));
         }
         // Invariant 6: the lease first.
@@ -224,6 +224,16 @@ impl Replica {
         });
         self.raw.transfer_leader(to.get());
         Ok(())
+    }
+
+    /// Whether a follower is close enough to take over: it could not stand for election before it has carried out the
+    /// changes of the membership that it knows to be committed.
+    fn could_lead(&self, id: ReplicaId) -> bool {
+        let progress = self.raw.raft.prs().get(id.get());
+        progress.is_some_and(|progress| {
+            progress.state == ProgressState::Replicate
+                && progress.committed_index >= self.last_change.get()
+        })
     }
 
     /// To whom the leadership is being handed over.

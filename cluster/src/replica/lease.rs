@@ -15,7 +15,7 @@ use crate::types::Monotonic;
 use raft::eraftpb::{Entry, Message, MessageType};
 
 /// How `raft` marks a candidate that was told by the leader to stand.
-const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
+pub(super) const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
 
 /// A leader's lease and the round that will renew it.
 #[derive(Debug, Default)]

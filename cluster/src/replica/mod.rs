@@ -36,6 +36,7 @@ mod questions;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+pub mod wire;
 
 pub use admit::NUMBER_MAX;
 pub use change::TransferError;
@@ -105,6 +106,8 @@ pub struct Replica {
     sending: Vec<Sending>,
     /// Changes of the membership that were handed out and not carried out.
     changes_due: VecDeque<Index>,
+    /// The last one that was carried out, or may have been.
+    last_change: Index,
     term: Term,
     /// The last entry handed out to be applied.
     delivered: Index,
@@ -209,6 +212,7 @@ impl Replica {
             transfer: None,
             sending: Vec::new(),
             changes_due: VecDeque::new(),
+            last_change: applied,
             term,
             delivered: applied,
             applied,
@@ -490,6 +494,7 @@ impl Replica {
         );
         self.delivered = place.index;
         self.changes_due.clear();
+        self.last_change = place.index;
         outputs.snapshot = Some(IncomingSnapshot {
             index: place.index,
             term: place.term,
