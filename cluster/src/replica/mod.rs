@@ -66,6 +66,10 @@ use std::collections::VecDeque;
 /// Messages that arrive between `ready` and `persisted` and wait for it; further ones are dropped, which Raft forgives.
 pub const MESSAGES_HELD_MAX: usize = 1024;
 
+/// A candidate that has no answer tries again after so many ticks, and its jitter; twice as many when it asks for
+/// real votes. A whole election timeout would be lost otherwise, because of one late message.
+const CANDIDACY_TICKS_MIN: usize = 2;
+
 /// Why a proposal was not taken. It is certain then that it will not be applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
@@ -154,9 +158,9 @@ impl Jitter {
         self.waited = 0;
     }
 
-    /// One more tick of waiting, unless it was enough.
-    fn waits(&mut self) -> bool {
-        let waits = self.waited < self.drawn;
+    /// One more tick of waiting, unless that and the drawn ones were enough.
+    fn waits(&mut self, ticks: usize) -> bool {
+        let waits = self.waited < ticks + self.drawn;
         self.waited += usize::from(waits);
         waits
     }
@@ -297,16 +301,27 @@ impl Replica {
     /// promises and for its jitter.
     fn may_tick_to_election(&mut self) -> bool {
         let raft = &self.raw.raft;
-        let stands = raft.election_elapsed + 1 >= raft.randomized_election_timeout();
-        if !stands || !raft.promotable() {
-            self.jitter.waited = 0;
+        if !raft.promotable() {
             return true;
         }
-        if self.is_silent() || self.is_bound() || self.jitter.waits() {
+        let patience = match raft.state {
+            StateRole::PreCandidate => CANDIDACY_TICKS_MIN,
+            StateRole::Candidate => 2 * CANDIDACY_TICKS_MIN,
+            _ if raft.election_elapsed + 1 < raft.randomized_election_timeout() => {
+                self.jitter.waited = 0;
+                return true;
+            }
+            _ => 0,
+        };
+        if self.jitter.waits(patience) || self.is_silent() || self.is_bound() {
             return false;
         }
         self.jitter.draw();
-        true
+        if patience > 0 {
+            // Tried in vain: somebody was still bound by a promise, or the votes were split.
+            let _ = self.raw.campaign();
+        }
+        patience == 0
     }
 
     /// Takes in a message of another replica. Messages that make no sense here are dropped.
