@@ -1,5 +1,7 @@
 //! One replica at a time: its driver's contract, restarts, bounds, and the bugs that its assertions name.
 
+mod several;
+
 use super::*;
 
 /// Times that are easy to count with: a tick of 100 ms, an election timeout of ten, no jitter.
