@@ -58,6 +58,7 @@ impl Node {
     }
 }
 
+#[allow(clippy::large_enum_variant)]
 enum Post {
     Frame(u64, Bytes),
     Snapshot(u64, SnapshotRequest, SnapshotPlace, State),
