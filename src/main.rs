@@ -13,6 +13,11 @@ use tokio::signal::unix::{signal, SignalKind};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Data in huge pages: look-ups are random, and nothing here ever forks, which is what makes huge pages dear to others.
+/// Without effect where the system has them switched off.
+#[export_name = "_rjem_malloc_conf"]
+pub static ALLOCATOR_SETTINGS: &[u8; 11] = b"thp:always\0";
+
 /// Wait for the HTTP port and others to end by themselves.
 const EXIT_FAILURE: u8 = 1;
 

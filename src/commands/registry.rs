@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::protocol::Args;
+use crate::store::word;
 
 use super::spec::{Begin, Command, Find, Flags, KeyFlags, Run};
 use super::FAMILIES;
@@ -64,15 +65,7 @@ impl Slot {
 impl Name {
     #[inline]
     fn of(name: &[u8]) -> Self {
-        let four = |at: usize| u64::from(u32::from_le_bytes(name[at..at + 4].try_into().unwrap()));
-        let one = |at: usize| u64::from(name[at]) << (8 * at);
-        let start = match name.len() {
-            0 => 0,
-            // Bytes that are read twice come to lie on themselves.
-            len @ 1..=3 => one(0) | one(len / 2) | one(len - 1),
-            len @ 4..=7 => four(0) | four(len - 4) << (8 * (len - 4)),
-            _ => u64::from_le_bytes(name[..8].try_into().unwrap()),
-        };
+        let start = word(&name[..name.len().min(8)]);
         Self {
             start,
             len: name.len(),

@@ -127,6 +127,7 @@ impl Io {
     }
 
     /// The target of a reply to a connection of this worker.
+    #[inline(always)]
     pub fn target(&mut self, conn: ConnKey, proto: crate::protocol::Proto, wanted: bool) -> Target {
         let seq = self.outbox(conn).reserve(wanted);
         let waiter = Waiter::Client {

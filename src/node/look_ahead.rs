@@ -4,27 +4,28 @@
 
 /// How many commands ahead the second and the third step are taken: long enough for memory to answer, short enough
 /// for the nearest cache to keep the answers.
-const PLACE_AHEAD: usize = 8;
-const ENTRY_AHEAD: usize = 4;
+pub const PLACE_AHEAD: usize = 8;
+pub const ENTRY_AHEAD: usize = 4;
 
-/// The steps of a look-up.
+/// The later steps of a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    Segment,
     Place,
     Entry,
 }
 
 /// To be called with each command's number in turn, before it runs: `take_place` is the second step, `take_entry` the
-/// third. The first was taken for all of them.
+/// third. The first was taken for all of them. A few at a time: the processor forgets what is asked for in a burst.
+/// `is_begun`: somebody has taken the steps of the first [`PLACE_AHEAD`] and [`ENTRY_AHEAD`] commands already.
 #[inline]
 pub fn look_ahead<T>(
     items: &mut [T],
     at: usize,
+    is_begun: bool,
     take_place: impl Fn(&mut T),
     take_entry: impl Fn(&T),
 ) {
-    if at == 0 {
+    if at == 0 && !is_begun {
         items.iter_mut().take(PLACE_AHEAD).for_each(&take_place);
         items.iter().take(ENTRY_AHEAD).for_each(&take_entry);
     }
@@ -48,6 +49,7 @@ mod tests {
                 look_ahead(
                     &mut steps,
                     at,
+                    false,
                     |step| assert_eq!(step.replace(1), 0),
                     |step| assert_eq!(step.replace(2), 1),
                 );

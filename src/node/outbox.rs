@@ -4,42 +4,56 @@
 use std::collections::VecDeque;
 
 use crate::protocol::Proto;
+use crate::store::word;
 
 /// Bytes of a reply that a slot holds itself: replies that wait for an earlier one are mostly `+OK`, integers and
 /// short strings.
 const SHORT_MAX: usize = 15;
 
-/// The place of a reply that is not in `out` yet: sixteen bytes, moved as one.
+/// The place of a reply that is not in `out` yet. Two words that are written and read as such: bytes written one by one
+/// and read together soon after would have to wait for each other.
 #[derive(Clone, Copy)]
 struct Slot {
-    bytes: [u8; SHORT_MAX],
-    /// The length of the reply in `bytes`, or one of the states below.
-    state: u8,
+    /// The first eight bytes of a reply, the first one lowest.
+    first: u64,
+    /// The next seven, and above them the length of the reply or one of the states below.
+    rest: u64,
 }
 
-const WAITING: u8 = 0xff;
+const STATE_SHIFT: u32 = 56;
+const WAITING: u64 = 0xff;
 /// Waiting, and nobody wants the reply (CLIENT REPLY OFF or SKIP).
-const UNWANTED: u8 = 0xfe;
-/// The reply is in [`Outbox::long`], at the number in the first four bytes.
-const LONG: u8 = 0xfd;
+const UNWANTED: u64 = 0xfe;
+/// The reply is in [`Outbox::long`], at the number in the first word.
+const LONG: u64 = 0xfd;
 
 impl Slot {
-    fn of_state(state: u8) -> Self {
+    #[inline]
+    fn of_state(state: u64) -> Self {
         Self {
-            bytes: [0; SHORT_MAX],
-            state,
+            first: 0,
+            rest: state << STATE_SHIFT,
+        }
+    }
+
+    /// `reply` has at most [`SHORT_MAX`] bytes.
+    #[inline]
+    fn short(reply: &[u8]) -> Self {
+        let (first, rest) = reply.split_at(reply.len().min(8));
+        Self {
+            first: word(first),
+            rest: word(rest) | (reply.len() as u64) << STATE_SHIFT,
         }
     }
 
     #[inline]
-    fn short(reply: &[u8]) -> Self {
-        let mut slot = Self::of_state(reply.len() as u8);
-        slot.bytes[..reply.len()].copy_from_slice(reply);
-        slot
+    fn state(self) -> u64 {
+        self.rest >> STATE_SHIFT
     }
 
+    #[inline]
     fn is_ready(&self) -> bool {
-        !matches!(self.state, WAITING | UNWANTED)
+        self.state() < UNWANTED
     }
 }
 
@@ -96,7 +110,7 @@ impl Outbox {
     pub fn fill(&mut self, seq: Seq, reply: &[u8]) {
         let index = (seq.0 - self.head) as usize;
         if index > 0 {
-            self.slots[index] = match self.slots[index].state {
+            self.slots[index] = match self.slots[index].state() {
                 UNWANTED => Slot::short(b""),
                 _ if reply.len() <= SHORT_MAX => Slot::short(reply),
                 _ => self.keep_long(reply),
@@ -106,7 +120,7 @@ impl Outbox {
         if self
             .slots
             .pop_front()
-            .is_some_and(|slot| slot.state == WAITING)
+            .is_some_and(|slot| slot.state() == WAITING)
         {
             self.out.extend_from_slice(reply);
         }
@@ -120,15 +134,16 @@ impl Outbox {
 
     #[inline]
     fn put_out(&mut self, slot: Slot) {
-        let len = usize::from(slot.state);
+        let len = slot.state() as usize;
         if len <= SHORT_MAX {
-            // All bytes of the slot, whatever their number: one move of a fixed size.
+            // All bytes of the slot, whatever their number: moves of a fixed size.
             let end = self.out.len() + len;
-            self.out.extend_from_slice(&slot.bytes);
+            self.out.reserve(16);
+            self.out.extend_from_slice(&slot.first.to_le_bytes());
+            self.out.extend_from_slice(&slot.rest.to_le_bytes());
             return self.out.truncate(end);
         }
-        let [a, b, c, d, ..] = slot.bytes;
-        let number = u32::from_le_bytes([a, b, c, d]);
+        let number = slot.first as u32;
         let reply = std::mem::take(&mut self.long[number as usize]);
         self.long_free.push(number);
         self.out.extend_from_slice(&reply);
@@ -144,9 +159,10 @@ impl Outbox {
             self.long.len() as u32 - 1
         });
         self.long[number as usize] = reply.to_vec();
-        let mut slot = Slot::of_state(LONG);
-        slot.bytes[..4].copy_from_slice(&number.to_le_bytes());
-        slot
+        Slot {
+            first: u64::from(number),
+            ..Slot::of_state(LONG)
+        }
     }
 }
 

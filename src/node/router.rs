@@ -80,9 +80,7 @@ impl Worker {
             let keyspace = self.keyspace(shard, session.database);
             let hash = keyspace.hash(key);
             prepared.hash = Some(hash);
-            if !command.is_write {
-                keyspace.prefetch_segment(hash);
-            }
+            keyspace.prefetch_segment(hash);
         }
         prepared
     }
@@ -93,28 +91,41 @@ impl Worker {
         look_ahead(
             prepared,
             at,
+            false,
             |later| self.take_place(session, later),
             |soon| self.take_entry(session, soon),
         );
     }
 
+    /// A write's own look-up goes on when it is applied; here it joins a turn.
     #[inline]
     fn take_place(&self, session: &Session, prepared: &mut Prepared) {
-        if let Some((hash, shard)) = prepared.hash.zip(prepared.shard) {
-            if prepared.command.is_some_and(|command| command.is_write) {
-                return; // Looked up when it is applied.
-            }
-            prepared.place = self.keyspace(shard, session.database).prefetch_place(hash);
+        let (Some(command), Some(hash), Some(shard)) =
+            (prepared.command, prepared.hash, prepared.shard)
+        else {
+            return;
+        };
+        let shard = &self.shards[self.place(shard)];
+        if command.is_write {
+            return shard.expect_write();
         }
+        let keyspace = shard.databases.keyspace(session.database);
+        prepared.place = keyspace.prefetch_place(hash);
     }
 
     #[inline]
     fn take_entry(&self, session: &Session, prepared: &Prepared) {
-        if let (Some(hash), Some(shard), Some(place)) =
-            (prepared.hash, prepared.shard, prepared.place)
-        {
-            self.keyspace(shard, session.database)
-                .prefetch_entry(hash, place);
+        let (Some(command), Some(hash), Some(shard)) =
+            (prepared.command, prepared.hash, prepared.shard)
+        else {
+            return;
+        };
+        let shard = &self.shards[self.place(shard)];
+        if command.is_write {
+            shard.expect_write_soon();
+        } else if let Some(place) = prepared.place {
+            let keyspace = shard.databases.keyspace(session.database);
+            keyspace.prefetch_entry(hash, place);
         }
     }
 
@@ -330,7 +341,7 @@ impl Worker {
     }
 
     /// Adds a command to the turn of a shard of this worker. `hash` is that of its one key, if it is known.
-    #[inline]
+    #[inline(always)]
     pub fn ask(&mut self, question: &Question, shard: u16, hash: Option<u64>, target: Target) {
         let place = self.place(shard);
         let (command, args, database) = (question.command, &question.args, question.database);

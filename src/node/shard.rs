@@ -1,6 +1,7 @@
 //! One shard on this node: its data, its Raft replica, and the commands that wait for the end of the turn.
 //! [`Shard::apply`] is the only door through which data changes.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -10,9 +11,9 @@ use ringfort_cluster::{Batch, BatchBuilder, Index, LogEntry, Replica, ShardId, S
 
 use crate::commands::{registry, Call, CommandError, CommandResult, Registered, Run};
 use crate::protocol::{Args, Proto, Reply, Span};
-use crate::store::{Databases, Timestamp};
+use crate::store::{prefetch, Databases, Timestamp};
 
-use super::look_ahead::{look_ahead, Step};
+use super::look_ahead::{look_ahead, Step, ENTRY_AHEAD, PLACE_AHEAD};
 use super::outbox::Target;
 
 /// A command whose reply somebody waits for.
@@ -64,8 +65,7 @@ pub struct Shard {
     last_clock: Timestamp,
     /// Index and term of the last entry applied.
     applied: (Index, Term),
-    /// Commands being applied, and the reply of one; kept for their memory.
-    group: Group,
+    /// The reply of the command being applied.
     scratch: Vec<u8>,
     /// The last index that a durable snapshot covers.
     pub snapshot_index: Index,
@@ -91,11 +91,27 @@ impl Shard {
             in_flight: VecDeque::new(),
             last_clock,
             applied,
-            group: Group::default(),
             scratch: Vec::new(),
             snapshot_index: Index(0),
             unapplied: Vec::new(),
         }
+    }
+
+    /// A write is about to join the turn: what it will touch first is on its way.
+    #[inline]
+    pub fn expect_write(&self) {
+        prefetch(&self.turn);
+        prefetch(&self.writes);
+    }
+
+    /// The second step: where the command will be put.
+    #[inline]
+    pub fn expect_write_soon(&self) {
+        let asked = &self.turn.asked;
+        prefetch(asked.as_ptr().wrapping_add(asked.len()));
+        let tail = self.writes.tail();
+        prefetch(tail);
+        prefetch(tail.wrapping_add(64));
     }
 
     /// Whether anything waits for the end of the turn.
@@ -141,7 +157,7 @@ impl Shard {
     ///
     /// # Errors
     /// When the entry would become too large; nothing was added then.
-    #[inline]
+    #[inline(always)]
     pub fn ask_write(
         &mut self,
         database: u16,
@@ -274,19 +290,17 @@ impl Shard {
         let mut asked = waiting.iter().peekable();
         let mut writes = waiting.iter().filter(|asked| !asked.is_read);
         let mut cursor = batch.cursor();
-        let mut group = std::mem::take(&mut self.group);
+        let mut group = GROUP.take().unwrap_or_default();
         let mut number = 0u64;
-        // The worker has looked up the first commands of a turn of its own.
-        let mut is_looked_up = asked.peek().is_some_and(|asked| asked.hash != 0);
+        // In a turn of its own the worker has begun with the first commands.
+        let mut is_begun = asked.peek().is_some_and(|asked| asked.hash != 0);
         while group.fill(&mut cursor) {
             self.begin_look_ups(&mut group, batch.bytes(), &mut writes);
             for at in 0..group.len {
                 while let Some(read) = asked.next_if(|asked| asked.is_read) {
                     self.run_read(read, &mut queued, stamp, replies);
                 }
-                if !is_looked_up {
-                    self.look_ahead(&mut group, at);
-                }
+                self.look_ahead(&mut group, at, is_begun);
                 let write = asked.next();
                 let call = Call {
                     args: Args::new(batch.bytes(), &group.spans[at]),
@@ -303,14 +317,19 @@ impl Shard {
                 }
                 number += 1;
             }
-            is_looked_up = false;
+            is_begun = false;
         }
         for read in asked {
             self.run_read(read, &mut queued, stamp, replies);
         }
-        self.group = group;
+        GROUP.set(Some(group));
         waiting.clear();
-        self.turn.spare = waiting;
+        // The next turn finds its memory still in the cache.
+        if self.turn.asked.is_empty() {
+            self.turn.asked = waiting;
+        } else {
+            self.turn.spare = waiting;
+        }
     }
 
     /// Takes the look-ups of the first commands of the turn in flight a step further: for the worker, which applies
@@ -319,11 +338,14 @@ impl Shard {
         let Some(turn) = self.in_flight.front_mut() else {
             return;
         };
+        let count = match step {
+            Step::Place => PLACE_AHEAD,
+            Step::Entry => ENTRY_AHEAD,
+        };
         let known = turn.asked.iter_mut().filter(|asked| asked.hash != 0);
-        for asked in known.take(GROUP_MAX) {
+        for asked in known.take(count) {
             let keyspace = self.databases.keyspace(asked.database);
             match step {
-                Step::Segment => keyspace.prefetch_segment(asked.hash),
                 Step::Place => asked.place = keyspace.prefetch_place(asked.hash),
                 Step::Entry => {
                     if let Some(place) = asked.place {
@@ -358,16 +380,17 @@ impl Shard {
             group.look_ups[at] = LookUp {
                 database: group.databases[at],
                 key,
-                place: None,
+                place: asked.and_then(|asked| asked.place),
             };
         }
     }
 
     #[inline]
-    fn look_ahead(&self, group: &mut Group, at: usize) {
+    fn look_ahead(&self, group: &mut Group, at: usize, is_begun: bool) {
         look_ahead(
             &mut group.look_ups[..group.len],
             at,
+            is_begun,
             |later| {
                 let keyspace = self.databases.keyspace(later.database);
                 later.place = later
@@ -483,6 +506,11 @@ impl Shard {
 
 /// Commands applied together, so that their look-ups overlap.
 const GROUP_MAX: usize = 32;
+
+thread_local! {
+    /// For its memory: shards of a thread are applied one after the other, and what all share stays in the cache.
+    static GROUP: Cell<Option<Box<Group>>> = const { Cell::new(None) };
+}
 
 /// Commands of an entry, decoded.
 #[derive(Default)]

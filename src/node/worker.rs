@@ -204,13 +204,12 @@ impl Worker {
             active.retain(|&place| self.collect_ready(place));
             self.write_record();
             self.io.start_clock();
-            self.look_ahead_of(active, 0, &[Step::Segment, Step::Place, Step::Entry]);
-            self.look_ahead_of(active, 1, &[Step::Segment, Step::Place]);
-            self.look_ahead_of(active, 2, &[Step::Segment]);
+            self.look_ahead_of(active, 0, Step::Place);
+            self.look_ahead_of(active, 1, Step::Place);
+            self.look_ahead_of(active, 0, Step::Entry);
             for (at, &place) in active.iter().enumerate() {
-                self.look_ahead_of(active, at + 3, &[Step::Segment]);
-                self.look_ahead_of(active, at + 2, &[Step::Place]);
-                self.look_ahead_of(active, at + 1, &[Step::Entry]);
+                self.look_ahead_of(active, at + 2, Step::Place);
+                self.look_ahead_of(active, at + 1, Step::Entry);
                 self.apply_committed(place);
             }
         }
@@ -218,11 +217,9 @@ impl Worker {
 
     /// While one shard is applied the memory that the next ones need is on its way.
     #[inline]
-    fn look_ahead_of(&mut self, active: &[usize], at: usize, steps: &[Step]) {
+    fn look_ahead_of(&mut self, active: &[usize], at: usize, step: Step) {
         if let Some(&place) = active.get(at) {
-            for &step in steps {
-                self.shards[place].look_up_turn(step);
-            }
+            self.shards[place].look_up_turn(step);
         }
     }
 

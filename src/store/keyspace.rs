@@ -330,6 +330,30 @@ impl Keyspace {
         self.put(key, Content::Int(value), deadline, now);
     }
 
+    /// Sets `key` to the integer that `change` makes of the string there, or of nothing; the deadline stays.
+    /// One look-up for what INCR does.
+    ///
+    /// # Errors
+    /// That of `change`, and [`WrongType`]; nothing was set then.
+    #[inline]
+    pub fn change_int<E: From<WrongType>>(
+        &mut self,
+        key: &[u8],
+        now: Timestamp,
+        change: impl FnOnce(Option<StrRef<'_>>) -> Result<i64, E>,
+    ) -> Result<i64, E> {
+        let hash = self.hash(key);
+        let found = self.prepare(hash, key, now);
+        let old = match found.map(|(_, entry)| entry.value()) {
+            None => None,
+            Some(ValueRef::Str(string)) => Some(string),
+            Some(_) => return Err(WrongType.into()),
+        };
+        let new = change(old)?;
+        self.put_found(found, hash, key, Content::Int(new), Deadline::Keep, now);
+        Ok(new)
+    }
+
     /// Sets `key` to any value, whatever it held. An empty container removes the key.
     pub fn set(&mut self, key: &[u8], value: Value, deadline: Deadline, now: Timestamp) {
         match value {
@@ -590,6 +614,20 @@ impl Keyspace {
     fn put(&mut self, key: &[u8], content: Content<'_>, deadline: Deadline, now: Timestamp) {
         let hash = self.hash(key);
         let found = self.prepare(hash, key, now);
+        self.put_found(found, hash, key, content, deadline, now);
+    }
+
+    /// As [`Keyspace::put`], where `found` is what [`Keyspace::prepare`] has just given.
+    #[inline]
+    fn put_found(
+        &mut self,
+        found: Option<(Place, Entry)>,
+        hash: u64,
+        key: &[u8],
+        content: Content<'_>,
+        deadline: Deadline,
+        now: Timestamp,
+    ) {
         let deadline = match (deadline, found) {
             (Deadline::At(at), _) => Some(at),
             (Deadline::Keep, Some((_, entry))) => entry.deadline(),

@@ -18,6 +18,7 @@ mod sip;
 mod table;
 mod types;
 mod value;
+mod word;
 mod zset;
 
 pub use capture::{Copied, Encode};
@@ -27,8 +28,10 @@ pub use intset::{IntSet, IntSetError};
 pub use keyspace::{Deadline, Edit, Held, Keyspace, StringForm};
 pub use list::List;
 pub use set::{BadSetListpack, Members, Set, SetView};
+pub use table::prefetch;
 pub use types::{Limits, Rng, Timestamp, WrongType};
 pub use value::{canonical_int, Container, StrRef, Value, ValueRef};
+pub use word::word;
 pub use zset::{
     BadZSet, LexBound, LexRange, Pairs, ScoreBound, ScoreRange, Updated, ZSet, ZSetView,
 };

@@ -3,6 +3,8 @@
 //! After Aumasson and Bernstein, "SipHash: a fast short-input PRF" (2012), with one round a word and three at the end. The
 //! `siphasher` crate computes the same; taking its input in pieces costs it twice the time for a key.
 
+use super::word;
+
 /// The hash of `bytes` under a key of two words.
 #[inline]
 pub fn sip13((k0, k1): (u64, u64), bytes: &[u8]) -> u64 {
@@ -13,33 +15,16 @@ pub fn sip13((k0, k1): (u64, u64), bytes: &[u8]) -> u64 {
         d: k1 ^ 0x7465_6462_7974_6573,
     };
     let mut words = bytes.chunks_exact(8);
-    for word in &mut words {
-        state.take(u64::from_le_bytes(word.try_into().expect("eight bytes")));
+    for eight in &mut words {
+        state.take(word(eight));
     }
     // The last word: what is left, and the length in the highest byte.
-    state.take(up_to_seven(words.remainder()) | (bytes.len() as u64) << 56);
+    state.take(word(words.remainder()) | (bytes.len() as u64) << 56);
     state.c ^= 0xff;
     state.round();
     state.round();
     state.round();
     state.a ^ state.b ^ state.c ^ state.d
-}
-
-/// Bytes as a little-endian number.
-#[inline]
-fn up_to_seven(bytes: &[u8]) -> u64 {
-    let four = |at: usize| {
-        u64::from(u32::from_le_bytes(
-            bytes[at..at + 4].try_into().expect("four bytes"),
-        ))
-    };
-    let one = |at: usize| u64::from(bytes[at]) << (8 * at);
-    match bytes.len() {
-        0 => 0,
-        // Bytes that are read twice come to lie on themselves.
-        len @ 1..=3 => one(0) | one(len / 2) | one(len - 1),
-        len => four(0) | four(len - 4) << (8 * (len - 4)),
-    }
 }
 
 struct State {

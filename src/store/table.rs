@@ -14,6 +14,7 @@ use std::ptr::NonNull;
 
 use super::entry::Entry;
 use super::memory::allocation_bytes;
+use super::word::same_bytes;
 use super::{Rng, Timestamp};
 
 /// Places of a segment; a bit mask of them fits one word.
@@ -59,7 +60,7 @@ fn fingerprint(hash: u64) -> u8 {
 
 /// Asks the processor to bring a line of memory nearer; never faults.
 #[inline]
-fn prefetch<T>(address: *const T) {
+pub fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch has no effect but on the cache, whatever the address.
     unsafe {
@@ -88,7 +89,7 @@ impl Segment {
     /// The places whose fingerprint is `fingerprint`, as a bit mask.
     #[inline]
     fn candidates(&self, fingerprint: u8) -> u64 {
-        same_bytes(&self.fingerprints, fingerprint)
+        places_of(&self.fingerprints, fingerprint)
     }
 
     fn place(&mut self, index: usize, hash: u64, entry: Entry) {
@@ -143,7 +144,7 @@ fn ones(mut mask: u64) -> impl Iterator<Item = usize> {
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
-fn same_bytes(bytes: &[u8; PLACES], wanted: u8) -> u64 {
+fn places_of(bytes: &[u8; PLACES], wanted: u8) -> u64 {
     use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8};
     let mut mask = 0;
     // SAFETY: SSE2 is part of x86_64, and each load reads 16 of the 64 bytes.
@@ -159,7 +160,7 @@ fn same_bytes(bytes: &[u8; PLACES], wanted: u8) -> u64 {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn same_bytes(bytes: &[u8; PLACES], wanted: u8) -> u64 {
+fn places_of(bytes: &[u8; PLACES], wanted: u8) -> u64 {
     bytes.iter().enumerate().fold(0, |mask, (index, &byte)| {
         mask | (u64::from(byte == wanted) << index)
     })
@@ -276,7 +277,7 @@ impl Table {
         let segment = unsafe { pointer.as_ref() };
         for index in ones(segment.candidates(fingerprint(hash))) {
             let entry = segment.entries[index].expect("occupied place");
-            if entry.key() == key {
+            if same_bytes(entry.key(), key) {
                 return Some((
                     Place {
                         segment: pointer,

@@ -27,16 +27,16 @@ pub fn decrby(keyspace: &mut Keyspace, call: &Call, reply: &mut Reply) -> Comman
 }
 
 fn add(keyspace: &mut Keyspace, call: &Call, reply: &mut Reply, increment: i64) -> CommandResult {
-    let key = call.arg(1);
-    let old = match keyspace.peek_str(key, call.now)? {
-        None => 0,
-        Some(StrRef::Int(value)) => value,
-        Some(StrRef::Bytes(bytes)) => canonical_int(bytes).ok_or(CommandError::NotAnInteger)?,
-    };
-    let new = old.checked_add(increment).ok_or(CommandError::new(
-        "ERR increment or decrement would overflow",
-    ))?;
-    keyspace.set_int(key, new, Deadline::Keep, call.now);
+    let new = keyspace.change_int(call.arg(1), call.now, |old| {
+        let old = match old {
+            None => 0,
+            Some(StrRef::Int(value)) => value,
+            Some(StrRef::Bytes(bytes)) => canonical_int(bytes).ok_or(CommandError::NotAnInteger)?,
+        };
+        old.checked_add(increment).ok_or(CommandError::new(
+            "ERR increment or decrement would overflow",
+        ))
+    })?;
     reply.int(new);
     Ok(())
 }
