@@ -14,7 +14,10 @@ pub mod types;
 pub use entry::{Batch, BatchBuilder, EntryError, Stamp};
 pub use meta::{MetaCommand, MetaError, MetaReply};
 pub use node_id::NodeId;
-pub use replica::{Config, HardState, LogEntry, Outputs, ProposeError, Replica, Restored};
+pub use replica::{
+    Config, HardState, LogEntry, Membership, MembershipChange, Outputs, ProposeError, Replica,
+    Restored,
+};
 pub use slot::{slot_of, ShardMap, SLOTS};
 pub use topology::Topology;
-pub use types::{Epoch, Index, ReplicaId, ShardId, Slot, Term};
+pub use types::{Epoch, Index, Monotonic, ReplicaId, ShardId, Slot, Term};

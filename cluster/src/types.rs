@@ -75,6 +75,26 @@ number!(
     Epoch(u64)
 );
 
+number!(
+    /// Microseconds on a node's own monotonic clock, one that also counts while the machine sleeps
+    /// (`CLOCK_BOOTTIME`). Means nothing to any other node, nor after a restart of this one.
+    Monotonic(u64)
+);
+
+impl Monotonic {
+    /// The moment that many microseconds later.
+    #[must_use]
+    pub const fn plus_us(self, us: u64) -> Self {
+        Self(self.0.saturating_add(us))
+    }
+
+    /// Microseconds from an earlier moment to this one; 0 when that one is later.
+    #[must_use]
+    pub const fn since_us(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
 impl ShardId {
     /// The shard's number as an offset into a table of all shards.
     #[must_use]

@@ -242,7 +242,7 @@ proptest! {
             shard: ShardId(3),
             index: Index(77),
             term: Term(2),
-            membership: Membership { voters: vec![ReplicaId(1)], learners: Vec::new() },
+            membership: Membership::of_voters([ReplicaId(1)]),
             semantics: 1,
             extra: vec![9; 40],
         };

@@ -21,6 +21,7 @@ fn meta(index: u64) -> SnapshotMeta {
         membership: Membership {
             voters: vec![ReplicaId(1)],
             learners: Vec::new(),
+            ..Membership::default()
         },
         semantics: 1,
         extra: index.to_le_bytes().to_vec(),

@@ -1,7 +1,8 @@
 //! With what a replica starts: its settings, and what it had on disk. Everything is checked here, because
 //! `raft` itself panics over a state that cannot be.
 
-use super::outputs::{EntryKind, HardState, LogEntry, Membership};
+use super::membership::Membership;
+use super::outputs::{EntryKind, HardState, LogEntry};
 use crate::types::{Index, ReplicaId, ShardId, Term};
 use raft::ReadOnlyOption;
 
@@ -14,40 +15,96 @@ pub const APPENDS_INFLIGHT_MAX: usize = 256;
 /// Committed entries handed out at once, in bytes: what bounds the memory of a long replay.
 pub const COMMITTED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// The settings of a replica. All times are in ticks, whose length the driver decides.
+/// The settings of a replica. All replicas of a shard must agree on those that are marked "agreed".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The shard, for messages to people.
     pub shard: ShardId,
     /// Who this replica is; never 0.
     pub id: ReplicaId,
+    /// How often the driver calls [`tick`](super::Replica::tick), in microseconds. Agreed.
+    pub tick_us: u64,
     /// Between two heartbeats of a leader.
     pub heartbeat_ticks: usize,
-    /// The election timeout that all replicas of the shard agree on: how long a leader counts as alive.
+    /// The election timeout: how long a leader counts as alive, and a voter keeps its promise to it. Agreed.
     pub election_ticks: usize,
-    /// This replica's own timeout, drawn from its own seed: from `election_ticks` to about twice that.
-    /// `raft` would draw it from the thread's random source, which no simulator could repeat.
+    /// How long this replica waits at least before it stands for election itself; not less than `election_ticks`.
     pub election_ticks_own: usize,
+    /// What is added to that, drawn anew from `seed` for every attempt: 0 up to this many ticks. Without it two
+    /// candidates could get into each other's way for ever.
+    pub election_jitter_ticks: usize,
+    /// Where the jitter comes from. `raft` would take it from the thread's random source, which no simulator
+    /// could repeat.
+    pub seed: u64,
+    /// What the clocks of two nodes may differ by while an election timeout passes, in microseconds; a lease ends
+    /// so much earlier. Agreed.
+    pub drift_margin_us: u64,
+    /// Leases are renewed on demand at most once in so many microseconds. With every heartbeat they are renewed anyway.
+    pub lease_interval_us: u64,
+    /// A snapshot that has not reached its follower after so many microseconds is given up.
+    pub snapshot_timeout_us: u64,
+    /// A learner that is further behind is not promoted, in entries.
+    pub promote_lag_entries_max: u64,
     /// Entries proposed and not yet committed, in bytes; beyond it proposals are refused as busy. One entry is
     /// always allowed.
     pub uncommitted_bytes_max: u64,
-    /// Applied entries kept in memory for followers that lag, in bytes. A group of one voter keeps none.
+    /// Applied entries kept in memory for followers that lag, in bytes, as soon as a durable snapshot covers what is
+    /// dropped. A group of one replica keeps none.
     pub tail_bytes_max: usize,
+    /// The log in memory while no durable snapshot covers it, in bytes; beyond it proposals are refused as busy.
+    pub log_bytes_max: usize,
 }
 
 impl Config {
-    /// Settings that suit a tick of 100 ms.
+    /// Settings for failover in about one second.
+    ///
+    /// A follower stands for election 700 to 1050 ms after the last heartbeat, which came at most 100 ms before the leader
+    /// died; of two followers the faster one decides, and the election takes some round trips. The tick is 50 ms
+    /// and not 100 so that the followers' waits spread over eight values, and only a few elections are split. Shorter
+    /// timeouts would turn a pause of a busy machine into an election.
     #[must_use]
     pub fn new(shard: ShardId, id: ReplicaId) -> Self {
         Self {
             shard,
             id,
+            tick_us: 50_000,
             heartbeat_ticks: 2,
-            election_ticks: 10,
-            election_ticks_own: 10,
+            election_ticks: 14,
+            election_ticks_own: 14,
+            election_jitter_ticks: 7,
+            seed: u64::from(shard.get()) << 48 ^ id.get(),
+            drift_margin_us: 70_000,
+            lease_interval_us: 20_000,
+            snapshot_timeout_us: 600_000_000,
+            promote_lag_entries_max: 256,
             uncommitted_bytes_max: 64 * 1024 * 1024,
             tail_bytes_max: 16 * 1024 * 1024,
+            log_bytes_max: 512 * 1024 * 1024,
         }
+    }
+
+    /// How long a voter keeps its promise to a leader, in microseconds.
+    #[must_use]
+    pub fn election_timeout_us(&self) -> u64 {
+        self.tick_us.saturating_mul(self.election_ticks as u64)
+    }
+
+    pub(super) fn timing(&self) -> Result<Timing, RestoreError> {
+        let election_timeout_us = self.election_timeout_us();
+        if self.drift_margin_us >= election_timeout_us {
+            return Err(RestoreError::Config(format!(
+                "a drift margin of {} us leaves nothing of an election timeout of {election_timeout_us} us",
+                self.drift_margin_us
+            )));
+        }
+        Ok(Timing {
+            tick_us: self.tick_us,
+            election_timeout_us,
+            lease_us: election_timeout_us - self.drift_margin_us,
+            lease_interval_us: self.lease_interval_us,
+            round_timeout_us: election_timeout_us / 2,
+            snapshot_timeout_us: self.snapshot_timeout_us,
+        })
     }
 
     pub(super) fn to_raft(&self, applied: Index) -> raft::Config {
@@ -73,6 +130,18 @@ impl Config {
     }
 }
 
+/// The settings in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    pub tick_us: u64,
+    pub election_timeout_us: u64,
+    /// From the sending of a round to the end of the lease.
+    pub lease_us: u64,
+    pub lease_interval_us: u64,
+    pub round_timeout_us: u64,
+    pub snapshot_timeout_us: u64,
+}
+
 /// What a replica finds on its disk when it starts; `Restored::fresh` for one that has never run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Restored {
@@ -82,7 +151,7 @@ pub struct Restored {
     pub snapshot_index: Index,
     /// The term of that index.
     pub snapshot_term: Term,
-    /// Who votes and who learns, as of `applied`.
+    /// Who belongs to the shard, as of `applied`. Nobody as long as that is not known.
     pub membership: Membership,
     /// The log behind the snapshot, without gaps.
     pub entries: Vec<LogEntry>,
@@ -96,12 +165,22 @@ impl Restored {
     #[must_use]
     pub fn fresh(voters: impl IntoIterator<Item = ReplicaId>) -> Self {
         Self {
-            membership: Membership {
-                voters: voters.into_iter().collect(),
-                learners: Vec::new(),
-            },
+            membership: Membership::of_voters(voters),
             ..Self::default()
         }
+    }
+
+    /// Nothing at all: a replica that was added to a shard as a learner. It learns from a snapshot who the others are.
+    #[must_use]
+    pub fn joining() -> Self {
+        Self::default()
+    }
+
+    /// Whether this replica may have made promises to a leader that it has forgotten. One that decides alone makes
+    /// none; what is behind `applied` may have made it one of several.
+    pub(super) fn may_have_promised(&self) -> bool {
+        let kind = |entry: &LogEntry| entry.kind == EntryKind::Membership;
+        self.has_run() && (!self.membership.is_one_voter() || self.entries.iter().any(kind))
     }
 
     /// Whether this replica has run before, and so may have promised something that it no longer remembers.
@@ -157,7 +236,11 @@ impl Restored {
                 last: index,
             });
         }
-        self.membership.check()
+        let nothing_yet = index == Index::ZERO && self.membership == Membership::default();
+        match nothing_yet {
+            true => Ok(()),
+            false => self.membership.check(),
+        }
     }
 }
 
@@ -187,11 +270,8 @@ pub enum RestoreError {
         last: Index,
     },
     /// Nobody votes, somebody is there twice, or somebody has the id 0.
-    #[error("the list of voters {voters:?} and learners {learners:?} cannot be")]
-    Membership {
-        voters: Vec<u64>,
-        learners: Vec<u64>,
-    },
+    #[error("no shard can have these members: {0}")]
+    Membership(String),
     /// `raft` refuses the settings.
     #[error("settings of the replica: {0}")]
     Config(String),

@@ -2,11 +2,14 @@
 //! driver for writing; whether it is on disk already is `raft`'s to count.
 
 use super::config::Restored;
-use super::outputs::{HardState, LogEntry, Membership};
-use crate::types::{Index, Term};
-use raft::eraftpb::{ConfState, Entry, Snapshot};
+use super::membership::Membership;
+use super::outputs::{EntryKind, HardState, LogEntry};
+use super::snapshot::SnapshotPlace;
+use crate::types::{Index, ReplicaId, Term};
+use raft::eraftpb::{Entry, Snapshot};
 use raft::util::limit_size;
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 /// What an entry costs in memory beside its data, in bytes; keeps the tail bounded when entries are tiny.
@@ -19,7 +22,11 @@ const CAPACITY_KEPT: usize = 64;
 #[derive(Debug)]
 pub(super) struct LogStore {
     hard_state: HardState,
-    conf_state: ConfState,
+    membership: Membership,
+    /// The snapshot that the driver can send; index 0 for none.
+    durable: SnapshotPlace,
+    /// A follower needs a snapshot newer than that.
+    wants_newer: Cell<bool>,
     /// The last index that is no longer here, and its term.
     compacted_index: Index,
     compacted_term: Term,
@@ -29,9 +36,12 @@ pub(super) struct LogStore {
 
 impl LogStore {
     pub(super) fn new(restored: Restored) -> Self {
+        let durable = durable_of(&restored);
         let mut store = Self {
             hard_state: restored.hard_state,
-            conf_state: restored.membership.to_raft(),
+            membership: restored.membership,
+            durable,
+            wants_newer: Cell::new(false),
             compacted_index: restored.snapshot_index,
             compacted_term: restored.snapshot_term,
             entries: VecDeque::new(),
@@ -88,20 +98,42 @@ impl LogStore {
     }
 
     /// Starts again behind a snapshot.
-    pub(super) fn restore(&mut self, index: Index, term: Term, conf_state: ConfState) {
+    pub(super) fn restore(&mut self, place: SnapshotPlace) {
         self.entries.clear();
         self.entry_bytes = 0;
-        self.compacted_index = index;
-        self.compacted_term = term;
-        self.conf_state = conf_state;
+        self.compacted_index = place.index;
+        self.compacted_term = place.term;
+        self.membership = place.membership.clone();
+        self.durable = place;
+        self.wants_newer.set(false);
+    }
+
+    /// Takes up that a snapshot can be sent.
+    pub(super) fn note_durable(&mut self, place: SnapshotPlace) {
+        if place.index > self.durable.index {
+            self.durable = place;
+            self.wants_newer.set(false);
+        }
+    }
+
+    pub(super) fn durable(&self) -> &SnapshotPlace {
+        &self.durable
+    }
+
+    pub(super) fn wants_newer(&self) -> bool {
+        self.wants_newer.get()
+    }
+
+    pub(super) fn set_membership(&mut self, membership: Membership) {
+        self.membership = membership;
     }
 
     pub(super) fn last(&self) -> Index {
         Index(self.compacted_index.get() + self.entries.len() as u64)
     }
 
-    pub(super) fn membership(&self) -> Membership {
-        Membership::from_raft(&self.conf_state)
+    pub(super) fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     /// Bytes that the entries hold in memory, their overhead included.
@@ -143,7 +175,7 @@ impl Storage for LogStore {
     fn initial_state(&self) -> raft::Result<RaftState> {
         Ok(RaftState::new(
             self.hard_state.to_raft(),
-            self.conf_state.clone(),
+            self.membership.to_raft(),
         ))
     }
 
@@ -186,9 +218,34 @@ impl Storage for LogStore {
         Ok(self.last().get())
     }
 
-    /// A replica holds no data, so it has no snapshot to give: `raft` asks again at the next heartbeat, until
-    /// the driver has one.
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    /// The place of the durable snapshot, without data. When that is of no use, because the receiver does not stand in
+    /// it or the log has moved on, `raft` asks again at the next heartbeat, until the driver has made another.
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        let place = &self.durable;
+        let useful = place.index > Index::ZERO
+            && place.index >= self.compacted_index
+            && place.index.get() >= request_index
+            && place.membership.contains(ReplicaId(to));
+        if !useful {
+            self.wants_newer.set(true);
+            return Err(StorageError::SnapshotTemporarilyUnavailable.into());
+        }
+        Ok(place.to_raft(&[]))
+    }
+}
+
+/// The snapshot that a restored state begins with, as far as it is known who belonged to the shard there.
+fn durable_of(restored: &Restored) -> SnapshotPlace {
+    let changed = restored
+        .entries
+        .iter()
+        .any(|entry| entry.index <= restored.applied && entry.kind == EntryKind::Membership);
+    match changed {
+        true => SnapshotPlace::default(),
+        false => SnapshotPlace {
+            index: restored.snapshot_index,
+            term: restored.snapshot_term,
+            membership: restored.membership.clone(),
+        },
     }
 }

@@ -5,15 +5,19 @@
 //!
 //! In this order, once a turn:
 //!
-//! 1. Feed it: [`tick`](Replica::tick), [`step`](Replica::step), [`propose`](Replica::propose).
+//! 1. Feed it: [`tick`](Replica::tick), [`step`](Replica::step), [`propose`](Replica::propose) and its like, with the
+//!    time of the node's monotonic clock.
 //! 2. [`ready`](Replica::ready). When it gives `false` there is nothing to do.
 //! 3. Send `messages`. These are a leader's; a follower's wait inside until its write is done.
 //! 4. Take in `snapshot`, write `entries` and `hard_state`, and with them
 //!    [`known_commit_if_persisted`](Replica::known_commit_if_persisted), as one record; the records of several
 //!    replicas may share one write. Sync when `must_sync` and the durability mode ask for it.
 //! 5. [`persisted`](Replica::persisted), also when there was nothing to write. Only now does the replica count itself.
-//! 6. Send `messages`, apply `committed` in order, and say [`applied`](Replica::applied) when the effects are there
-//!    (invariant 9: not earlier).
+//! 6. Send `messages`, apply `committed` in order (changes of the membership by
+//!    [`apply_membership`](Replica::apply_membership)), and say [`applied`](Replica::applied) when the effects are there
+//!    (invariant 9: not earlier). A snapshot that was taken in counts as applied too.
+//!    `snapshot_requests`, here and in 3, are answered in time by [`report_snapshot`](Replica::report_snapshot); a
+//!    message that could not be sent by [`unreachable`](Replica::unreachable).
 //! 7. Go back to 2 until it gives `false`.
 //!
 //! Between `ready` and `persisted` the replica takes no proposal ([`ProposeError::Busy`]) and keeps messages back; it stays
@@ -21,22 +25,45 @@
 //!
 //! A group of one voter differs in nothing but this: nobody has to answer, so its entries are committed by being persisted.
 
+mod admit;
+mod change;
 mod config;
+mod lease;
 mod log_store;
+mod membership;
 mod outputs;
+mod questions;
+mod snapshot;
 #[cfg(test)]
 mod tests;
+mod ticks;
+pub mod wire;
 
+pub use admit::NUMBER_MAX;
+pub use change::TransferError;
 pub use config::{
     Config, RestoreError, Restored, APPENDS_INFLIGHT_MAX, APPEND_BYTES_MAX, COMMITTED_BYTES_MAX,
 };
-pub use outputs::{EntryKind, HardState, IncomingSnapshot, LogEntry, Membership, Message, Outputs};
+pub use membership::{
+    ChangeError, ChangeOutcome, ChangeTicket, Matched, Membership, MembershipChange,
+    UnreadableChange, MEMBERS_MAX,
+};
+pub use outputs::{
+    EntryKind, HardState, IncomingSnapshot, LogEntry, Message, Outputs, SnapshotRequest,
+};
+pub use snapshot::{snapshot_message, SnapshotPlace};
 
-use crate::types::{Index, ReplicaId, ShardId, Term};
+use crate::types::{Index, Monotonic, ReplicaId, ShardId, Term};
 use bytes::Bytes;
+use change::Transfer;
+use config::Timing;
+use lease::{Lease, Promise};
 use log_store::LogStore;
 use raft::eraftpb::MessageType;
-use raft::{RawNode, Ready, StateRole, INVALID_ID};
+use raft::{RawNode, Ready, StateRole};
+use snapshot::Sending;
+use std::collections::VecDeque;
+use ticks::Jitter;
 
 /// Messages that arrive between `ready` and `persisted` and wait for it; further ones are dropped, which Raft forgives.
 pub const MESSAGES_HELD_MAX: usize = 1024;
@@ -58,16 +85,43 @@ pub struct Replica {
     raw: RawNode<LogStore>,
     /// The `Ready` that the driver is writing.
     in_flight: Option<InFlight>,
+    /// What came in meanwhile.
     held: Vec<Message>,
+    reports: Vec<Report>,
+    tick_owed: bool,
+    /// Whether it decides alone.
     one_voter: bool,
+    /// Whether it is the only replica.
+    alone: bool,
     tail_bytes_max: usize,
-    /// Ticks during which no vote is granted, because leases of the time before the restart may still run.
-    silent_ticks: usize,
+    log_bytes_max: usize,
+    promote_lag_entries_max: u64,
+    timing: Timing,
+    /// The latest moment that it knows of.
+    now: Monotonic,
+    last_tick: Option<Monotonic>,
+    jitter: Jitter,
+    lease: Lease,
+    promise: Promise,
+    was_restarted: bool,
+    transfer: Option<Transfer>,
+    sending: Vec<Sending>,
+    /// Changes of the membership that were handed out and not carried out.
+    changes_due: VecDeque<Index>,
+    /// The last one that was carried out, or may have been.
+    last_change: Index,
     term: Term,
     /// The last entry handed out to be applied.
     delivered: Index,
     applied: Index,
     applied_term: Term,
+}
+
+/// What the driver reports about a peer; kept while a write is under way, at most one of a kind for each peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Report {
+    Unreachable(ReplicaId),
+    Snapshot(ReplicaId, bool),
 }
 
 struct InFlight {
@@ -83,37 +137,58 @@ impl Replica {
     /// When the settings or the restored state cannot be.
     pub fn new(config: &Config, restored: Restored) -> Result<Self, RestoreError> {
         restored.check()?;
+        let timing = config.timing()?;
         let (applied, term) = (restored.applied, restored.hard_state.term);
-        let silent_ticks = match restored.has_run() && !restored.membership.is_one_voter() {
-            true => config.election_ticks,
-            false => 0,
-        };
-        let one_voter = restored.membership.voters == [config.id];
+        let (was_restarted, unknown) = (
+            restored.may_have_promised(),
+            restored.membership.is_unknown(),
+        );
         let store = LogStore::new(restored);
         let applied_term = store.term_of(applied).unwrap_or_default();
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let raw = RawNode::new(&config.to_raft(applied), store, &logger)
+        let mut raw = RawNode::new(&config.to_raft(applied), store, &logger)
             .map_err(|error| RestoreError::Config(error.to_string()))?;
+        if unknown {
+            // Whoever leads must send a snapshot: the log alone does not say who was there before its first entry.
+            raw.raft.pending_request_snapshot = 1;
+        }
         let mut replica = Self {
             shard: config.shard,
             raw,
             in_flight: None,
             held: Vec::new(),
-            one_voter,
+            reports: Vec::new(),
+            tick_owed: false,
+            one_voter: false,
+            alone: false,
             tail_bytes_max: config.tail_bytes_max,
-            silent_ticks,
+            log_bytes_max: config.log_bytes_max.max(config.tail_bytes_max),
+            promote_lag_entries_max: config.promote_lag_entries_max,
+            timing,
+            now: Monotonic::ZERO,
+            last_tick: None,
+            jitter: Jitter::new(config.election_jitter_ticks, config.seed),
+            lease: Lease::default(),
+            promise: Promise::default(),
+            was_restarted,
+            transfer: None,
+            sending: Vec::new(),
+            changes_due: VecDeque::new(),
+            last_change: applied,
             term,
             delivered: applied,
             applied,
             applied_term,
         };
+        replica.note_membership();
         replica.compact();
         Ok(replica)
     }
 
-    /// Stands for election now. Does nothing for a leader, or while a write is under way.
+    /// Stands for election now. Does nothing for a leader, while a write is under way, or while this replica is bound by a
+    /// promise to a leader.
     pub fn campaign(&mut self) {
-        if self.in_flight.is_none() {
+        if self.in_flight.is_none() && !self.is_silent() && !self.is_bound() {
             // The only refusal is that of a replica which may not stand, and then there is nothing to do.
             let _ = self.raw.campaign();
         }
@@ -132,6 +207,9 @@ impl Replica {
         if self.in_flight.is_some() || raft.lead_transferee.is_some() {
             return Err(ProposeError::Busy);
         }
+        if !self.alone && raft.store().bytes() > self.log_bytes_max {
+            return Err(ProposeError::Busy);
+        }
         let data = data.into();
         assert!(!data.is_empty(), "an empty entry is a new leader's mark");
         let entry = raft::eraftpb::Entry {
@@ -142,47 +220,42 @@ impl Replica {
         if !raft.append_entry(&mut [entry]) {
             return Err(ProposeError::Busy);
         }
-        if !self.one_voter {
+        if !self.alone {
             raft.bcast_append();
         }
         Ok(())
     }
 
-    /// Lets time pass by one tick. Ticks that were missed during a pause are not to be made up for (invariant 6).
-    pub fn tick(&mut self) {
-        self.silent_ticks = self.silent_ticks.saturating_sub(1);
-        if self.in_flight.is_none() {
-            self.raw.tick();
-        }
-    }
-
     /// Takes in a message of another replica. Messages that make no sense here are dropped.
-    pub fn step(&mut self, message: Message) {
+    pub fn step(&mut self, message: Message, now: Monotonic) {
+        self.note_time(now);
         if self.in_flight.is_some() {
             if self.held.len() < MESSAGES_HELD_MAX {
                 self.held.push(message);
             }
             return;
         }
-        let asks_for_vote = matches!(
-            message.msg_type,
-            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
-        );
-        // Invariant 5: the leases of the old leader must run out first.
-        if asks_for_vote && self.silent_ticks > 0 {
-            return;
+        self.step_now(message);
+    }
+
+    fn step_now(&mut self, message: Message) {
+        if admit::is_sound(&message, &self.raw.raft) && self.keeps_promise(&message) {
+            let _ = self.raw.step(message);
         }
-        // Only leaders take proposals, and only their own: a forwarded one could be applied twice.
-        if message.msg_type == MessageType::MsgPropose {
-            return;
-        }
-        let _ = self.raw.step(message);
     }
 
     /// Says that a message to a replica was lost, so that it is not waited for.
     pub fn unreachable(&mut self, replica: ReplicaId) {
-        if self.in_flight.is_none() {
-            self.raw.report_unreachable(replica.get());
+        if self.in_flight.is_some() {
+            return self.hold_report(Report::Unreachable(replica));
+        }
+        self.raw.report_unreachable(replica.get());
+    }
+
+    fn hold_report(&mut self, report: Report) {
+        let bounded = self.reports.len() < 3 * MEMBERS_MAX;
+        if bounded && !self.reports.contains(&report) {
+            self.reports.push(report);
         }
     }
 
@@ -196,7 +269,8 @@ impl Replica {
         }
         let mut ready = self.raw.ready();
         self.check_term();
-        outputs.messages.append(&mut ready.take_messages());
+        self.note_rounds(&mut ready);
+        self.send(ready.take_messages(), outputs);
         self.take_in_snapshot(&ready, outputs);
         let known_commit = self.known_commit(&ready);
         let store = self.raw.raft.mut_store();
@@ -235,14 +309,12 @@ impl Replica {
             mut ready,
             known_commit,
         } = self.in_flight.take().expect("persisted() without ready()");
-        outputs
-            .messages
-            .append(&mut ready.take_persisted_messages());
+        self.send(ready.take_persisted_messages(), outputs);
         for entry in ready.take_committed_entries() {
             self.deliver(entry, outputs);
         }
         let mut light = self.raw.advance_append(ready);
-        outputs.messages.append(&mut light.take_messages());
+        self.send(light.take_messages(), outputs);
         for entry in light.take_committed_entries() {
             self.deliver(entry, outputs);
         }
@@ -253,10 +325,24 @@ impl Replica {
             self.shard,
             self.committed()
         );
+        self.take_in_held();
+    }
+
+    /// What came while a write was under way.
+    fn take_in_held(&mut self) {
         if !self.held.is_empty() {
             for message in std::mem::take(&mut self.held) {
-                self.step(message);
+                self.step_now(message);
             }
+        }
+        for report in std::mem::take(&mut self.reports) {
+            match report {
+                Report::Unreachable(id) => self.unreachable(id),
+                Report::Snapshot(id, ok) => self.report_snapshot(id, ok),
+            }
+        }
+        if std::mem::take(&mut self.tick_owed) {
+            self.tick_now();
         }
     }
 
@@ -271,113 +357,33 @@ impl Replica {
             self.applied,
             self.delivered
         );
+        assert!(
+            self.changes_due.front().is_none_or(|&due| index < due),
+            "invariant 9: shard {} applied {index} without its membership change",
+            self.shard
+        );
         self.raw.advance_apply_to(index.get());
         self.applied = index;
         self.applied_term = self.raw.raft.store().term_of(index).unwrap_or_default();
         self.compact();
-    }
-
-    /// Drops applied entries from memory. A group of one voter keeps none; any other keeps a tail for slow
-    /// followers, bounded in bytes. Memory alone: the written log is the driver's to shorten, behind a snapshot.
-    #[inline]
-    fn compact(&mut self) {
-        let tail_bytes_max = if self.one_voter {
-            0
-        } else {
-            self.tail_bytes_max
-        };
-        let store = self.raw.raft.mut_store();
-        store.compact(self.applied, tail_bytes_max);
-    }
-}
-
-/// Questions.
-impl Replica {
-    /// The shard it belongs to.
-    #[must_use]
-    pub fn shard(&self) -> ShardId {
-        self.shard
-    }
-
-    /// Who it is.
-    #[must_use]
-    pub fn id(&self) -> ReplicaId {
-        ReplicaId(self.raw.raft.id)
-    }
-
-    /// Whether it leads the shard, as far as it knows.
-    #[inline]
-    #[must_use]
-    pub fn is_leader(&self) -> bool {
-        self.raw.raft.state == StateRole::Leader
-    }
-
-    /// Who leads the shard, as far as it knows.
-    #[must_use]
-    pub fn leader(&self) -> Option<ReplicaId> {
-        match self.raw.raft.leader_id {
-            INVALID_ID => None,
-            id => Some(ReplicaId(id)),
+        if !self.one_voter {
+            self.end_joint_state();
         }
     }
 
-    /// Whether it leads and has applied an entry of its own term, so that it knows all that was ever committed. What a leader
-    /// of several voters needs beside it is a lease.
+    /// Drops applied entries from memory. A replica that is alone keeps none; any other keeps a tail for slow
+    /// followers, bounded in bytes, and all that the durable snapshot does not cover, because a follower that got
+    /// that snapshot needs what comes behind it. Memory alone: the written log is the driver's to shorten, behind a
+    /// snapshot.
     #[inline]
-    #[must_use]
-    pub fn can_read(&self) -> bool {
-        self.is_leader() && self.applied_term.get() == self.raw.raft.term
-    }
-
-    /// Its term.
-    #[must_use]
-    pub fn term(&self) -> Term {
-        Term(self.raw.raft.term)
-    }
-
-    /// The last index of its log, written or not.
-    #[inline]
-    #[must_use]
-    pub fn last_index(&self) -> Index {
-        Index(self.raw.raft.raft_log.last_index())
-    }
-
-    /// The last index known to be committed.
-    #[inline]
-    #[must_use]
-    pub fn committed(&self) -> Index {
-        Index(self.raw.raft.raft_log.committed)
-    }
-
-    /// The last index that was applied, as told by [`applied`](Self::applied).
-    #[inline]
-    #[must_use]
-    pub fn applied_index(&self) -> Index {
-        self.applied
-    }
-
-    /// The first index whose entry is still in memory, or would be the next.
-    #[must_use]
-    pub fn first_index(&self) -> Index {
-        Index(self.raw.raft.raft_log.first_index())
-    }
-
-    /// Bytes that the log holds in memory.
-    #[must_use]
-    pub fn log_bytes(&self) -> usize {
-        self.raw.raft.store().bytes()
-    }
-
-    /// Who votes and who learns.
-    #[must_use]
-    pub fn membership(&self) -> Membership {
-        self.raw.raft.store().membership()
-    }
-
-    /// Term, vote and commit as they are now; for a write-ahead log that starts a new segment.
-    #[must_use]
-    pub fn hard_state(&self) -> HardState {
-        HardState::from_raft(&self.raw.raft.hard_state())
+    fn compact(&mut self) {
+        let store = self.raw.raft.mut_store();
+        if self.alone {
+            store.compact(self.applied, 0);
+        } else {
+            let covered = self.applied.min(store.durable().index);
+            store.compact(covered, self.tail_bytes_max);
+        }
     }
 }
 
@@ -394,25 +400,40 @@ impl Replica {
         if snapshot.is_empty() {
             return;
         }
-        let metadata = snapshot.get_metadata();
-        let (index, term) = (Index(metadata.index), Term(metadata.term));
+        let (place, data) = SnapshotPlace::from_raft(snapshot).expect("checked before it came in");
         // Invariant 9: data never goes back behind what is applied.
         assert!(
-            index >= self.delivered,
-            "invariant 9: shard {} got a snapshot at {index} with {} handed out",
+            place.index >= self.delivered,
+            "invariant 9: shard {} got a snapshot at {} with {} handed out",
             self.shard,
+            place.index,
             self.delivered
         );
-        let conf_state = metadata.get_conf_state().clone();
+        self.delivered = place.index;
+        self.changes_due.clear();
+        self.last_change = place.index;
         outputs.snapshot = Some(IncomingSnapshot {
-            index,
-            term,
-            membership: Membership::from_raft(&conf_state),
-            data: snapshot.data.clone(),
+            index: place.index,
+            term: place.term,
+            membership: place.membership.clone(),
+            data,
         });
-        self.raw.raft.mut_store().restore(index, term, conf_state);
-        self.one_voter = self.raw.raft.store().membership().voters == [self.id()];
-        self.delivered = index;
+        self.raw.raft.mut_store().restore(place);
+        self.note_membership();
+    }
+
+    /// Sorts what is to be sent: snapshots go a way of their own.
+    #[inline]
+    fn send(&mut self, messages: Vec<Message>, outputs: &mut Outputs) {
+        for message in messages {
+            match message.msg_type {
+                MessageType::MsgSnapshot => {
+                    let request = self.request_snapshot(message);
+                    outputs.snapshot_requests.extend(request);
+                }
+                _ => outputs.messages.push(message),
+            }
+        }
     }
 
     fn known_commit(&self, ready: &Ready) -> Index {
@@ -434,6 +455,7 @@ impl Replica {
             self.delivered
         );
         self.delivered = entry.index;
+        self.note_delivered(&entry);
         outputs.committed.push(entry);
     }
 

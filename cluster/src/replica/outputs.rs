@@ -1,6 +1,7 @@
 //! What a replica hands to its driver, and the small records in it.
 
-use super::config::RestoreError;
+use super::membership::Membership;
+use super::snapshot::SnapshotPlace;
 use crate::types::{Index, ReplicaId, Term};
 use bincode::{Decode, Encode};
 use bytes::Bytes;
@@ -46,7 +47,7 @@ pub enum EntryKind {
     Commands,
     /// Nothing: a new leader's first entry. It is applied by counting it.
     Empty,
-    /// A change of the membership.
+    /// A change of the membership, see [`MembershipChange`](super::MembershipChange).
     Membership,
 }
 
@@ -92,53 +93,6 @@ impl LogEntry {
     }
 }
 
-/// Who votes and who only learns.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
-pub struct Membership {
-    pub voters: Vec<ReplicaId>,
-    pub learners: Vec<ReplicaId>,
-}
-
-impl Membership {
-    /// Whether a single replica decides alone.
-    #[must_use]
-    pub fn is_one_voter(&self) -> bool {
-        self.voters.len() == 1
-    }
-
-    pub(super) fn check(&self) -> Result<(), RestoreError> {
-        let mut ids: Vec<u64> = self.ids().collect();
-        ids.sort_unstable();
-        let repeated = ids.windows(2).any(|pair| pair[0] == pair[1]);
-        if self.voters.is_empty() || repeated || ids[0] == 0 {
-            return Err(RestoreError::Membership {
-                voters: self.voters.iter().map(|id| id.get()).collect(),
-                learners: self.learners.iter().map(|id| id.get()).collect(),
-            });
-        }
-        Ok(())
-    }
-
-    fn ids(&self) -> impl Iterator<Item = u64> + '_ {
-        self.voters.iter().chain(&self.learners).map(|id| id.get())
-    }
-
-    pub(super) fn to_raft(&self) -> eraftpb::ConfState {
-        eraftpb::ConfState {
-            voters: self.voters.iter().map(|id| id.get()).collect(),
-            learners: self.learners.iter().map(|id| id.get()).collect(),
-            ..Default::default()
-        }
-    }
-
-    pub(super) fn from_raft(state: &eraftpb::ConfState) -> Self {
-        Self {
-            voters: state.voters.iter().copied().map(ReplicaId).collect(),
-            learners: state.learners.iter().copied().map(ReplicaId).collect(),
-        }
-    }
-}
-
 /// A snapshot that a leader sent, to be taken in as a whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncomingSnapshot {
@@ -152,11 +106,25 @@ pub struct IncomingSnapshot {
     pub data: Bytes,
 }
 
+/// A follower needs a snapshot. The driver streams one that lies at `place` or behind it and says
+/// [`report_snapshot`](super::Replica::report_snapshot) when that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRequest {
+    /// Who needs it.
+    pub to: ReplicaId,
+    /// The term of this leader.
+    pub term: Term,
+    /// The durable snapshot, as told by [`snapshot_is_durable`](super::Replica::snapshot_is_durable).
+    pub place: SnapshotPlace,
+}
+
 /// What the driver has to do. One value serves any number of replicas in turn and keeps its memory.
 #[derive(Debug, Default)]
 pub struct Outputs {
     /// To be sent now.
     pub messages: Vec<Message>,
+    /// Snapshots to be sent to followers, on a way of their own.
+    pub snapshot_requests: Vec<SnapshotRequest>,
     /// To be written now, in this order. Their first index may lie before the end of the written log: what was
     /// written from there on is void.
     pub entries: Vec<LogEntry>,
@@ -167,7 +135,8 @@ pub struct Outputs {
     /// Whether anything of this must reach the disk before [`Replica::persisted`](super::Replica::persisted), as
     /// far as the durability mode asks for it.
     pub must_sync: bool,
-    /// To be applied, in this order.
+    /// To be applied, in this order; an entry of kind [`EntryKind::Membership`] by
+    /// [`apply_membership`](super::Replica::apply_membership).
     pub committed: Vec<LogEntry>,
 }
 
@@ -175,6 +144,7 @@ impl Outputs {
     /// Empties everything and keeps the memory.
     pub fn clear(&mut self) {
         self.messages.clear();
+        self.snapshot_requests.clear();
         self.entries.clear();
         self.hard_state = None;
         self.snapshot = None;

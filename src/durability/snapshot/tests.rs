@@ -15,6 +15,7 @@ pub(super) fn meta(shard: u16, index: u64) -> SnapshotMeta {
         membership: Membership {
             voters: vec![ringfort_cluster::ReplicaId(1)],
             learners: vec![],
+            ..Membership::default()
         },
         semantics: 1,
         extra: b"extra".to_vec(),

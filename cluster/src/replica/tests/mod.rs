@@ -1,10 +1,28 @@
 //! One replica at a time: its driver's contract, restarts, bounds, and the bugs that its assertions name.
 
+mod several;
+
 use super::*;
 
+/// Times that are easy to count with: a tick of 100 ms, an election timeout of ten, no jitter.
 fn config(id: u64) -> Config {
-    Config::new(ShardId(7), ReplicaId(id))
+    Config {
+        tick_us: TICK_US,
+        election_ticks: 10,
+        election_ticks_own: 10,
+        election_jitter_ticks: 0,
+        ..Config::new(ShardId(7), ReplicaId(id))
+    }
 }
+
+const TICK_US: u64 = 100_000;
+
+fn ticks(count: u64) -> Monotonic {
+    Monotonic(count * TICK_US)
+}
+
+/// No time has passed yet.
+const START: Monotonic = Monotonic::ZERO;
 
 fn voters(ids: &[u64]) -> Restored {
     Restored::fresh(ids.iter().copied().map(ReplicaId))
@@ -62,7 +80,7 @@ fn a_lone_voter_leads_at_once_and_reads_after_its_first_entry() {
     let mut outputs = Outputs::default();
     assert!(!replica.ready(&mut outputs));
     replica.campaign();
-    assert!(replica.is_leader() && !replica.can_read());
+    assert!(replica.is_leader() && !replica.can_read(START));
 
     assert!(replica.ready(&mut outputs));
     let state = outputs.hard_state.unwrap();
@@ -74,9 +92,9 @@ fn a_lone_voter_leads_at_once_and_reads_after_its_first_entry() {
 
     replica.persisted(&mut outputs);
     assert_eq!(outputs.committed.len(), 1);
-    assert!(!replica.can_read());
+    assert!(!replica.can_read(START));
     replica.applied(Index(1));
-    assert!(replica.can_read());
+    assert!(replica.can_read(START));
     assert_eq!(replica.leader(), Some(ReplicaId(1)));
     assert!(!replica.ready(&mut outputs));
 }
@@ -153,7 +171,7 @@ fn a_restart_hands_out_exactly_the_committed_entries_that_were_not_applied() {
     let indexes: Vec<u64> = replayed.iter().map(|entry| entry.index.get()).collect();
     assert_eq!(indexes, [15, 16, 17]);
     assert_eq!(replayed[0].data, "entry 15");
-    assert!(!replica.can_read());
+    assert!(!replica.can_read(START));
 
     // Written by a lone voter, so committed: it only could not know before it led.
     replica.campaign();
@@ -161,7 +179,7 @@ fn a_restart_hands_out_exactly_the_committed_entries_that_were_not_applied() {
     assert_eq!(rest.first().unwrap().index, Index(18));
     assert_eq!(rest.last().unwrap().index, Index(21));
     assert_eq!(rest.last().unwrap().term, Term(4));
-    assert!(replica.can_read());
+    assert!(replica.can_read(START));
 }
 
 #[test]
@@ -213,8 +231,11 @@ fn a_state_that_cannot_be_is_refused_with_its_reason() {
         ),
         (|r| r.hard_state.commit = Index(21), "does not hold"),
         (|r| r.applied = Index(9), "does not hold"),
-        (|r| r.membership.voters.clear(), "cannot be"),
-        (|r| r.membership.learners = vec![ReplicaId(1)], "cannot be"),
+        (|r| r.membership.voters.clear(), "no shard can"),
+        (
+            |r| r.membership.learners = vec![ReplicaId(1)],
+            "no shard can",
+        ),
     ];
     for (number, (damage, reason)) in cases.into_iter().enumerate() {
         let mut state = restored(11..=20, 17, 14);
@@ -255,7 +276,7 @@ fn a_follower_keeps_its_messages_until_its_write_is_done() {
         term: 1,
         ..Default::default()
     };
-    replica.step(ask);
+    replica.step(ask, START);
     assert!(replica.ready(&mut outputs));
     // Invariant 5: term and vote are on disk before the answer leaves.
     assert!(outputs.messages.is_empty() && outputs.must_sync);
@@ -277,10 +298,10 @@ fn messages_that_come_during_a_write_are_taken_in_after_it() {
         term,
         ..Default::default()
     };
-    replica.step(ask(1, 1));
+    replica.step(ask(1, 1), START);
     assert!(replica.ready(&mut outputs));
     for _ in 0..2 * MESSAGES_HELD_MAX {
-        replica.step(ask(3, 2));
+        replica.step(ask(3, 2), START);
     }
     assert_eq!(replica.term(), Term(1));
     replica.persisted(&mut outputs);
@@ -308,13 +329,13 @@ fn a_restarted_voter_grants_no_vote_for_one_election_timeout() {
         log_term: 2,
         ..Default::default()
     };
-    for _ in 0..9 {
-        replica.tick();
-        replica.step(ask.clone());
+    for passed in 0..10 {
+        replica.tick(ticks(passed));
+        replica.step(ask.clone(), ticks(passed));
         assert!(!replica.ready(&mut outputs));
     }
-    replica.tick();
-    replica.step(ask);
+    replica.tick(ticks(10));
+    replica.step(ask, ticks(10));
     assert!(replica.ready(&mut outputs));
     assert_eq!(outputs.hard_state.unwrap().vote, ReplicaId(1));
 }
@@ -338,7 +359,7 @@ fn conflicting_entries_of_an_old_leader_are_voided() {
         entries: vec![entry(19, 5).to_raft()].into(),
         ..Default::default()
     };
-    replica.step(append);
+    replica.step(append, START);
     assert!(replica.ready(&mut outputs));
     assert_eq!(outputs.entries, [entry(19, 5)]);
     replica.persisted(&mut outputs);
@@ -351,26 +372,20 @@ fn conflicting_entries_of_an_old_leader_are_voided() {
 fn a_snapshot_replaces_the_log_and_what_was_delivered() {
     let mut replica = Replica::new(&config(2), voters(&[1, 2, 3])).unwrap();
     let mut outputs = Outputs::default();
-    let mut snapshot = raft::eraftpb::Snapshot {
-        data: Bytes::from_static(b"where to fetch it"),
-        ..Default::default()
+    let place = SnapshotPlace {
+        index: Index(50),
+        term: Term(4),
+        membership: Membership {
+            epoch: crate::types::Epoch(6),
+            ..voters(&[1, 2, 3]).membership
+        },
     };
-    let metadata = snapshot.mut_metadata();
-    metadata.index = 50;
-    metadata.term = 4;
-    metadata.set_conf_state(voters(&[1, 2, 3]).membership.to_raft());
-    replica.step(Message {
-        msg_type: MessageType::MsgSnapshot,
-        to: 2,
-        from: 1,
-        term: 4,
-        snapshot: Some(snapshot).into(),
-        ..Default::default()
-    });
+    replica.install(ReplicaId(1), Term(4), &place, b"where it lies", START);
     assert!(replica.ready(&mut outputs));
     let taken = outputs.snapshot.take().unwrap();
     assert_eq!((taken.index, taken.term), (Index(50), Term(4)));
-    assert_eq!(taken.data, "where to fetch it");
+    assert_eq!(taken.data, "where it lies");
+    assert_eq!(taken.membership, place.membership);
     replica.persisted(&mut outputs);
     replica.applied(Index(50));
     assert_eq!(
@@ -378,6 +393,8 @@ fn a_snapshot_replaces_the_log_and_what_was_delivered() {
         (Index(51), Index(50))
     );
     assert_eq!(replica.committed(), Index(50));
+    assert_eq!(replica.membership(), place.membership);
+    assert_eq!(replica.durable_snapshot(), Index(50));
 }
 
 #[test]
@@ -388,7 +405,23 @@ fn a_shard_of_several_voters_keeps_a_bounded_tail() {
         membership: voters(&[1, 2, 3]).membership,
         ..restored(11..=1000, 1000, 1000)
     };
-    let replica = Replica::new(&settings, state).unwrap();
-    assert!(replica.log_bytes() <= 10_000);
+    let membership = state.membership.clone();
+    let mut replica = Replica::new(&settings, state).unwrap();
+    // What no durable snapshot covers is kept: a follower that got the snapshot would need it.
+    assert_eq!(replica.first_index(), Index(11));
+    assert!(replica.log_bytes() > 10_000 && replica.wants_snapshot());
+    replica.snapshot_is_durable(SnapshotPlace {
+        index: Index(600),
+        term: Term(2),
+        membership: membership.clone(),
+    });
+    assert_eq!(replica.first_index(), Index(601));
+    assert!(replica.wants_snapshot());
+    replica.snapshot_is_durable(SnapshotPlace {
+        index: Index(1000),
+        term: Term(2),
+        membership,
+    });
+    assert!(replica.log_bytes() <= 10_000 && !replica.wants_snapshot());
     assert!(replica.first_index() < Index(1001));
 }

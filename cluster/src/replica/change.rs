@@ -1,0 +1,282 @@
+//! Changes of the membership and of the leadership: what the leader proposes, and what every replica does when a change
+//! is committed.
+
+use super::membership::{
+    check_change, ChangeError, ChangeTicket, Matched, Membership, MembershipChange, Situation,
+    UnreadableChange,
+};
+use super::{EntryKind, LogEntry, Replica};
+use crate::codec;
+use crate::types::{Index, Monotonic, ReplicaId, Term};
+use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+use raft::{ProgressState, StateRole};
+
+/// A transfer of the leadership that is under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transfer {
+    to: ReplicaId,
+    term: u64,
+    deadline: Monotonic,
+}
+
+/// Why leadership is not handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// Another replica leads, or none.
+    #[error("this replica does not lead the shard")]
+    NotLeader,
+    /// A write is under way: try again soon.
+    #[error("the shard is busy")]
+    Busy,
+    /// One transfer at a time.
+    #[error("leadership is being handed over to replica {0} already")]
+    Running(ReplicaId),
+    /// Only another voter can lead.
+    #[error("replica {0} cannot lead the shard: it is not another voter that stays")]
+    NotAnotherVoter(ReplicaId),
+    /// It has not been heard of, waits for a snapshot or has not seen the last change of the membership.
+    #[error("replica {0} is not far enough to lead the shard: try again soon")]
+    NotFollowing(ReplicaId),
+}
+
+impl Replica {
+    /// Proposes a change of the membership. What becomes of it is told by the ticket, from the entries that are applied.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; nothing was proposed then.
+    pub fn propose_change(
+        &mut self,
+        change: MembershipChange,
+    ) -> Result<ChangeTicket, ChangeError> {
+        let raft = &self.raw.raft;
+        if raft.state != StateRole::Leader {
+            return Err(ChangeError::NotLeader);
+        }
+        if self.in_flight.is_some() || raft.lead_transferee.is_some() {
+            return Err(ChangeError::Busy);
+        }
+        // Before that it may not know of a change that is committed.
+        if !self.has_applied_own_term() {
+            return Err(ChangeError::TooNew);
+        }
+        if raft.has_pending_conf() {
+            return Err(ChangeError::Running);
+        }
+        let situation = Situation {
+            membership: raft.store().membership(),
+            leader: self.id(),
+            first_index: self.first_index(),
+            last_index: self.last_index(),
+            lag_max: self.promote_lag_entries_max,
+            progress: &|id| self.matched(id),
+        };
+        check_change(change, &situation)?;
+        self.append_change(change)
+    }
+
+    /// What `RawNode::propose_conf_change` comes to, with bytes of our own instead of protobuf's.
+    fn append_change(&mut self, change: MembershipChange) -> Result<ChangeTicket, ChangeError> {
+        let data = codec::encode(&change).expect("a change is a few bytes long");
+        let entry = Entry {
+            entry_type: EntryType::EntryConfChangeV2,
+            data: data.into(),
+            ..Default::default()
+        };
+        let raft = &mut self.raw.raft;
+        if !raft.append_entry(&mut [entry]) {
+            return Err(ChangeError::Busy);
+        }
+        let index = raft.raft_log.last_index();
+        raft.pending_conf_index = index;
+        raft.bcast_append();
+        Ok(ChangeTicket {
+            index: Index(index),
+            term: Term(raft.term),
+        })
+    }
+
+    /// Carries out a committed change, exactly once, when its turn to be applied has come: before
+    /// [`applied`](Self::applied) is told of its index. Gives the membership that holds from now on; the driver makes it
+    /// durable together with the applied index (invariant 9).
+    ///
+    /// A change that cannot be carried out, on any replica, leaves the membership as it was, epoch included.
+    ///
+    /// # Errors
+    /// When the entry is damaged. The replica must not be used any more then.
+    pub fn apply_membership(&mut self, entry: &LogEntry) -> Result<Membership, UnreadableChange> {
+        assert!(
+            self.in_flight.is_none(),
+            "apply_membership() while a write is under way"
+        );
+        // Invariant 9: once, and in order.
+        assert!(
+            self.changes_due.front() == Some(&entry.index) && entry.index > self.applied,
+            "invariant 9: shard {} would carry out the membership change at {} out of its turn",
+            self.shard,
+            entry.index
+        );
+        let unreadable = |source| UnreadableChange {
+            index: entry.index,
+            source,
+        };
+        let change: MembershipChange = codec::decode(&entry.data).map_err(unreadable)?;
+        self.changes_due.pop_front();
+        self.last_change = entry.index;
+        // Who answered under the old membership says nothing about the new one.
+        self.lease.reset();
+        self.raw.raft.read_only.pending_read_index.clear();
+        self.raw.raft.read_only.read_index_queue.clear();
+        if let Ok(state) = self.raw.apply_conf_change(&change.to_raft()) {
+            let epoch = self.raw.raft.store().membership().epoch.next();
+            let membership = Membership::from_raft(&state, epoch);
+            self.raw.raft.mut_store().set_membership(membership);
+            self.note_membership();
+        }
+        Ok(self.membership())
+    }
+
+    /// Takes up what follows from the membership alone.
+    pub(super) fn note_membership(&mut self) {
+        let (id, raft) = (self.id(), &mut self.raw.raft);
+        let membership = raft.store().membership();
+        self.one_voter = membership.is_one_voter() && membership.voters == [id];
+        self.alone = self.one_voter && membership.learners.is_empty();
+        if raft.state == StateRole::Leader && !membership.votes(id) {
+            // `raft` goes on as if it led, and fails when it counts itself.
+            let term = raft.term;
+            raft.become_follower(term, raft::INVALID_ID);
+        }
+    }
+
+    /// Ends a joint state as soon as that is possible, also one that an earlier leader left behind. A leader without a
+    /// vote after it hands over first.
+    pub(super) fn end_joint_state(&mut self) {
+        let raft = &self.raw.raft;
+        let membership = raft.store().membership();
+        let possible = membership.is_joint()
+            && raft.state == StateRole::Leader
+            && self.in_flight.is_none()
+            && raft.lead_transferee.is_none()
+            && !raft.has_pending_conf()
+            && self.has_applied_own_term();
+        if !possible {
+            return;
+        }
+        if membership.voters.contains(&self.id()) {
+            // Refused when too much is uncommitted; the next tick tries again.
+            let _ = self.append_change(MembershipChange::Leave);
+            return;
+        }
+        let ready = |&id: &ReplicaId| self.could_lead(id);
+        let voters = membership.voters.iter().copied().filter(ready);
+        let furthest = voters.max_by_key(|&id| self.matched(id).map(|matched| matched.index));
+        if let Some(to) = furthest {
+            let _ = self.transfer_leadership(to, self.now);
+        }
+    }
+
+    /// How far a member is, as the leader sees it; `None` for strangers and on other replicas.
+    #[must_use]
+    pub fn matched(&self, id: ReplicaId) -> Option<Matched> {
+        if !self.is_leader() {
+            return None;
+        }
+        let progress = self.raw.raft.prs().get(id.get())?;
+        Some(Matched {
+            index: Index(progress.matched),
+            follows: progress.state == ProgressState::Replicate,
+        })
+    }
+
+    /// Hands the leadership to another voter. The lease is given up first, for the rest of this term. It fails after one
+    /// election timeout; this replica then stands for election again at once.
+    ///
+    /// # Errors
+    /// [`TransferError`]; nothing has changed then, the lease included.
+    pub fn transfer_leadership(
+        &mut self,
+        to: ReplicaId,
+        now: Monotonic,
+    ) -> Result<(), TransferError> {
+        let now = self.note_time(now);
+        if !self.is_leader() {
+            return Err(TransferError::NotLeader);
+        }
+        if let Some(transfer) = self.transfer {
+            return Err(TransferError::Running(transfer.to));
+        }
+        if self.in_flight.is_some() {
+            return Err(TransferError::Busy);
+        }
+        let membership = self.raw.raft.store().membership();
+        if to == self.id() || !membership.voters.contains(&to) {
+            return Err(TransferError::NotAnotherVoter(to));
+        }
+        if !self.could_lead(to) {
+            return Err(TransferError::NotFollowing(to));
+        }
+        // Invariant 6: the lease first.
+        self.give_up_lease();
+        self.transfer = Some(Transfer {
+            to,
+            term: self.raw.raft.term,
+            deadline: now.plus_us(self.timing.election_timeout_us),
+        });
+        self.raw.transfer_leader(to.get());
+        Ok(())
+    }
+
+    /// Whether a follower is close enough to take over: it could not stand for election before it has carried out the
+    /// changes of the membership that it knows to be committed.
+    fn could_lead(&self, id: ReplicaId) -> bool {
+        let progress = self.raw.raft.prs().get(id.get());
+        progress.is_some_and(|progress| {
+            progress.state == ProgressState::Replicate
+                && progress.committed_index >= self.last_change.get()
+        })
+    }
+
+    /// To whom the leadership is being handed over.
+    #[must_use]
+    pub fn transferring_to(&self) -> Option<ReplicaId> {
+        self.transfer.map(|transfer| transfer.to)
+    }
+
+    /// Ends a transfer that has succeeded or taken too long.
+    pub(super) fn look_after_transfer(&mut self) {
+        let Some(transfer) = self.transfer else {
+            return;
+        };
+        let raft = &mut self.raw.raft;
+        if raft.state != StateRole::Leader || raft.term != transfer.term {
+            self.transfer = None;
+            return;
+        }
+        if raft.lead_transferee.is_some() && self.now < transfer.deadline {
+            return;
+        }
+        self.transfer = None;
+        // The order to stand for election may still be on its way, and whoever gets it is elected against all
+        // promises. In a new term it is void. Nobody else need be asked first: this is the leader.
+        raft.abort_leader_transfer();
+        let term = raft.term;
+        raft.become_follower(term, raft::INVALID_ID);
+        let stand = Message {
+            msg_type: MessageType::MsgTimeoutNow,
+            from: raft.id,
+            ..Default::default()
+        };
+        let _ = raft.step(stand);
+    }
+
+    #[inline]
+    pub(super) fn has_applied_own_term(&self) -> bool {
+        self.applied_term.get() == self.raw.raft.term
+    }
+
+    pub(super) fn note_delivered(&mut self, entry: &LogEntry) {
+        if entry.kind == EntryKind::Membership {
+            self.changes_due.push_back(entry.index);
+        }
+    }
+}

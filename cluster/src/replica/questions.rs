@@ -1,0 +1,110 @@
+//! What a replica can be asked. Nothing here changes anything.
+
+use super::{HardState, Membership, Replica};
+use crate::types::{Epoch, Index, Monotonic, ReplicaId, ShardId, Term};
+use raft::{StateRole, INVALID_ID};
+
+impl Replica {
+    /// The shard it belongs to.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn id(&self) -> ReplicaId {
+        ReplicaId(self.raw.raft.id)
+    }
+
+    /// Whether it leads the shard, as far as it knows.
+    #[inline]
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
+    /// Who leads the shard, as far as it knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<ReplicaId> {
+        match self.raw.raft.leader_id {
+            INVALID_ID => None,
+            id => Some(ReplicaId(id)),
+        }
+    }
+
+    /// Whether what is applied here may be read at this time: it leads under a lease (invariant 6) and has applied an
+    /// entry of its own term, so that it knows all that was ever committed. About `now` see
+    /// [`lease_valid`](Self::lease_valid).
+    #[inline]
+    #[must_use]
+    pub fn can_read(&self, now: Monotonic) -> bool {
+        self.lease_valid(now) && self.has_applied_own_term()
+    }
+
+    /// Its term.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        Term(self.raw.raft.term)
+    }
+
+    /// The last index of its log, written or not.
+    #[inline]
+    #[must_use]
+    pub fn last_index(&self) -> Index {
+        Index(self.raw.raft.raft_log.last_index())
+    }
+
+    /// The last index known to be committed.
+    #[inline]
+    #[must_use]
+    pub fn committed(&self) -> Index {
+        Index(self.raw.raft.raft_log.committed)
+    }
+
+    /// The last index that was applied, as told by [`applied`](Self::applied).
+    #[inline]
+    #[must_use]
+    pub fn applied_index(&self) -> Index {
+        self.applied
+    }
+
+    /// The first index whose entry is still in memory, or would be the next.
+    #[must_use]
+    pub fn first_index(&self) -> Index {
+        Index(self.raw.raft.raft_log.first_index())
+    }
+
+    /// Bytes that the log holds in memory.
+    #[must_use]
+    pub fn log_bytes(&self) -> usize {
+        self.raw.raft.store().bytes()
+    }
+
+    /// Who belongs to the shard, as far as this replica has applied its log.
+    #[must_use]
+    pub fn membership(&self) -> Membership {
+        self.raw.raft.store().membership().clone()
+    }
+
+    /// Whether this replica belongs to the shard; when it does not any more the driver destroys it. One that does
+    /// not know the others yet belongs to them.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        let membership = self.raw.raft.store().membership();
+        membership.is_unknown() || membership.contains(self.id())
+    }
+
+    /// The epoch of its membership, for the messages that it sends.
+    #[inline]
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.raw.raft.store().membership().epoch
+    }
+
+    /// Term, vote and commit as they are now; for a write-ahead log that starts a new segment.
+    #[must_use]
+    pub fn hard_state(&self) -> HardState {
+        HardState::from_raft(&self.raw.raft.hard_state())
+    }
+}

@@ -1,0 +1,178 @@
+//! Snapshots between replicas. The replica decides who needs one and from which index; the data travels outside, and
+//! what comes in here is a message that stands for data which is already there and checked.
+//!
+//! On the sender: [`Outputs::snapshot_requests`](super::Outputs::snapshot_requests) names the follower; the driver streams its durable
+//! snapshot, then says [`report_snapshot`](Replica::report_snapshot), however that ended. Without that the follower would be left
+//! out for good; so a transfer also ends after `snapshot_timeout_us`.
+//!
+//! On the receiver: when all data has come and is valid the driver [`install`](Replica::install)s it. The next `ready` gives it as
+//! `snapshot`, or does not, when it is out of date by then: in that case the data is thrown away.
+
+use super::outputs::{Message, SnapshotRequest};
+use super::{Membership, Replica};
+use crate::types::{Epoch, Index, Monotonic, ReplicaId, Term};
+use bytes::Bytes;
+use raft::eraftpb::{MessageType, Snapshot};
+use raft::{ProgressState, SnapshotStatus};
+
+/// What a snapshot is about, without its data.
+#[derive(Debug, Clone, PartialEq, Eq, Default, bincode::Encode, bincode::Decode)]
+pub struct SnapshotPlace {
+    /// The last index that it covers.
+    pub index: Index,
+    /// The term of that index.
+    pub term: Term,
+    /// Who belonged to the shard at that index.
+    pub membership: Membership,
+}
+
+/// Bytes in front of the driver's token in a `raft` snapshot: the epoch, for which `raft` has no place.
+const EPOCH_BYTES: usize = 8;
+
+impl SnapshotPlace {
+    pub(super) fn to_raft(&self, token: &[u8]) -> Snapshot {
+        let mut data = Vec::with_capacity(EPOCH_BYTES + token.len());
+        data.extend_from_slice(&self.membership.epoch.get().to_le_bytes());
+        data.extend_from_slice(token);
+        let mut snapshot = Snapshot {
+            data: data.into(),
+            ..Default::default()
+        };
+        let metadata = snapshot.mut_metadata();
+        metadata.index = self.index.get();
+        metadata.term = self.term.get();
+        metadata.set_conf_state(self.membership.to_raft());
+        snapshot
+    }
+
+    /// Place and token of a snapshot, unless it is one that cannot be.
+    pub(super) fn from_raft(snapshot: &Snapshot) -> Option<(Self, Bytes)> {
+        let metadata = snapshot.get_metadata();
+        let (&epoch, _) = snapshot.data.split_first_chunk::<EPOCH_BYTES>()?;
+        let epoch = Epoch(u64::from_le_bytes(epoch));
+        let place = Self {
+            index: Index(metadata.index),
+            term: Term(metadata.term),
+            membership: Membership::from_raft(metadata.get_conf_state(), epoch),
+        };
+        let sound = place.index > Index::ZERO
+            && place.term > Term::ZERO
+            && place.membership.check().is_ok();
+        sound.then(|| (place, snapshot.data.slice(EPOCH_BYTES..)))
+    }
+}
+
+/// The message that hands a snapshot over: `term` is the sender's, `token` whatever the receiving driver finds its
+/// data by.
+#[must_use]
+pub fn snapshot_message(
+    (from, to): (ReplicaId, ReplicaId),
+    term: Term,
+    place: &SnapshotPlace,
+    token: &[u8],
+) -> Message {
+    Message {
+        msg_type: MessageType::MsgSnapshot,
+        from: from.get(),
+        to: to.get(),
+        term: term.get(),
+        snapshot: Some(place.to_raft(token)).into(),
+        ..Default::default()
+    }
+}
+
+/// A snapshot that is on its way to a follower.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sending {
+    to: ReplicaId,
+    deadline: Monotonic,
+}
+
+impl Replica {
+    /// Says that a snapshot is on this replica's disk, at that place. The log in memory is kept from there on for
+    /// followers that lag, and followers that lag more get this snapshot.
+    pub fn snapshot_is_durable(&mut self, place: SnapshotPlace) {
+        self.raw.raft.mut_store().note_durable(place);
+        self.compact();
+    }
+
+    /// The last index of the durable snapshot, as told.
+    #[must_use]
+    pub fn durable_snapshot(&self) -> Index {
+        self.raw.raft.store().durable().index
+    }
+
+    /// Whether a new snapshot should be made soon: a follower needs one that is newer than the durable one, or the log in
+    /// memory waits for it to become shorter.
+    #[must_use]
+    pub fn wants_snapshot(&self) -> bool {
+        let store = self.raw.raft.store();
+        let too_long = !self.alone && store.bytes() > self.tail_bytes_max;
+        (store.wants_newer() || too_long) && self.applied > store.durable().index
+    }
+
+    /// Says how sending a snapshot to a follower ended. Every request must be answered so.
+    pub fn report_snapshot(&mut self, to: ReplicaId, ok: bool) {
+        if self.in_flight.is_some() {
+            return self.hold_report(super::Report::Snapshot(to, ok));
+        }
+        self.sending.retain(|sending| sending.to != to);
+        let status = match ok {
+            true => SnapshotStatus::Finish,
+            false => SnapshotStatus::Failure,
+        };
+        self.raw.report_snapshot(to.get(), status);
+    }
+
+    /// Takes over a snapshot whose data has been received and checked in full. The same as
+    /// [`step`](Replica::step) with [`snapshot_message`].
+    pub fn install(
+        &mut self,
+        from: ReplicaId,
+        term: Term,
+        place: &SnapshotPlace,
+        token: &[u8],
+        now: Monotonic,
+    ) {
+        let message = snapshot_message((from, self.id()), term, place, token);
+        self.step(message, now);
+    }
+
+    /// Turns a message that would carry a snapshot into a request to the driver.
+    pub(super) fn request_snapshot(&mut self, message: Message) -> Option<SnapshotRequest> {
+        let (place, _) = SnapshotPlace::from_raft(message.get_snapshot())?;
+        let to = ReplicaId(message.to);
+        let deadline = self.now.plus_us(self.timing.snapshot_timeout_us);
+        self.sending.retain(|sending| sending.to != to);
+        self.sending.push(Sending { to, deadline });
+        Some(SnapshotRequest {
+            to,
+            term: Term(message.term),
+            place,
+        })
+    }
+
+    /// Gives up snapshots that take too long.
+    pub(super) fn look_after_snapshots(&mut self) {
+        if self.sending.is_empty() {
+            return;
+        }
+        let (now, leads) = (self.now, self.is_leader());
+        let raft = &self.raw.raft;
+        let waits = |to: ReplicaId| {
+            let progress = raft.prs().get(to.get());
+            progress.is_some_and(|progress| progress.state == ProgressState::Snapshot)
+        };
+        self.sending.retain(|sending| leads && waits(sending.to));
+        let late = |sending: &&Sending| now >= sending.deadline;
+        let late: Vec<ReplicaId> = self
+            .sending
+            .iter()
+            .filter(late)
+            .map(|late| late.to)
+            .collect();
+        for to in late {
+            self.report_snapshot(to, false);
+        }
+    }
+}

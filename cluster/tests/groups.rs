@@ -1,0 +1,213 @@
+//! Groups of several replicas over simulated time and a network that loses and delays: elections within their bounds, leases
+//! that end before another leader can be elected, reads that are never stale, and changes of the membership through
+//! it all. The same seed gives the same run.
+
+mod group;
+
+use group::{Group, TICK_US};
+use ringfort_cluster::replica::{ChangeError, MembershipChange};
+use ringfort_cluster::ReplicaId;
+
+const SECOND_US: u64 = 1_000_000;
+
+/// From a follower's last heartbeat to its candidacy at most 14 ticks, 7 of jitter and a late one; then the election,
+/// which may take a second attempt when a message is late.
+const FAILOVER_US_MAX: u64 = (14 + 7 + 1) * TICK_US + 600_000;
+
+#[test]
+fn a_dead_leader_is_followed_by_another_within_bounds() {
+    for seed in 0..40 {
+        let mut group = Group::new(seed, &[1, 2, 3]);
+        let old = group.wait_for_leader(3 * SECOND_US);
+        group.propose(old);
+        group.run(SECOND_US);
+        group.crash(old);
+        let died = group.time_us();
+        let new = group.wait_for_leader(FAILOVER_US_MAX);
+        assert_ne!(new, old, "seed {seed}");
+        let took = group.time_us() - died;
+        assert!(took >= 9 * TICK_US, "seed {seed}: a lease may still run");
+        group.wait_until("lease", SECOND_US, |group| group.can_read(new));
+    }
+}
+
+#[test]
+fn the_failover_takes_about_a_second_in_the_median() {
+    let mut times: Vec<u64> = (100..160)
+        .map(|seed| {
+            let mut group = Group::new(seed, &[1, 2, 3]);
+            let old = group.wait_for_leader(3 * SECOND_US);
+            group.run(SECOND_US);
+            group.crash(old);
+            let died = group.time_us();
+            group.wait_for_leader(FAILOVER_US_MAX);
+            group.time_us() - died
+        })
+        .collect();
+    times.sort_unstable();
+    let median = times[times.len() / 2];
+    assert!(median <= 1_000_000, "median {median} us of {times:?}");
+}
+
+#[test]
+fn a_partitioned_leader_loses_its_lease_before_another_is_elected() {
+    for seed in 0..40 {
+        let mut group = Group::new(seed, &[1, 2, 3]);
+        let old = group.wait_for_leader(3 * SECOND_US);
+        group.run(SECOND_US);
+        assert!(group.can_read(old), "seed {seed}");
+        group.isolate(old);
+        let mut lost_at = None;
+        let elected_at = loop {
+            group.step();
+            if lost_at.is_none() && !group.can_read(old) {
+                lost_at = Some(group.time_us());
+            }
+            let another = group.leaders().into_iter().find(|&id| id != old);
+            if another.is_some() {
+                break group.time_us();
+            }
+            assert!(group.time_us() < 60 * SECOND_US, "seed {seed}: no election");
+        };
+        let lost_at = lost_at.expect("the lease ended first");
+        assert!(
+            lost_at <= elected_at,
+            "seed {seed}: {lost_at} > {elected_at}"
+        );
+        // The old leader finds out by itself that nobody follows it.
+        group.run(2 * SECOND_US);
+        assert_eq!(group.leaders().len(), 1, "seed {seed}");
+        group.heal();
+        group.run(2 * SECOND_US);
+        assert_eq!(group.leaders().len(), 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_leader_that_was_paused_reads_nothing_afterwards() {
+    let mut group = Group::new(5, &[1, 2, 3]);
+    let old = group.wait_for_leader(3 * SECOND_US);
+    group.run(SECOND_US);
+    group.pause(old);
+    group.run(5 * SECOND_US);
+    let new = group.wait_for_leader(SECOND_US);
+    assert_ne!(new, old);
+    for _ in 0..20 {
+        let id = group.propose(new);
+        group.wait_until("write", SECOND_US, |group| group.is_acknowledged(id));
+    }
+    group.resume(old);
+    // Still its own leader, before any message or tick: but the clock has gone on.
+    assert!(!group.can_read(old));
+    group.run(SECOND_US);
+    assert_eq!(group.leaders(), [new]);
+}
+
+#[test]
+fn a_restarted_voter_is_silent_for_one_election_timeout() {
+    let mut group = Group::new(3, &[1, 2, 3]);
+    let old = group.wait_for_leader(3 * SECOND_US);
+    group.run(SECOND_US);
+    let others: Vec<u64> = [1, 2, 3].into_iter().filter(|&id| id != old).collect();
+    // One of the two that could elect another forgets what it promised; the old leader hears of nobody.
+    group.isolate(old);
+    group.run(10 * TICK_US);
+    group.crash(others[0]);
+    group.restart(others[0]);
+    let restarted = group.time_us();
+    group.wait_until("another leader", 4 * SECOND_US, |group| {
+        group.leaders().iter().any(|&id| id != old)
+    });
+    // Its clock may be fast by half a percent.
+    let silent = group.time_us() - restarted;
+    assert!(silent >= 14 * TICK_US * 199 / 200, "{silent} us");
+}
+
+#[test]
+fn reads_are_never_stale_whatever_is_lost() {
+    for seed in 0..40 {
+        let mut group = Group::new(1_000 + seed, &[1, 2, 3]);
+        group.lose(seed % 4 * 10);
+        group.chaos(30 * SECOND_US, |_, _| ());
+        group.heal();
+        group.lose(0);
+        group.settle();
+    }
+}
+
+#[test]
+fn transfers_go_through_or_leave_a_leader_that_works() {
+    for seed in 0..20 {
+        let mut group = Group::new(2000 + seed, &[1, 2, 3]);
+        group.lose(20);
+        group.chaos(20 * SECOND_US, |group, draw| {
+            if draw % 50 == 0 {
+                for id in group.leaders() {
+                    group.transfer(id, 1 + draw / 50 % 3);
+                }
+            }
+        });
+        group.heal();
+        group.lose(0);
+        group.settle();
+    }
+}
+
+#[test]
+fn the_membership_changes_under_loss_crashes_and_partitions() {
+    for seed in 0..20 {
+        let mut group = Group::new(3000 + seed, &[1, 2, 3]);
+        group.lose(10);
+        let mut newest = 3;
+        group.chaos(60 * SECOND_US, |group, draw| {
+            if draw % 20 == 0 {
+                for id in group.leaders() {
+                    newest = group.wander(id, draw / 20, newest);
+                }
+            }
+        });
+        assert!(
+            group.changes() > 3,
+            "seed {seed}: {} changes",
+            group.changes()
+        );
+        group.heal();
+        group.lose(0);
+        group.settle();
+    }
+}
+
+#[test]
+fn a_voter_is_replaced_while_commands_go_on() {
+    let mut group = Group::new(9, &[1, 2, 3]);
+    let leader = group.wait_for_leader(3 * SECOND_US);
+    let gone = if leader == 3 { 2 } else { 3 };
+    group.run(SECOND_US);
+    group.join(4);
+    group
+        .change(leader, MembershipChange::AddLearner(ReplicaId(4)))
+        .unwrap();
+    let replace = MembershipChange::Replace {
+        promote: ReplicaId(4),
+        demote: ReplicaId(gone),
+    };
+    group.wait_until("the replacement is possible", 5 * SECOND_US, |group| {
+        group.propose(leader);
+        match group.change(leader, replace) {
+            Ok(_) => true,
+            Err(ChangeError::NotCaughtUp { .. } | ChangeError::Running) => false,
+            Err(error) => panic!("{error}"),
+        }
+    });
+    group.wait_until("the replacement has ended", SECOND_US, |group| {
+        let membership = group.membership(leader);
+        !membership.is_joint() && membership.voters.contains(&ReplicaId(4))
+    });
+    let remove = MembershipChange::Remove(ReplicaId(gone));
+    group.wait_until("the replaced one is removed", SECOND_US, |group| {
+        group.change(leader, remove).is_ok()
+    });
+    group.run(SECOND_US);
+    assert!(group.can_read(leader));
+    assert!(!group.membership(leader).contains(ReplicaId(gone)));
+}
