@@ -300,9 +300,10 @@ impl Run {
     fn work(&mut self, wals: &mut [Wal]) -> Result<(), Stopped> {
         for _ in 0..self.random.below(120) {
             let worker = self.random.below(wals.len() as u64) as usize;
+            let mut done = Ok(());
             match self.random.below(40) {
-                0..=26 => self.turn(wals, worker)?,
-                27..=29 => self.sync(wals, worker)?,
+                0..=26 => done = self.turn(wals, worker),
+                27..=29 => done = self.sync(wals, worker),
                 30..=32 => self.snapshot(wals),
                 33 => self.disk.set_short_writes(true),
                 34 => self.disk.fail(DiskCall::Write, 0, ErrorKind::Other),
@@ -318,6 +319,10 @@ impl Run {
                     .set_capacity(self.disk.used() + self.random.below(20_000)),
                 _ => self.disk.set_capacity(u64::MAX),
             }
+            for (wal, chain) in wals.iter().zip(&mut self.history[self.present..]) {
+                chain.synced_until(wal.synced());
+            }
+            done?;
         }
         Ok(())
     }
@@ -358,9 +363,9 @@ impl Run {
         }
         let chain = self.present + worker;
         self.history[chain].attempt(content);
-        loop {
+        let number = loop {
             match wal.write() {
-                Ok(_) => break,
+                Ok(position) => break position.number,
                 Err(WalError::Io { .. }) if !self.disk.is_stopped() && self.random.one_in(2) => {}
                 Err(error) => {
                     if error.is_full() {
@@ -370,9 +375,10 @@ impl Run {
                     return self.failed(&error);
                 }
             }
-        }
+        };
         if let Some(last) = self.history[chain].attempts.last_mut() {
             last.written = true;
+            last.number = Some(number);
         }
         if self.always {
             self.sync(wals, worker)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use ringfort::durability::wal::{recover, Item, RecoverError, Recovered};
+use ringfort::durability::wal::{recover, Item, RecordNumber, RecoverError, Recovered};
 use ringfort::durability::{RecoverOptions, SharedDisk};
 use ringfort_cluster::{HardState, Index, LogEntry, ShardId};
 
@@ -29,6 +29,8 @@ pub struct Attempt {
     pub content: Content,
     /// `write` said yes.
     pub written: bool,
+    /// Its number, once it is written.
+    pub number: Option<RecordNumber>,
     /// A sync that came after said yes.
     pub synced: bool,
 }
@@ -46,8 +48,16 @@ impl Chain {
         self.attempts.push(Attempt {
             content,
             written: false,
+            number: None,
             synced: false,
         });
+    }
+
+    /// The log says that it is durable up to here: it also syncs by itself, before it frees a segment.
+    pub fn synced_until(&mut self, last: RecordNumber) {
+        for attempt in &mut self.attempts {
+            attempt.synced |= attempt.number.is_some_and(|number| number <= last);
+        }
     }
 
     pub fn drop_failed(&mut self) {
