@@ -3,6 +3,7 @@
 pub mod codec;
 pub mod entry;
 pub mod replica;
+pub mod sim;
 pub mod slot;
 pub mod types;
 
