@@ -3,10 +3,16 @@
 //!
 //! Everything here is a function of its arguments. The same seed and the same calls give the same results.
 
+pub mod history;
+pub mod linear;
 pub mod network;
+pub mod register;
 pub mod rng;
 pub mod time;
 
+pub use history::{History, Operation, Outcome};
+pub use linear::{check, Model, Verdict};
 pub use network::{Links, Network, NetworkSettings, Shape};
+pub use register::{Command, Register, Reply};
 pub use rng::SimRng;
 pub use time::{Agenda, Clock, Micros};
