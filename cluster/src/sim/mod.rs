@@ -9,6 +9,7 @@ pub mod network;
 pub mod register;
 pub mod rng;
 pub mod time;
+pub mod transfer;
 
 pub use history::{History, Operation, Outcome};
 pub use linear::{check, Model, Verdict};
