@@ -280,6 +280,10 @@ impl Clients {
                 }
                 _ => drop(self.hints.remove(&key)),
             }
+            // Most clients try again; some take no for an answer, and then there must be no phantom of it.
+            if self.rng.one_in(8) && !self.ops[number as usize].must_succeed {
+                return self.refused(number, context);
+            }
             let wait = self.rng.between(1, 40) * MILLISECOND;
             self.send(number, wait, context);
             return Ok(());
@@ -315,8 +319,14 @@ impl Clients {
             return Ok(());
         }
         // An attempt that no node has taken yet may still be taken.
-        let refused = !op.is_out;
-        if let (true, Purpose::Judged(key, call)) = (refused, op.purpose) {
+        match op.is_out {
+            true => self.end(number, context),
+            false => self.refused(number, context),
+        }
+    }
+
+    fn refused(&mut self, number: u32, context: &mut Context) -> Result<(), String> {
+        if let Purpose::Judged(key, call) = self.ops[number as usize].purpose {
             self.histories[key].failed(call);
         }
         self.end(number, context)

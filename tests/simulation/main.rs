@@ -54,6 +54,7 @@ fn no_seed_loses_an_acknowledged_write_or_shows_a_stale_one() {
 /// One seed, with its story.
 fn tell(seed: u64) {
     keep_panics();
+    println!("{:?}", plan::Plan::new(seed, None));
     let report = run(seed, None, true);
     for line in &report.story {
         println!("{line}");

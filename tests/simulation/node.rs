@@ -297,6 +297,18 @@ impl Node {
             let last = restored.last_index();
             restored.hard_state.commit = restored.hard_state.commit.min(last);
         }
+        let (node, id) = (self.number, shard.id);
+        context.tell(|| {
+            let state = restored.hard_state;
+            format!(
+                "node {node} shard {id}: snapshot {} log to {} term {} vote {} commit {}",
+                restored.snapshot_index,
+                restored.last_index(),
+                state.term,
+                state.vote,
+                state.commit
+            )
+        });
         let config = Config {
             election_ticks: ELECTION_TICKS,
             // Drawn anew for every life, from the run's own seed.
