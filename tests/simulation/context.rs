@@ -127,10 +127,10 @@ impl Context {
         self.agenda.now()
     }
 
-    /// Whether a replica has not got all that stands before `first` in the log.
-    pub fn lags(&self, replica: ReplicaId, shard: ShardId, first: Index) -> bool {
+    /// What a replica knew as committed at its last tick.
+    pub fn committed(&self, replica: ReplicaId, shard: ShardId) -> Index {
         let committed = self.committed.get(&(replica, shard));
-        committed.copied().unwrap_or_default() < first.previous()
+        committed.copied().unwrap_or_default()
     }
 
     pub fn has_bug(&self, bug: Bug) -> bool {

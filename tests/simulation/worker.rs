@@ -51,8 +51,9 @@ pub struct Place {
     /// The snapshot that was taken in with what is being written.
     taken_in: Option<Index>,
     pub capture: Option<Capture>,
-    /// When a snapshot was sent last.
-    sent_at: u64,
+    /// When followers were looked at last, and what they knew as committed then.
+    looked_at: u64,
+    seen: BTreeMap<ReplicaId, Index>,
 }
 
 impl Place {
@@ -63,7 +64,8 @@ impl Place {
             is_writing: false,
             taken_in: None,
             capture: None,
-            sent_at: 0,
+            looked_at: 0,
+            seen: BTreeMap::new(),
         }
     }
 }
@@ -440,26 +442,26 @@ impl Worker {
         Ok(())
     }
 
-    /// Plays the sender of snapshots: a leader whose log begins behind a follower's end sends its data.
+    /// Plays the sender of snapshots: a follower that gets no further has its leader's log begin behind its own end.
     fn help_followers(&mut self, context: &mut Context) {
         for place in &mut self.places {
             let replica = &place.shard.replica;
-            let is_due = context.now() >= place.sent_at + 300 * MILLISECOND;
+            let is_due = context.now() >= place.looked_at + 300 * MILLISECOND;
             let starts_late = replica.first_index() > Index(1);
             let may = replica.is_leader() && starts_late && is_due && place.capture.is_none();
-            if !may
-                || place.is_writing
-                || replica.applied_index() < replica.first_index().previous()
-            {
+            let applied = replica.applied_index();
+            if !may || place.is_writing || applied < replica.first_index().previous() {
                 continue;
             }
-            place.sent_at = context.now();
-            let (own, term, first) = (replica.id(), replica.term(), replica.first_index());
+            place.looked_at = context.now();
+            let (own, term) = (replica.id(), replica.term());
             for peer in (1..=NODES as u64)
                 .map(ReplicaId)
                 .filter(|&peer| peer != own)
             {
-                if !context.lags(peer, place.shard.id, first) {
+                let known = context.committed(peer, place.shard.id);
+                let is_stuck = place.seen.insert(peer, known) == Some(known);
+                if !is_stuck || known >= applied {
                     continue;
                 }
                 let snapshot: IncomingSnapshot = snapshots::to_send(place, context);
