@@ -461,7 +461,7 @@ fn start_all(shards: Vec<Shard>, recovered: Option<&Recovered>) -> Result<Vec<Sh
                 Restored::fresh([ONLY_REPLICA]).membership,
             );
             shard.replica = replica(shard.id, restored)?;
-            if shard.last_clock() > Timestamp(started.0 + 60_000) {
+            if shard.applied_clock() > Timestamp(started.0 + 60_000) {
                 tracing::warn!(
                     "the clock is more than a minute behind the log of shard {}",
                     shard.id

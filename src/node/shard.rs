@@ -126,7 +126,7 @@ impl Shard {
     }
 
     /// The clock of the last entry applied.
-    pub fn last_clock(&self) -> Timestamp {
+    pub fn applied_clock(&self) -> Timestamp {
         self.applied_clock
     }
 

@@ -94,7 +94,13 @@ impl Clients {
         if self.stopped {
             return;
         }
+        // Every other client mostly reads: one that waits for a write at a leader that is cut off sees nothing stale.
+        let reads = client % 2 == 1 && !self.rng.one_in(10);
         let op = match self.rng.one_in(4) {
+            _ if reads => {
+                let key = self.rng.index(self.keys.len());
+                self.on_key(client, key, Command::Get, context.now())
+            }
             true => self.noise(client),
             false => self.judged(client, context.now()),
         };

@@ -166,11 +166,10 @@ impl Context {
     pub fn send(&mut self, from: usize, shard: ShardId, message: Message) {
         let to = message.to as usize - 1;
         self.note(message.msg_type as u64 ^ message.index << 8 ^ message.term << 40);
-        for at in self.network.send(self.agenda.now(), from, to) {
-            if let Some(at) = at {
-                let message = Box::new(message.clone());
-                self.agenda.at(at, Event::Deliver { to, shard, message });
-            }
+        let arrivals = self.network.send(self.agenda.now(), from, to);
+        for at in arrivals.into_iter().flatten() {
+            let message = Box::new(message.clone());
+            self.agenda.at(at, Event::Deliver { to, shard, message });
         }
     }
 }

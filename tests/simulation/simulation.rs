@@ -170,7 +170,9 @@ impl Simulation {
             return None;
         }
         if found.paused_until > self.context.now() && found.process.is_some() {
-            self.context.agenda.at(found.paused_until, event);
+            // What waits in several sockets is read in any order.
+            let until = found.paused_until + self.context.rng.below(2 * MILLISECOND);
+            self.context.agenda.at(until, event);
             return None;
         }
         Some((event, node))

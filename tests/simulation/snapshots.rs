@@ -31,7 +31,7 @@ pub struct Capture {
 
 fn describe(shard: &Shard, (index, term): (Index, Term)) -> SnapshotMeta {
     let extra = SnapshotExtra {
-        last_clock_ms: shard.last_clock().0,
+        last_clock_ms: shard.applied_clock().0,
         databases: shard.databases.count() as u16,
         limits: *shard.databases.limits(),
     };
