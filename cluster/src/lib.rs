@@ -7,6 +7,7 @@ pub mod node_id;
 pub mod placement;
 pub mod replica;
 pub mod ring;
+pub mod sim;
 pub mod slot;
 pub mod topology;
 pub mod types;

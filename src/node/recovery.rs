@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringfort_cluster::replica::Membership;
 use ringfort_cluster::{
     codec, Config, HardState, Index, Replica, ReplicaId, Restored, ShardId, Term,
 };
 
-use crate::durability::snapshot::{find_snapshots, SnapshotFile};
+use crate::durability::snapshot::{find_snapshots, SnapshotFile, SnapshotMeta};
 use crate::durability::wal::{Headroom, Item, Recovered};
 use crate::durability::{
     boot_id, lock_directory, recover, DiskLock, DiskWorker, DurabilityMode, LastStop, Marker,
@@ -65,7 +66,7 @@ impl SnapshotExtra {
         codec::encode(&wire).expect("a few numbers")
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
         let wire: ExtraWire = codec::decode(bytes).ok()?;
         let limits = Limits::from_numbers(wire.limits);
         Some(Self {
@@ -314,13 +315,17 @@ pub(super) fn random_seed() -> Result<u64, StartError> {
 
 /// An empty shard with a replica that has not started.
 fn new_shard(id: ShardId, startup: &Startup, seed: u64, limits: Limits) -> Shard {
-    let databases = Databases::new(
-        startup.databases as usize,
-        (seed, !seed.rotate_left(32)),
-        limits,
-    );
-    let replica = replica(id, Restored::fresh([ONLY_REPLICA])).expect("a fresh replica starts");
+    let databases = new_databases(startup.databases, seed, limits);
+    let replica = fresh_replica(id);
     Shard::new(id, databases, replica, (Index::ZERO, Term(0)), Timestamp(0))
+}
+
+fn new_databases(count: u32, seed: u64, limits: Limits) -> Databases {
+    Databases::new(count as usize, (seed, !seed.rotate_left(32)), limits)
+}
+
+fn fresh_replica(id: ShardId) -> Replica {
+    replica(id, Restored::fresh([ONLY_REPLICA])).expect("a fresh replica starts")
 }
 
 fn replica(id: ShardId, restored: Restored) -> Result<Replica, StartError> {
@@ -374,6 +379,43 @@ fn load_snapshot(
     startup: &Startup,
     seed: u64,
 ) -> Result<(Shard, u64), StartError> {
+    let loaded = read_snapshot(disk, file, startup.databases, seed)?;
+    let bytes = loaded.bytes;
+    let replica = fresh_replica(loaded.meta.shard);
+    Ok((loaded.into_shard(replica), bytes))
+}
+
+/// A snapshot's data, and what it says about itself.
+pub struct LoadedSnapshot {
+    pub meta: SnapshotMeta,
+    pub extra: SnapshotExtra,
+    pub databases: Databases,
+    /// Of the data.
+    pub bytes: u64,
+}
+
+impl LoadedSnapshot {
+    /// The shard as of the snapshot's index.
+    pub fn into_shard(self, replica: Replica) -> Shard {
+        let meta = self.meta;
+        let start = Timestamp(self.extra.last_clock_ms);
+        let applied = (meta.index, meta.term);
+        let mut shard = Shard::new(meta.shard, self.databases, replica, applied, start);
+        shard.snapshot_index = meta.index;
+        shard
+    }
+}
+
+/// Reads a snapshot into keyspaces of a node whose hashes have that seed.
+///
+/// # Errors
+/// Damage, or a failing disk.
+pub fn read_snapshot(
+    disk: &SharedDisk,
+    file: &SnapshotFile,
+    databases_max: u32,
+    seed: u64,
+) -> Result<LoadedSnapshot, StartError> {
     let mut reader = SnapshotReader::open(disk, file).map_err(StartError::from)?;
     let meta = reader.meta().clone();
     let bad = |what: &str| {
@@ -381,31 +423,27 @@ fn load_snapshot(
     };
     let extra = SnapshotExtra::decode(&meta.extra)
         .ok_or_else(|| bad("has a description that makes no sense"))?;
-    let mut shard = new_shard(meta.shard, startup, seed, extra.limits);
+    let mut databases = new_databases(databases_max, seed, extra.limits);
     let mut bytes = Vec::with_capacity(reader.stream_bytes() as usize);
     reader
         .read_to_end(&mut bytes)
         .map_err(|error| bad(&format!("cannot be read ({error})")))?;
     for record in Records::new(&bytes) {
         let record = record.map_err(|_| bad("holds a key that makes no sense"))?;
-        if u32::from(record.database) >= startup.databases {
+        if u32::from(record.database) >= databases_max {
             return Err(bad(&format!("holds a key of database {}", record.database)));
         }
         let deadline = record.deadline.map_or(Deadline::None, Deadline::At);
-        let keyspace = shard.databases.keyspace_mut(record.database);
+        let keyspace = databases.keyspace_mut(record.database);
         // At time 0 nothing is due: what the snapshot holds comes back as it was (invariant 3).
         keyspace.set(&record.key, record.value, deadline, Timestamp(0));
     }
-    let start = Timestamp(extra.last_clock_ms);
-    shard = Shard::new(
-        meta.shard,
-        shard.databases,
-        shard.replica,
-        (meta.index, meta.term),
-        start,
-    );
-    shard.snapshot_index = meta.index;
-    Ok((shard, bytes.len() as u64))
+    Ok(LoadedSnapshot {
+        meta,
+        extra,
+        databases,
+        bytes: bytes.len() as u64,
+    })
 }
 
 /// Gives every shard the replica that its log and hard state make.
@@ -417,20 +455,13 @@ fn start_all(shards: Vec<Shard>, recovered: Option<&Recovered>) -> Result<Vec<Sh
             let found = recovered
                 .and_then(|recovered| recovered.hard_states().get(&shard.id))
                 .copied();
-            let mut hard_state = found.unwrap_or_default();
-            let (applied, term) = shard.applied();
-            hard_state.commit = hard_state.commit.max(applied);
-            hard_state.term = hard_state.term.max(term);
-            let restored = Restored {
-                hard_state,
-                snapshot_index: applied,
-                snapshot_term: term,
-                entries: std::mem::take(&mut shard.unapplied),
-                applied,
-                ..Restored::fresh([ONLY_REPLICA])
-            };
+            let restored = restored(
+                &mut shard,
+                found,
+                Restored::fresh([ONLY_REPLICA]).membership,
+            );
             shard.replica = replica(shard.id, restored)?;
-            if shard.last_clock() > Timestamp(started.0 + 60_000) {
+            if shard.applied_clock() > Timestamp(started.0 + 60_000) {
                 tracing::warn!(
                     "the clock is more than a minute behind the log of shard {}",
                     shard.id
@@ -439,6 +470,27 @@ fn start_all(shards: Vec<Shard>, recovered: Option<&Recovered>) -> Result<Vec<Sh
             Ok(shard)
         })
         .collect()
+}
+
+/// What a shard's replica starts from: its snapshot and the log have been replayed, and `hard_state` is the last one that
+/// the log holds.
+pub fn restored(
+    shard: &mut Shard,
+    hard_state: Option<HardState>,
+    membership: Membership,
+) -> Restored {
+    let (applied, term) = shard.applied();
+    let mut hard_state = hard_state.unwrap_or_default();
+    hard_state.commit = hard_state.commit.max(applied);
+    hard_state.term = hard_state.term.max(term);
+    Restored {
+        hard_state,
+        snapshot_index: applied,
+        snapshot_term: term,
+        membership,
+        entries: std::mem::take(&mut shard.unapplied),
+        applied,
+    }
 }
 
 #[cfg(test)]

@@ -63,6 +63,9 @@ pub struct Shard {
     in_flight: VecDeque<InFlight>,
     /// The clock of the last entry applied or proposed: no stamp is older (invariant 2).
     last_clock: Timestamp,
+    /// The clock of the last entry applied: what an entry is applied by is a function of the log alone, also where this
+    /// replica has proposed more since.
+    applied_clock: Timestamp,
     /// Index and term of the last entry applied.
     applied: (Index, Term),
     /// The reply of the command being applied.
@@ -90,6 +93,7 @@ impl Shard {
             turn: Turn::default(),
             in_flight: VecDeque::new(),
             last_clock,
+            applied_clock: last_clock,
             applied,
             scratch: Vec::new(),
             snapshot_index: Index(0),
@@ -137,9 +141,9 @@ impl Shard {
         now.max(self.last_clock)
     }
 
-    /// The clock of the last entry.
-    pub fn last_clock(&self) -> Timestamp {
-        self.last_clock
+    /// The clock of the last entry applied.
+    pub fn applied_clock(&self) -> Timestamp {
+        self.applied_clock
     }
 
     /// Goes on behind entries that are lost, with the operator's consent.
@@ -250,6 +254,17 @@ impl Shard {
         }
     }
 
+    /// Answers everything that is on its way through the log: this replica does not lead any more, and whether the
+    /// entries will be applied is decided elsewhere.
+    pub fn abandon(&mut self, reply: &[u8], replies: &mut impl Replies) {
+        let nothing = Args::new(&[], &[]);
+        for in_flight in self.in_flight.drain(..) {
+            for asked in &in_flight.asked {
+                replies.reply(asked, &nothing, reply);
+            }
+        }
+    }
+
     /// Applies a committed entry. The same code runs live, at replay and (with nobody asking) on followers.
     ///
     /// # Panics
@@ -281,7 +296,8 @@ impl Shard {
     ) {
         let batch = Batch::decode(data).expect("a committed entry can be read");
         let stamp = batch.stamp();
-        self.last_clock = self.last_clock.max(Timestamp(stamp.clock_ms));
+        self.applied_clock = self.applied_clock.max(Timestamp(stamp.clock_ms));
+        self.last_clock = self.last_clock.max(self.applied_clock);
         let (mut waiting, reads) = match in_flight {
             Some(in_flight) => (in_flight.asked, in_flight.reads),
             None => (Vec::new(), Bytes::new()),
@@ -304,7 +320,7 @@ impl Shard {
                 let write = asked.next();
                 let call = Call {
                     args: Args::new(batch.bytes(), &group.spans[at]),
-                    now: self.last_clock,
+                    now: self.applied_clock,
                     seed: stamp
                         .seed
                         .wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),

@@ -325,7 +325,7 @@ impl Worker {
         let shard = &mut self.shards[place];
         let (index, term) = shard.applied();
         let extra = SnapshotExtra {
-            last_clock_ms: shard.last_clock().0,
+            last_clock_ms: shard.applied_clock().0,
             databases: shard.databases.count() as u16,
             limits: *shard.databases.limits(),
         };

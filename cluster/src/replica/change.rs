@@ -269,8 +269,11 @@ impl Replica {
         let _ = raft.step(stand);
     }
 
+    /// Whether it has applied an entry of its own term: a leader that has not knows neither all that is committed nor the last
+    /// stamp of its log, and must not propose commands.
     #[inline]
-    pub(super) fn has_applied_own_term(&self) -> bool {
+    #[must_use]
+    pub fn has_applied_own_term(&self) -> bool {
         self.applied_term.get() == self.raw.raft.term
     }
 

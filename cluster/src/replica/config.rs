@@ -122,7 +122,9 @@ impl Config {
             read_only_option: ReadOnlyOption::Safe,
             // Halves the messages: followers hear of a commit with the next append or heartbeat.
             skip_bcast_commit: true,
-            batch_append: true,
+            // Never: 0.7 joins entries to an empty append of another place, and the follower then acknowledges entries that
+            // it has not got (`is_continuous_ents` takes whatever follows an empty message for its continuation).
+            batch_append: false,
             priority: 0,
             max_uncommitted_size: self.uncommitted_bytes_max.max(APPEND_BYTES_MAX),
             max_committed_size_per_ready: COMMITTED_BYTES_MAX,

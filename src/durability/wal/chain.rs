@@ -239,6 +239,12 @@ impl<'c> Replay<'c> {
 
     /// The chain has its end record. What comes after it can only be an unused segment made ahead of need.
     fn ended(&mut self, chain: &[Found], place: Place) -> Result<(), RecoverError> {
+        // One that cannot be read may just as well be the log of the next generation.
+        let later = chain.iter().enumerate().skip(place.at + 1);
+        let unreadable = later.filter_map(|(at, segment)| Some((at, segment.header.err()?)));
+        if let Some((at, what)) = unreadable.into_iter().next() {
+            return self.judged(chain, (at, 0), place, Verdict::Damaged(what));
+        }
         let evidence = self.search(
             chain,
             place.at + 1,
