@@ -1,3 +1,5 @@
+//! Commands of the meta group against small topologies: what is accepted, what is refused and changes nothing.
+
 use super::*;
 use crate::topology::tests::node;
 use crate::topology::{ReplicaFate, Topology, META_GROUP};

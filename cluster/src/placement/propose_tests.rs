@@ -1,3 +1,5 @@
+//! Proposals of replica sets: distinct, even in load, spread over zones, and stable when nodes come and go.
+
 use super::*;
 use crate::ring::WEIGHT_DEFAULT;
 use proptest::prelude::*;

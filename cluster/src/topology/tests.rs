@@ -1,3 +1,5 @@
+//! The topology as bytes and back, and what no bytes may say.
+
 use super::*;
 use crate::types::{Index, Term};
 use proptest::prelude::*;
