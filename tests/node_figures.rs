@@ -1,71 +1,27 @@
 //! What a whole node tells of itself is true: the memory that eviction goes by against what the allocator handed out,
 //! and the figures of turns and log.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod support;
 
-const START_MAX: Duration = Duration::from_secs(30);
+use std::io::{BufRead, Read, Write};
+use std::time::Duration;
+
+use support::{Connection, Node, START_MAX};
+
 const KEYS: usize = 200_000;
 const PIPELINE: usize = 500;
 /// Longer than the time between two publications of a worker's figures.
 const PUBLISHED: Duration = Duration::from_millis(300);
 
-/// A node that ends with the test.
-struct Node {
-    process: Child,
-    port: u16,
-    _dir: tempfile::TempDir,
+/// What these tests ask.
+trait Figures {
+    fn line(&mut self) -> String;
+    fn all(&mut self, commands: &[String]);
+    fn figure(&mut self, section: &str, name: &str) -> u64;
+    fn memory(&mut self) -> (u64, u64);
 }
 
-impl Node {
-    fn start(flags: &[&str]) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = free.expect("a free port").port();
-        let process = Command::new(env!("CARGO_BIN_EXE_ringfort"))
-            .args(["serve", "--http-port", "0", "--port", &port.to_string()])
-            .args(flags)
-            .arg("--dir")
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the node starts");
-        Self {
-            process,
-            port,
-            _dir: dir,
-        }
-    }
-
-    fn connect(&self) -> Connection {
-        let ends = Instant::now() + START_MAX;
-        loop {
-            match TcpStream::connect(("127.0.0.1", self.port)) {
-                Ok(stream) => {
-                    let timeout = stream.set_read_timeout(Some(START_MAX));
-                    timeout.expect("a time limit");
-                    return Connection(BufReader::new(stream));
-                }
-                Err(error) => assert!(Instant::now() < ends, "the node does not listen: {error}"),
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-struct Connection(BufReader<TcpStream>);
-
-impl Connection {
+impl Figures for Connection {
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("the node answers");

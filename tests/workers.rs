@@ -2,76 +2,23 @@
 //! copies, and both were written back whole, over whatever other clients had pushed in between. Of 7,500 pushes about
 //! 600 were gone. Now the workers stand still while one command runs over keys of several.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod support;
+
+use std::io::{BufRead, Read, Write};
+
+use support::{Connection, Node};
 
 const PUSHES: usize = 400;
-const START_MAX: Duration = Duration::from_secs(30);
 
-/// A node on two workers that ends with the test.
-struct Node {
-    process: Child,
-    port: u16,
-    _dir: tempfile::TempDir,
+fn two_workers() -> Node {
+    Node::start(&["--threads", "2"])
 }
 
-impl Node {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = free.expect("a free port").port();
-        let process = Command::new(env!("CARGO_BIN_EXE_ringfort"))
-            .args([
-                "serve",
-                "--threads",
-                "2",
-                "--http-port",
-                "0",
-                "--port",
-                &port.to_string(),
-                "--dir",
-            ])
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the node starts");
-        Self {
-            process,
-            port,
-            _dir: dir,
-        }
-    }
-
-    fn connect(&self) -> Connection {
-        let ends = Instant::now() + START_MAX;
-        loop {
-            match TcpStream::connect(("127.0.0.1", self.port)) {
-                Ok(stream) => {
-                    stream
-                        .set_read_timeout(Some(START_MAX))
-                        .expect("a time limit");
-                    return Connection(BufReader::new(stream));
-                }
-                Err(error) => assert!(Instant::now() < ends, "the node does not listen: {error}"),
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
+trait Ask {
+    fn ask(&mut self, command: &str) -> String;
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-struct Connection(BufReader<TcpStream>);
-
-impl Connection {
+impl Ask for Connection {
     /// Sends an inline command and gives the reply: the line of an integer or error, the text of a bulk string.
     fn ask(&mut self, command: &str) -> String {
         self.0
@@ -90,7 +37,7 @@ impl Connection {
 
 #[test]
 fn pushes_survive_moves_between_workers() {
-    let node = Node::start();
+    let node = two_workers();
     std::thread::scope(|scope| {
         let mover = scope.spawn(|| {
             let mut connection = node.connect();
@@ -122,7 +69,7 @@ fn pushes_survive_moves_between_workers() {
 
 #[test]
 fn commands_over_keys_of_both_workers_do_not_wait_for_each_other() {
-    let node = Node::start();
+    let node = two_workers();
     std::thread::scope(|scope| {
         for client in 0..4 {
             let node = &node;
@@ -145,7 +92,7 @@ fn commands_over_keys_of_both_workers_do_not_wait_for_each_other() {
 /// too late for it, because the end of the input ended the connection.
 #[test]
 fn who_sends_nothing_more_still_hears_the_replies() {
-    let node = Node::start();
+    let node = two_workers();
     for round in 0..50 {
         let mut connection = node.connect();
         let stream = connection.0.get_mut();

@@ -26,6 +26,8 @@
 //!
 //! Every replica has a clock of its own, which its ticks alone move on.
 
+mod script;
+
 use ringfort_cluster::replica::{
     Config, EntryKind, LogEntry, Membership, MembershipChange, Message, Outputs, Replica, Restored,
     SnapshotPlace, SnapshotRequest,
@@ -447,49 +449,14 @@ impl World {
     }
 }
 
-/// Plays a script and gives it back with what the commands printed this time.
-fn play(script: &str) -> String {
-    let (mut world, mut played) = (World::default(), String::new());
-    for line in script.lines() {
-        if line.starts_with("  ") {
-            continue;
-        }
-        played.push_str(line);
-        played.push('\n');
-        if !line.is_empty() && !line.starts_with('#') {
-            world.run(line);
-            played.push_str(&std::mem::take(&mut world.printed));
-        }
-    }
-    played
-}
-
 #[test]
 fn every_scenario_goes_as_it_is_written() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios");
-    let mut paths: Vec<_> = std::fs::read_dir(directory)
-        .expect("the scenarios")
-        .map(|file| file.expect("a readable directory").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
-        .collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    for path in paths {
-        println!("playing {}", path.display());
-        let script = std::fs::read_to_string(&path).expect("a readable script");
-        let played = play(&script);
-        if std::env::var_os("REWRITE_SCENARIOS").is_some() {
-            std::fs::write(&path, played).expect("a writable script");
-            continue;
+    script::every_file_goes_as_written(directory, || {
+        let mut world = World::default();
+        move |line: &str| {
+            world.run(line);
+            std::mem::take(&mut world.printed)
         }
-        for (number, (expected, found)) in script.lines().zip(played.lines()).enumerate() {
-            assert_eq!(found, expected, "{}:{}", path.display(), number + 1);
-        }
-        assert_eq!(
-            script.lines().count(),
-            played.lines().count(),
-            "{}",
-            path.display()
-        );
-    }
+    });
 }

@@ -1,6 +1,8 @@
 //! The placement against a model of a cluster: scripts that anyone can read, and random joins, losses and departures.
 
 mod model;
+#[path = "../script/mod.rs"]
+mod script;
 mod scripts;
 
 use model::{node, World};

@@ -15,7 +15,7 @@
 //! | `loads` | for each node how many shards it holds and leads |
 
 use super::model::{node, World};
-use super::ROUNDS_MAX;
+use super::{script, ROUNDS_MAX};
 use ringfort_cluster::placement::Step;
 use ringfort_cluster::topology::{Node, META_GROUP};
 use ringfort_cluster::{MetaCommand, NodeId, ReplicaId, ShardId};
@@ -181,36 +181,14 @@ impl Player {
     }
 }
 
-fn play(script: &str) -> String {
-    let (mut player, mut played) = (Player::default(), String::new());
-    for line in script.lines().filter(|line| !line.starts_with("  ")) {
-        played.push_str(line);
-        played.push('\n');
-        if !line.is_empty() && !line.starts_with('#') {
-            player.run(line);
-            played.push_str(&std::mem::take(&mut player.printed));
-        }
-    }
-    played
-}
-
 #[test]
 fn every_script_goes_as_it_is_written() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/placement");
-    let mut paths: Vec<_> = std::fs::read_dir(directory)
-        .expect("the scripts")
-        .map(|file| file.expect("a readable directory").path())
-        .collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    for path in paths {
-        println!("playing {}", path.display());
-        let script = std::fs::read_to_string(&path).expect("a readable script");
-        let played = play(&script);
-        if std::env::var_os("REWRITE_SCENARIOS").is_some() {
-            std::fs::write(&path, played).expect("a writable script");
-            continue;
+    script::every_file_goes_as_written(directory, || {
+        let mut player = Player::default();
+        move |line: &str| {
+            player.run(line);
+            std::mem::take(&mut player.printed)
         }
-        assert_eq!(script, played, "{}", path.display());
-    }
+    });
 }

@@ -5,22 +5,27 @@ use crate::codec;
 use crate::types::Epoch;
 use raft::eraftpb::Entry;
 
-/// A replica 1 of three that has been elected; its first entry is committed by replica 2's answer.
-fn leader_of_three() -> (Replica, Outputs) {
-    let mut replica = Replica::new(&config(1), voters(&[1, 2, 3])).unwrap();
-    let mut outputs = Outputs::default();
+/// Replica 2 votes for a candidate and answers its first entry, which is committed by that.
+fn elect(replica: &mut Replica, outputs: &mut Outputs) {
     replica.campaign();
-    turn(&mut replica, &mut outputs);
+    turn(replica, outputs);
     for kind in [
         MessageType::MsgRequestPreVoteResponse,
         MessageType::MsgRequestVoteResponse,
     ] {
         replica.step(answer(kind, 2), START);
-        turn(&mut replica, &mut outputs);
+        turn(replica, outputs);
     }
     let mut written = answer(MessageType::MsgAppendResponse, 2);
     written.index = 1;
     replica.step(written, START);
+}
+
+/// A replica 1 of three that has been elected; its first entry is committed by replica 2's answer.
+fn leader_of_three() -> (Replica, Outputs) {
+    let mut replica = Replica::new(&config(1), voters(&[1, 2, 3])).unwrap();
+    let mut outputs = Outputs::default();
+    elect(&mut replica, &mut outputs);
     assert_eq!(turn(&mut replica, &mut outputs).len(), 1);
     (replica, outputs)
 }
@@ -97,18 +102,7 @@ fn a_learner_s_answer_is_no_quorum() {
     };
     let mut replica = Replica::new(&config(1), state).unwrap();
     let mut outputs = Outputs::default();
-    replica.campaign();
-    turn(&mut replica, &mut outputs);
-    for kind in [
-        MessageType::MsgRequestPreVoteResponse,
-        MessageType::MsgRequestVoteResponse,
-    ] {
-        replica.step(answer(kind, 2), START);
-        turn(&mut replica, &mut outputs);
-    }
-    let mut written = answer(MessageType::MsgAppendResponse, 2);
-    written.index = 1;
-    replica.step(written, START);
+    elect(&mut replica, &mut outputs);
     turn(&mut replica, &mut outputs);
     replica.renew_lease(START);
     let sent = heartbeats(&mut replica, &mut outputs);

@@ -1,0 +1,63 @@
+//! What the tests share that start real nodes: a node that ends with its test, and connections to it.
+
+use std::io::BufReader;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub const START_MAX: Duration = Duration::from_secs(30);
+
+/// A node that ends with the test.
+pub struct Node {
+    process: Child,
+    port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Node {
+    /// With these flags beside port and directory.
+    pub fn start(flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = free.expect("a free port").port();
+        let process = Command::new(env!("CARGO_BIN_EXE_ringfort"))
+            .args(["serve", "--http-port", "0", "--port", &port.to_string()])
+            .args(flags)
+            .arg("--dir")
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the node starts");
+        Self {
+            process,
+            port,
+            _dir: dir,
+        }
+    }
+
+    pub fn connect(&self) -> Connection {
+        let ends = Instant::now() + START_MAX;
+        loop {
+            match TcpStream::connect(("127.0.0.1", self.port)) {
+                Ok(stream) => {
+                    let timeout = stream.set_read_timeout(Some(START_MAX));
+                    timeout.expect("a time limit");
+                    return Connection(BufReader::new(stream));
+                }
+                Err(error) => assert!(Instant::now() < ends, "the node does not listen: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A connection with a time limit for each read.
+pub struct Connection(pub BufReader<TcpStream>);
