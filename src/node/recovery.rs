@@ -77,6 +77,24 @@ impl SnapshotExtra {
     }
 }
 
+/// What a snapshot of the shard as it is now says of itself.
+pub fn describe(shard: &Shard) -> SnapshotMeta {
+    let (index, term) = shard.applied();
+    let extra = SnapshotExtra {
+        last_clock_ms: shard.applied_clock().0,
+        databases: shard.databases.count() as u16,
+        limits: *shard.databases.limits(),
+    };
+    SnapshotMeta {
+        shard: shard.id,
+        index,
+        term,
+        membership: shard.replica.membership(),
+        semantics: ringfort_cluster::entry::SEMANTICS_VERSION,
+        extra: extra.encode(),
+    }
+}
+
 /// The disk side of a node that keeps its data.
 pub struct Disk {
     pub disk: SharedDisk,

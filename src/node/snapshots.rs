@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use ringfort_cluster::{Index, ShardId};
 
 use crate::durability::wal::{OldSegments, Purpose, WalError};
-use crate::durability::{BackgroundSnapshot, DiskWorker, SharedDisk, SnapshotInfo, SnapshotMeta};
+use crate::durability::{BackgroundSnapshot, DiskWorker, SharedDisk, SnapshotInfo};
 use crate::store::rdb::{put_record, Records};
 use crate::store::{Copied, Deadline, Timestamp};
 
-use super::recovery::SnapshotExtra;
+use super::recovery::describe;
 use super::worker::Worker;
 
 /// Bytes copied between two looks at the clock; also about the size of a chunk handed to the disk thread.
@@ -323,20 +323,8 @@ impl Worker {
             return;
         };
         let shard = &mut self.shards[place];
-        let (index, term) = shard.applied();
-        let extra = SnapshotExtra {
-            last_clock_ms: shard.applied_clock().0,
-            databases: shard.databases.count() as u16,
-            limits: *shard.databases.limits(),
-        };
-        let meta = SnapshotMeta {
-            shard: shard.id,
-            index,
-            term,
-            membership: shard.replica.membership(),
-            semantics: ringfort_cluster::entry::SEMANTICS_VERSION,
-            extra: extra.encode(),
-        };
+        let meta = describe(shard);
+        let index = meta.index;
         let memory_bytes = shard.databases.bytes() as u64;
         shard.databases.begin_capture(put_record);
         let Snapshots {

@@ -7,12 +7,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 use ringfort::durability::snapshot::SnapshotFile;
 use ringfort::durability::{SnapshotMeta, SnapshotWriter};
-use ringfort::node::recovery::{read_snapshot, SnapshotExtra};
+use ringfort::node::recovery::{describe, read_snapshot};
 use ringfort::node::shard::Shard;
 use ringfort::store::rdb::{put_record, Records};
 use ringfort::store::{Copied, Timestamp};
 use ringfort_cluster::replica::{snapshot_message, IncomingSnapshot, SnapshotPlace};
-use ringfort_cluster::{Config, Index, Outputs, Replica, ReplicaId, Restored, ShardId, Term};
+use ringfort_cluster::{Config, Outputs, Replica, ReplicaId, Restored, ShardId};
 
 use crate::context::{empty_databases, Context, Transfer, DATABASES};
 use crate::plan::Bug;
@@ -29,19 +29,11 @@ pub struct Capture {
     records: Vec<u8>,
 }
 
-fn describe(shard: &Shard, (index, term): (Index, Term)) -> SnapshotMeta {
-    let extra = SnapshotExtra {
-        last_clock_ms: shard.applied_clock().0,
-        databases: shard.databases.count() as u16,
-        limits: *shard.databases.limits(),
-    };
-    SnapshotMeta {
-        shard: shard.id,
-        index,
-        term,
-        membership: shard.replica.membership(),
-        semantics: ringfort_cluster::entry::SEMANTICS_VERSION,
-        extra: extra.encode(),
+fn place_of(meta: &SnapshotMeta) -> SnapshotPlace {
+    SnapshotPlace {
+        index: meta.index,
+        term: meta.term,
+        membership: meta.membership.clone(),
     }
 }
 
@@ -81,12 +73,10 @@ fn begin(worker: &mut Worker, home: &Home, context: &mut Context) {
     };
     if let Some(place) = worker.places.iter_mut().find(wanted) {
         let shard = &mut place.shard;
-        let (index, term) = shard.applied();
-        let said = match context.has_bug(Bug::EntryAppliedTwice) {
-            true => index.previous(),
-            false => index,
-        };
-        let meta = describe(shard, (said, term));
+        let mut meta = describe(shard);
+        if context.has_bug(Bug::EntryAppliedTwice) {
+            meta.index = meta.index.previous();
+        }
         shard.databases.begin_capture(put_record);
         place.capture = Some(Capture {
             meta,
@@ -113,11 +103,7 @@ fn slice(worker: &mut Worker, at: usize, home: &Home, context: &mut Context) -> 
         (capture.meta.index, capture.meta.term) = place.shard.applied();
     }
     let (shard, index) = (place.shard.id, capture.meta.index);
-    let covered = SnapshotPlace {
-        index,
-        term: capture.meta.term,
-        membership: capture.meta.membership.clone(),
-    };
+    let covered = place_of(&capture.meta);
     match write(home, capture.meta, &capture.records) {
         Ok(()) => {}
         Err(_) if home.sim.is_stopped() => return Err(Ended::Died),
@@ -166,8 +152,7 @@ pub fn send(place: &mut Place, outputs: &mut Outputs, node: usize, context: &mut
 
 fn to_send(place: &mut Place, context: &mut Context) -> (SnapshotPlace, Bytes) {
     let shard = &mut place.shard;
-    let (index, term) = shard.applied();
-    let meta = describe(shard, (index, term));
+    let meta = describe(shard);
     let mut copied = Copied::default();
     shard.databases.begin_capture(put_record);
     while !shard.databases.capture_step(usize::MAX, &mut copied) {}
@@ -175,12 +160,7 @@ fn to_send(place: &mut Place, context: &mut Context) -> (SnapshotPlace, Bytes) {
     if context.has_bug(Bug::SnapshotIncomplete) {
         drop_last_record(&mut records);
     }
-    let membership = meta.membership.clone();
-    let whole = SnapshotPlace {
-        index,
-        term,
-        membership,
-    };
+    let whole = place_of(&meta);
     let number = context.transfers.len() as u64;
     context.transfers.push(Rc::new(Transfer { meta, records }));
     (whole, Bytes::copy_from_slice(&number.to_le_bytes()))
