@@ -210,10 +210,11 @@ impl Io {
         }
     }
 
-    /// The next command begins now, not where the last one ended.
+    /// The next command begins now, not where the last one ended. Gives the reading of `ticks`.
     #[inline]
-    pub fn start_clock(&mut self) {
+    pub fn start_clock(&mut self) -> u64 {
         self.since = self.ticks.raw();
+        self.since
     }
 
     /// Counts a command that has just run. Commands follow one upon the other, so the end of one is the beginning of the next,

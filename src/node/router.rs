@@ -7,12 +7,12 @@ use crate::commands::{
     Replies, Run, Session, Spread,
 };
 use crate::protocol::{Args, OwnedArgs, Proto, ProtocolError, Reply, Span};
-use crate::store::Keyspace;
 
 use super::fan::{Collector, Join};
 use super::io::{ConnKey, Forwarded, Message};
 use super::look_ahead::look_ahead;
 use super::outbox::{Target, Waiter};
+use super::shard::Shard;
 use super::worker::Worker;
 
 /// A command on its way to its data: what stays the same whatever shard it meets.
@@ -77,7 +77,8 @@ impl Worker {
         let shard = self.shard_of(key);
         prepared.shard = Some(shard);
         if self.worker_of(shard) == self.number {
-            let keyspace = self.keyspace(shard, session.database);
+            let databases = &self.shards[self.place(shard)].databases;
+            let keyspace = databases.keyspace(session.database);
             let hash = keyspace.hash(key);
             prepared.hash = Some(hash);
             keyspace.prefetch_segment(hash);
@@ -100,38 +101,36 @@ impl Worker {
     /// A write's own look-up goes on when it is applied; here it joins a turn.
     #[inline]
     fn take_place(&self, session: &Session, prepared: &mut Prepared) {
-        let (Some(command), Some(hash), Some(shard)) =
-            (prepared.command, prepared.hash, prepared.shard)
-        else {
-            return;
-        };
-        let shard = &self.shards[self.place(shard)];
-        if command.is_write {
-            return shard.expect_write();
+        match self.looked_up(prepared) {
+            Some((shard, _, true)) => shard.expect_write(),
+            Some((shard, hash, false)) => {
+                let keyspace = shard.databases.keyspace(session.database);
+                prepared.place = keyspace.prefetch_place(hash);
+            }
+            None => {}
         }
-        let keyspace = shard.databases.keyspace(session.database);
-        prepared.place = keyspace.prefetch_place(hash);
     }
 
     #[inline]
     fn take_entry(&self, session: &Session, prepared: &Prepared) {
-        let (Some(command), Some(hash), Some(shard)) =
-            (prepared.command, prepared.hash, prepared.shard)
-        else {
-            return;
-        };
-        let shard = &self.shards[self.place(shard)];
-        if command.is_write {
-            shard.expect_write_soon();
-        } else if let Some(place) = prepared.place {
-            let keyspace = shard.databases.keyspace(session.database);
-            keyspace.prefetch_entry(hash, place);
+        match self.looked_up(prepared) {
+            Some((shard, _, true)) => shard.expect_write_soon(),
+            Some((shard, hash, false)) => {
+                if let Some(place) = prepared.place {
+                    let keyspace = shard.databases.keyspace(session.database);
+                    keyspace.prefetch_entry(hash, place);
+                }
+            }
+            None => {}
         }
     }
 
-    #[inline]
-    fn keyspace(&self, shard: u16, database: u16) -> &Keyspace {
-        self.shards[self.place(shard)].databases.keyspace(database)
+    /// The shard here whose key is looked up, the key's hash, and whether the command writes.
+    #[inline(always)]
+    fn looked_up(&self, prepared: &Prepared) -> Option<(&Shard, u64, bool)> {
+        let (command, hash) = (prepared.command?, prepared.hash?);
+        let shard = &self.shards[self.place(prepared.shard?)];
+        Some((shard, hash, command.is_write))
     }
 
     /// Runs one command of a connection, whose arguments are `spans` of `buf`. Its reply comes to the connection's outbox, now or when the turn ends.

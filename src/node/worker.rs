@@ -161,7 +161,7 @@ impl Worker {
     }
 
     fn timed_flush(&mut self) -> bool {
-        let started = self.io.ticks.raw();
+        let started = self.io.start_clock();
         let done = self.flush_shards();
         let took = self.io.ticks.delta_as_nanos(started, self.io.ticks.raw());
         self.io.stats.turn_ns.add(took);
@@ -173,7 +173,6 @@ impl Worker {
         self.turn_bytes = 0;
         let now = self.refresh_clock();
         // Reads need no room in the log, whatever becomes of the writes.
-        self.io.start_clock();
         dirty.retain(|&place| {
             let writes = self.shards[place].has_writes();
             if !writes {
