@@ -10,7 +10,7 @@ use super::dial::{dial, DialError, Target};
 use super::frame::{send_frame, FrameError, FrameReader};
 use super::serve::ControlHandler;
 use super::stream::PeerStream;
-use super::{Home, Peer, Purpose, Timing};
+use super::{Home, Peer, Purpose};
 
 /// The largest request and the largest response.
 pub const CONTROL_BYTES_MAX: usize = 8 << 20;
@@ -76,10 +76,10 @@ pub(super) async fn answer(
     mut stream: PeerStream,
     from: Peer,
     handler: &ControlHandler,
-    timing: &Timing,
+    step: Duration,
 ) -> Result<(), FrameError> {
     let mut reader = FrameReader::new(CONTROL_BYTES_MAX);
-    let request: Bytes = timeout(timing.step, reader.read(&mut stream))
+    let request: Bytes = timeout(step, reader.read(&mut stream))
         .await
         .map_err(|_| too_slow())??;
     let response = handler(from.node, request.to_vec()).await;
@@ -88,10 +88,10 @@ pub(super) async fn answer(
         let bytes_max = CONTROL_BYTES_MAX;
         return Err(FrameError::TooLong { bytes, bytes_max });
     }
-    timeout(timing.step, send_frame(&mut stream, &response))
+    timeout(step, send_frame(&mut stream, &response))
         .await
         .map_err(|_| too_slow())??;
-    stream.close_gently(timing.handshake).await;
+    stream.close_gently(step).await;
     Ok(())
 }
 

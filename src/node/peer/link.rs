@@ -3,37 +3,28 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{ready, Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{ready, Context, Poll};
 
 use ringfort_cluster::NodeId;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{interval_at, sleep, Instant, Interval, MissedTickBehavior};
+use tokio::time::{sleep, Instant};
 
 use super::dial::{dial, DialError, Target};
 use super::frame::{put_frame, FRAME_BYTES_MAX, HEAD_BYTES};
 use super::hello::HandshakeError;
 use super::links::SendError;
+use super::pace::{jittered, Backoff, Beats};
 use super::stream::PeerStream;
-use super::{Channel, Home, Incoming, Purpose, Timing};
+use super::wake::Wake;
+use super::wire::Wire;
+use super::{Channel, Home, Incoming, Purpose};
 
 /// A buffer that grew beyond this is given back once it is empty.
 const OUT_KEPT_BYTES: usize = 1 << 20;
 /// Writes in a row for a peer that takes everything, before others on this thread have their turn.
 const WRITES_MAX: usize = 16;
-
-/// The connection of a link that is up.
-enum Wire {
-    Plain(TcpStream),
-    /// Written by the link's task alone.
-    Tls(RefCell<PeerStream>),
-}
 
 /// What a link's task does its work with.
 pub(super) struct Surroundings {
@@ -68,7 +59,7 @@ pub(super) struct Link {
     is_blocked: Cell<bool>,
     /// The owner's list of links to flush holds this one.
     pub is_listed: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    task: Wake,
 }
 
 impl Link {
@@ -88,7 +79,7 @@ impl Link {
             taken_bytes: Cell::new(0),
             is_blocked: Cell::new(false),
             is_listed: Cell::new(false),
-            waker: RefCell::default(),
+            task: Wake::default(),
         })
     }
 
@@ -160,15 +151,12 @@ impl Link {
     pub fn nudge(&self) {
         if !self.is_up() {
             self.is_nudged.set(true);
-            self.wake();
+            self.task.wake();
         }
     }
 
     fn put_up(&self, stream: PeerStream) -> Rc<Wire> {
-        let wire = Rc::new(match stream {
-            PeerStream::Plain(stream) => Wire::Plain(stream),
-            tls => Wire::Tls(RefCell::new(tls)),
-        });
+        let wire = Rc::new(Wire::new(stream));
         self.fault.take();
         *self.wire.borrow_mut() = Some(wire.clone());
         wire
@@ -182,20 +170,7 @@ impl Link {
             self.sent.set(0);
             self.is_blocked.set(false);
         }
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = &*self.waker.borrow() {
-            waker.wake_by_ref();
-        }
-    }
-
-    fn remember(&self, waker: &Waker) {
-        let mut place = self.waker.borrow_mut();
-        if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *place = Some(waker.clone());
-        }
+        self.task.wake();
     }
 
     /// Gives the wire what waits; leaves to the task what it does not take.
@@ -221,7 +196,7 @@ impl Link {
 
     fn block(&self) {
         self.is_blocked.set(true);
-        self.wake();
+        self.task.wake();
     }
 
     fn took(&self, bytes: usize) {
@@ -245,7 +220,7 @@ impl Link {
 
     /// Everything that a link which is up does by itself. Ends with the reason why it is down.
     fn poll_carry(&self, cx: &mut Context<'_>, wire: &Wire, pulse: &mut Pulse) -> Poll<String> {
-        self.remember(cx.waker());
+        self.task.remember(cx);
         if !self.is_up() {
             return Poll::Ready(self.fault.take().unwrap_or_default());
         }
@@ -258,7 +233,7 @@ impl Link {
                 return Poll::Ready(error.to_string());
             }
         }
-        while pulse.clock.poll_tick(cx).is_ready() {
+        while pulse.beats.poll(cx).is_ready() {
             if self.is_standing_still(pulse) {
                 return Poll::Ready("the other side takes nothing".to_owned());
             }
@@ -286,25 +261,25 @@ impl Link {
 
     /// One beat: says on an idle link that we are there; notices one that is stuck.
     fn is_standing_still(&self, pulse: &mut Pulse) -> bool {
-        let taken = self.taken_bytes.get();
-        let moves = taken != pulse.taken_bytes;
-        pulse.taken_bytes = taken;
-        if moves || self.backlog_bytes() == 0 {
-            pulse.beats = 0;
-        } else {
-            pulse.beats += 1;
-        }
-        if !moves && self.backlog_bytes() == 0 {
+        let taken_bytes = self.taken_bytes.get();
+        let moves = taken_bytes != pulse.taken_bytes;
+        pulse.taken_bytes = taken_bytes;
+        let waits = self.backlog_bytes() > 0;
+        if !moves && !waits {
             put_frame(&mut self.out.borrow_mut(), &[]);
         }
         self.flush();
-        pulse.beats >= pulse.beats_max
+        if moves || !waits {
+            pulse.beats.moved();
+            return false;
+        }
+        pulse.beats.missed()
     }
 
     /// Resolves when the link is to lead elsewhere than it did after so many `changes`.
     async fn changed(&self, changes: u64) {
         poll_fn(|cx| {
-            self.remember(cx.waker());
+            self.task.remember(cx);
             match self.changes.get() == changes {
                 true => Poll::Pending,
                 false => Poll::Ready(()),
@@ -315,7 +290,7 @@ impl Link {
 
     async fn nudged(&self) {
         poll_fn(|cx| {
-            self.remember(cx.waker());
+            self.task.remember(cx);
             match self.is_nudged.take() {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
@@ -325,119 +300,10 @@ impl Link {
     }
 }
 
-impl Wire {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.try_write(bytes),
-            // Encrypting and sending belong together and may take several writes.
-            Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Plain(stream) => loop {
-                ready!(stream.poll_write_ready(cx))?;
-                match stream.try_write(bytes) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    written => return Poll::Ready(written),
-                }
-            },
-            Self::Tls(stream) => Pin::new(&mut *stream.borrow_mut()).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(_) => Poll::Ready(Ok(())),
-            Self::Tls(stream) => Pin::new(&mut *stream.borrow_mut()).poll_flush(cx),
-        }
-    }
-
-    /// Resolves when the other side ends the connection. It sends nothing on it.
-    fn poll_end(&self, cx: &mut Context<'_>) -> Poll<String> {
-        let mut byte = [0];
-        let mut into = ReadBuf::new(&mut byte);
-        let read = match self {
-            Self::Plain(stream) => loop {
-                if let Err(error) = ready!(stream.poll_read_ready(cx)) {
-                    break Err(error);
-                }
-                match stream.try_read(into.initialize_unfilled()) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Ok(bytes) => {
-                        into.advance(bytes);
-                        break Ok(());
-                    }
-                    Err(error) => break Err(error),
-                }
-            },
-            Self::Tls(stream) => {
-                ready!(Pin::new(&mut *stream.borrow_mut()).poll_read(cx, &mut into))
-            }
-        };
-        Poll::Ready(match read {
-            Ok(()) if into.filled().is_empty() => "the other side closed it".to_owned(),
-            Ok(()) => "the other side sent bytes where it must only read".to_owned(),
-            Err(error) => error.to_string(),
-        })
-    }
-}
-
-/// The beat of a link that is up, and what had been sent at the last one. A pause of this process counts as one beat.
+/// The beats of a link that is up, and what had been sent at the last one.
 struct Pulse {
-    clock: Interval,
+    beats: Beats,
     taken_bytes: u64,
-    /// Beats in a row at which bytes waited and none had gone.
-    beats: u32,
-    beats_max: u32,
-}
-
-impl Pulse {
-    fn new(timing: &Timing, taken_bytes: u64) -> Self {
-        let mut clock = interval_at(Instant::now() + timing.ping, timing.ping);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self {
-            clock,
-            taken_bytes,
-            beats: 0,
-            beats_max: timing.beats_max(),
-        }
-    }
-}
-
-/// The pauses between attempts.
-struct Backoff {
-    first: Duration,
-    last: Duration,
-    next: Duration,
-}
-
-impl Backoff {
-    fn new(timing: &Timing) -> Self {
-        Self {
-            first: timing.backoff_first,
-            last: timing.backoff_last,
-            next: timing.backoff_first,
-        }
-    }
-
-    fn reset(&mut self) {
-        self.next = self.first;
-    }
-
-    /// Between half and all of the pause, so that many links do not dial in step.
-    fn pause(&mut self) -> Duration {
-        let pause = jittered(self.next);
-        self.next = (self.next * 2).min(self.last);
-        pause
-    }
-}
-
-fn jittered(pause: Duration) -> Duration {
-    // Every RandomState has keys of its own, which is chance enough for this.
-    let chance = RandomState::new().build_hasher().finish() as u32;
-    pause / 2 + (pause / 2).mul_f64(f64::from(chance) / f64::from(u32::MAX))
 }
 
 /// The task of a link: dials, carries, and dials again, until the link leads nowhere.
@@ -496,7 +362,10 @@ async fn serve(link: &Link, context: &Surroundings, stream: PeerStream, address:
     let (node, channel) = (link.node, link.channel);
     tracing::debug!("{channel:?} link to node {node} at {address} is up");
     context.sink.link_up(node, channel);
-    let mut pulse = Pulse::new(&context.home.timing, link.taken_bytes.get());
+    let mut pulse = Pulse {
+        beats: Beats::new(&context.home.timing),
+        taken_bytes: link.taken_bytes.get(),
+    };
     let why = poll_fn(|cx| link.poll_carry(cx, &wire, &mut pulse)).await;
     link.take_down(&why);
     tracing::info!("{channel:?} link to node {node} at {address} is down: {why}");

@@ -40,10 +40,13 @@ mod frame;
 mod hello;
 mod link;
 mod links;
+mod pace;
 mod security;
 mod serve;
 mod stream;
 mod transfer;
+mod wake;
+mod wire;
 
 #[cfg(test)]
 mod tests;

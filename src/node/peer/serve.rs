@@ -6,19 +6,20 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use ringfort_cluster::NodeId;
 use tokio::io::AsyncWriteExt;
-use tokio::time::{interval_at, Instant, Interval, MissedTickBehavior};
 
 use super::accept::Accepted;
 use super::control::{answer, CONTROL_INFLIGHT_MAX};
 use super::frame::{FrameError, FrameReader, FRAME_BYTES_MAX};
 use super::hello::{Examined, VERDICT_BYTES};
+use super::pace::Beats;
 use super::stream::{Parked, PeerStream};
 use super::transfer::{StreamReceiver, STREAMS_INFLIGHT_MAX};
-use super::{Channel, Home, Incoming, LocalFuture, Peer, Purpose, Timing};
+use super::wake::Wake;
+use super::{Channel, Home, Incoming, LocalFuture, Peer, Purpose};
 
 /// Answers a question of a node. Its answer may have [`CONTROL_BYTES_MAX`](super::CONTROL_BYTES_MAX) bytes.
 pub type ControlHandler = Rc<dyn Fn(NodeId, Vec<u8>) -> LocalFuture<Vec<u8>>>;
@@ -60,15 +61,13 @@ impl Drop for Slot {
 #[derive(Default)]
 struct Cut {
     is_cut: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    task: Wake,
 }
 
 impl Cut {
     fn cut(&self) {
         self.is_cut.set(true);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        self.task.wake();
     }
 }
 
@@ -159,7 +158,7 @@ impl Serving {
         cut: &Cut,
     ) -> End {
         let mut reader = FrameReader::new(FRAME_BYTES_MAX);
-        let mut silence = Silence::new(&self.home.timing);
+        let mut beats = Beats::new(&self.home.timing);
         loop {
             let read = poll_fn(|cx| {
                 if cut.is_cut.get() {
@@ -173,13 +172,18 @@ impl Serving {
                         Err(error) => Err(End::Failed(error.into())),
                     });
                 }
-                cut.waker.replace(Some(cx.waker().clone()));
-                silence.poll(cx).map(|()| Err(End::Silent))
+                cut.task.remember(cx);
+                while beats.poll(cx).is_ready() {
+                    if beats.missed() {
+                        return Poll::Ready(Err(End::Silent));
+                    }
+                }
+                Poll::Pending
             });
             if let Err(end) = read.await {
                 return end;
             }
-            silence.beats = 0;
+            beats.moved();
             if let Err(error) = self.hand_over(&mut reader, from, channel) {
                 return End::Failed(error);
             }
@@ -218,7 +222,7 @@ impl Serving {
         };
         let result = match self.open(parked, &verdict).await {
             Ok(stream) if slot.is_some() => {
-                answer(stream, examined.from, &self.control, &self.home.timing).await
+                answer(stream, examined.from, &self.control, self.home.timing.step).await
             }
             Ok(_) => {
                 tracing::warn!("refused a question: {CONTROL_INFLIGHT_MAX} are open");
@@ -245,7 +249,7 @@ impl Serving {
             return;
         };
         let receiver = match opened {
-            Ok(stream) => StreamReceiver::open(stream, from, &self.home.timing, slot).await,
+            Ok(stream) => StreamReceiver::open(stream, from, self.home.timing.step, slot).await,
             Err(error) => Err(error.into()),
         };
         match receiver {
@@ -269,35 +273,5 @@ impl Serving {
             .await
             .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
         Ok(stream)
-    }
-}
-
-/// Notices that nothing comes. Counts pings that did not come instead of reading a clock for each that did; a pause of this
-/// process counts as one.
-struct Silence {
-    clock: Interval,
-    beats: u32,
-    beats_max: u32,
-}
-
-impl Silence {
-    fn new(timing: &Timing) -> Self {
-        let mut clock = interval_at(Instant::now() + timing.ping, timing.ping);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self {
-            clock,
-            beats: 0,
-            beats_max: timing.beats_max(),
-        }
-    }
-
-    fn poll(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
-        while self.clock.poll_tick(cx).is_ready() {
-            self.beats += 1;
-            if self.beats >= self.beats_max {
-                return Poll::Ready(());
-            }
-        }
-        Poll::Pending
     }
 }

@@ -16,7 +16,7 @@ use super::dial::{dial, DialError, Target};
 use super::frame::{head, send_frame, FrameError, FrameReader};
 use super::serve::Slot;
 use super::stream::PeerStream;
-use super::{Home, Peer, Purpose, Timing};
+use super::{Home, Peer, Purpose};
 
 /// The largest chunk.
 pub const STREAM_CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -185,7 +185,7 @@ pub struct StreamReceiver {
     stream: PeerStream,
     reader: FrameReader,
     is_at_end: bool,
-    timing: Timing,
+    step: Duration,
     /// Its place among those of the worker.
     _slot: Slot,
 }
@@ -195,11 +195,11 @@ impl StreamReceiver {
     pub(super) async fn open(
         mut stream: PeerStream,
         from: Peer,
-        timing: &Timing,
+        step: Duration,
         slot: Slot,
     ) -> Result<Self, StreamError> {
         let mut reader = FrameReader::new(STREAM_HEADER_BYTES_MAX);
-        let header = within(timing.step, async { Ok(reader.read(&mut stream).await?) }).await?;
+        let header = within(step, async { Ok(reader.read(&mut stream).await?) }).await?;
         reader.set_bytes_max(STREAM_CHUNK_BYTES_MAX);
         Ok(Self {
             from,
@@ -207,7 +207,7 @@ impl StreamReceiver {
             stream,
             reader,
             is_at_end: false,
-            timing: timing.clone(),
+            step,
             _slot: slot,
         })
     }
@@ -220,7 +220,7 @@ impl StreamReceiver {
         if self.is_at_end {
             return Ok(None);
         }
-        let chunk = within(self.timing.step, async {
+        let chunk = within(self.step, async {
             Ok(self.reader.read(&mut self.stream).await?)
         })
         .await?;
@@ -234,11 +234,12 @@ impl StreamReceiver {
     /// When the sender is gone or the answer is too long.
     pub async fn answer(mut self, answer: &[u8]) -> Result<(), StreamError> {
         check_size(answer.len(), 0, STREAM_ANSWER_BYTES_MAX)?;
-        within(self.timing.step, async {
+        within(self.step, async {
             Ok(send_frame(&mut self.stream, answer).await?)
         })
         .await?;
-        self.stream.close_gently(self.timing.handshake).await;
+        // The sender may be busy with its next chunk: what it still sends must not take the answer back.
+        self.stream.close_gently(self.step).await;
         Ok(())
     }
 }

@@ -176,14 +176,26 @@ fn links_tell_of_a_wrong_node_and_find_the_right_one_later() {
 }
 
 #[test]
-fn links_with_a_wrong_secret_stay_down_without_trying_all_the_time() {
+fn links_with_a_wrong_secret_stay_down_and_try_only_now_and_then() {
     on_a_worker(async {
-        let remote = Remote::start(home(REMOTE, timing()));
+        let raw = Raw::start();
         let local = Local::at_home(with_secret(LOCAL, "guessed"), 0);
-        local.lead_to(&remote.address);
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        local.lead_to(&raw.address);
+        let mut attempts = 0;
+        let start = Instant::now();
+        while start.elapsed() < timing().refused_pause * 4 {
+            let (mut stream, _) = raw.listener.accept().await.unwrap();
+            attempts += 1;
+            let refused = examine(&mut stream, &raw.home).await.err();
+            assert!(matches!(refused, Some(HandshakeError::Secret)));
+        }
+        // Two links, each after at least half a pause.
+        let pauses = start.elapsed().as_millis() / (timing().refused_pause / 2).as_millis();
+        assert!(
+            (4..=2 * (pauses + 2)).contains(&attempts),
+            "{attempts} in {pauses}"
+        );
         assert!(local.recorder.events().is_empty());
-        assert!(remote.recorder.events().is_empty());
     });
 }
 

@@ -286,7 +286,7 @@ fn pings_keep_an_idle_link_open_and_reach_nobody() {
         let local = Local::new(impatient());
         local.lead_to(&remote.address);
         local.is_up(1).await;
-        tokio::time::sleep(impatient().stalled * 3).await;
+        tokio::time::sleep(impatient().stalled * 2).await;
         assert!(local.links.is_up(REMOTE, Channel::Raft));
         assert!(local.links.is_up(REMOTE, Channel::Forward));
         // Both ends have told of the beginning, and of nothing else.

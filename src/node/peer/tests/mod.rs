@@ -148,6 +148,7 @@ fn timing() -> Timing {
         backoff_last: Duration::from_millis(40),
         refused_pause: Duration::from_millis(40),
         ping: Duration::from_millis(100),
+        stalled: PATIENCE * 3,
         ..Timing::default()
     }
 }
@@ -155,8 +156,8 @@ fn timing() -> Timing {
 /// Gives up quickly.
 fn impatient() -> Timing {
     Timing {
-        ping: Duration::from_millis(20),
-        stalled: Duration::from_millis(200),
+        ping: Duration::from_millis(25),
+        stalled: Duration::from_millis(400),
         step: Duration::from_millis(200),
         ..timing()
     }
