@@ -10,6 +10,7 @@ mod host;
 mod io;
 mod look_ahead;
 pub mod outbox;
+pub mod peer;
 pub mod process;
 pub mod recovery;
 pub mod replay;
