@@ -21,7 +21,15 @@ impl Node {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = free.expect("a free port").port();
         let process = Command::new(env!("CARGO_BIN_EXE_ringfort"))
-            .args(["serve", "--http-port", "0", "--cluster-port", "0", "--port", &port.to_string()])
+            .args([
+                "serve",
+                "--http-port",
+                "0",
+                "--cluster-port",
+                "0",
+                "--port",
+                &port.to_string(),
+            ])
             .args(flags)
             .arg("--dir")
             .arg(dir.path())
