@@ -10,6 +10,7 @@ pub mod snapshot;
 pub mod wal;
 
 mod real_disk;
+mod window;
 mod worker;
 
 pub use disk::{Disk, DiskFile, DiskLock, SharedDisk, SharedFile};

@@ -267,6 +267,7 @@ impl Disk {
         let options = WalOptions {
             segment_bytes: startup.wal_segment_bytes,
             headroom: self.headroom.clone(),
+            expects_small_writes: startup.durability == Durability::Everysec,
             ..WalOptions::new(self.worker.clone())
         };
         let states: Vec<(ShardId, HardState)> = shards

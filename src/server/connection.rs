@@ -454,7 +454,6 @@ impl Connection {
     /// Runs the requests in `input`; returns how many bytes they took.
     fn run_requests(&mut self, input: &mut [u8], new: usize) -> (usize, Ran) {
         let local = self.local.clone();
-        local.reads.set(local.reads.get() + 1);
         let mut worker = local.worker.borrow_mut();
         worker.io.stats.input_bytes.add(new as u64);
         worker.refresh_clock();

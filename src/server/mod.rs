@@ -6,7 +6,7 @@ mod listener;
 mod pending;
 mod turn;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::TcpStream as StdStream;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,8 +46,6 @@ pub(crate) struct Local {
     number: usize,
     /// The connections, by their place in the worker's slab.
     conns: RefCell<Vec<Option<Rc<connection::Handle>>>>,
-    /// How often a connection has brought requests.
-    reads: Cell<u64>,
     /// What a connection reads into before it is known how much there is.
     pub read_buffer: RefCell<Vec<u8>>,
 }
@@ -120,7 +118,6 @@ fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<Arrival
         shared,
         number,
         conns: RefCell::default(),
-        reads: Cell::new(0),
         read_buffer: RefCell::new(vec![0; connection::READ_BYTES]),
     });
     let tasks = LocalSet::new();

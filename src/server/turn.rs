@@ -10,8 +10,6 @@ use crate::node::{ConnKey, CYCLE_MS};
 
 use super::{connection, Arrival, Local};
 
-/// How often a turn looks for further connections that are ready: a bound for how long the first one waits.
-const LOOKS_MAX: usize = 4;
 /// Pause between two slices of a snapshot, so that turns come first.
 const SNAPSHOT_PAUSE: Duration = Duration::from_micros(500);
 
@@ -34,21 +32,15 @@ async fn turns(local: Rc<Local>) {
     let mut touched = Vec::new();
     loop {
         wake.notified().await;
-        gather_more(&local).await;
+        gather_more().await;
         end_turn(&local, &mut touched);
     }
 }
 
 /// Lets connections join the turn that have become ready since it began: an entry for many commands costs hardly more than
-/// one for a few. Ends as soon as a look at the sockets brings nothing.
-async fn gather_more(local: &Local) {
-    for _ in 0..LOOKS_MAX {
-        let reads = local.reads.get();
-        tokio::task::yield_now().await;
-        if local.reads.get() == reads {
-            return;
-        }
-    }
+/// one for a few. One look at the sockets, no more: where it brings nothing it is the dearer part of a short turn.
+async fn gather_more() {
+    tokio::task::yield_now().await;
 }
 
 fn end_turn(local: &Local, touched: &mut Vec<ConnKey>) {
