@@ -64,6 +64,11 @@ fn serve(settings: Arc<Settings>) -> Result<(), AnyError> {
     };
     let cluster_addresses = addresses_of(cluster.as_ref());
     let identity = identity(&settings, clients.addresses(), cluster_addresses.clone())?;
+    if !startup.cluster.join.is_empty() {
+        tracing::warn!(
+            "several nodes form no cluster yet: join has no effect, this node stands alone"
+        );
+    }
     let shared = Shared::new(settings.clone(), identity, usize::from(startup.shards));
     let http_addresses = addresses_of(http.as_ref());
     let admin = match http {
