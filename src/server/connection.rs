@@ -467,6 +467,8 @@ impl Connection {
         let mut at = 0;
         let ran = loop {
             let parsed = self.parse_group(&worker, input, at);
+            let brought = self.requests.len() as u64;
+            local.requests.set(local.requests.get() + brought);
             worker.io.start_clock();
             match self.run_group(&mut worker, input, &mut at) {
                 Ran::All => {}

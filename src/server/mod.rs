@@ -6,7 +6,7 @@ mod listener;
 mod pending;
 mod turn;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::TcpStream as StdStream;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub(crate) struct Local {
     number: usize,
     /// The connections, by their place in the worker's slab.
     conns: RefCell<Vec<Option<Rc<connection::Handle>>>>,
+    /// How many requests the connections have brought.
+    requests: Cell<u64>,
     /// What a connection reads into before it is known how much there is.
     pub read_buffer: RefCell<Vec<u8>>,
 }
@@ -118,6 +120,7 @@ fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<Arrival
         shared,
         number,
         conns: RefCell::default(),
+        requests: Cell::new(0),
         read_buffer: RefCell::new(vec![0; connection::READ_BYTES]),
     });
     let tasks = LocalSet::new();

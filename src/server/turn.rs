@@ -10,6 +10,10 @@ use crate::node::{ConnKey, CYCLE_MS};
 
 use super::{connection, Arrival, Local};
 
+/// How often a turn looks for further connections that are ready: a bound for how long the first one waits.
+const LOOKS_MAX: usize = 4;
+/// Requests that a look must have brought to be followed by another.
+const WORTH_A_LOOK: u64 = 8;
 /// Pause between two slices of a snapshot, so that turns come first.
 const SNAPSHOT_PAUSE: Duration = Duration::from_micros(500);
 
@@ -32,15 +36,22 @@ async fn turns(local: Rc<Local>) {
     let mut touched = Vec::new();
     loop {
         wake.notified().await;
-        gather_more().await;
+        gather_more(&local).await;
         end_turn(&local, &mut touched);
     }
 }
 
 /// Lets connections join the turn that have become ready since it began: an entry for many commands costs hardly more than
-/// one for a few. One look at the sockets, no more: where it brings nothing it is the dearer part of a short turn.
-async fn gather_more() {
-    tokio::task::yield_now().await;
+/// one for a few. It goes on looking while it finds pipelines; where clients send commands one by one a look that brings
+/// nothing would be the dearer part of a short turn.
+async fn gather_more(local: &Local) {
+    for _ in 0..LOOKS_MAX {
+        let before = local.requests.get();
+        tokio::task::yield_now().await;
+        if local.requests.get() - before < WORTH_A_LOOK {
+            return;
+        }
+    }
 }
 
 fn end_turn(local: &Local, touched: &mut Vec<ConnKey>) {
