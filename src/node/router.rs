@@ -155,6 +155,12 @@ impl Worker {
             self.io.stats.rejected(command.id);
             return self.answer_error(conn, wanted, refusal.text());
         }
+        if session.is_cluster {
+            if let Some(text) = self.misdirected(command, &args()) {
+                self.io.stats.rejected(command.id);
+                return self.answer_error(conn, wanted, &text);
+            }
+        }
         session.last_command = command.id;
         self.io.untouched = session.no_touch;
         let question = Question {

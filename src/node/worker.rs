@@ -17,6 +17,7 @@ use super::io::{ConnKey, Io, Message};
 use super::look_ahead::Step;
 use super::shard::Shard;
 use super::snapshots::Snapshots;
+use super::view::ViewReader;
 use super::Shared;
 
 /// Bytes of entries that may wait for the end of the turn before the turn is ended early.
@@ -40,6 +41,7 @@ pub struct Worker {
     pub host: NodeHost,
     pub shared: Arc<Shared>,
     pub live: LiveView,
+    pub(super) view: ViewReader,
     pub(super) wal: Option<Wal>,
     /// `--durability always`: sync before anything is acknowledged.
     pub(super) sync_always: bool,
@@ -96,6 +98,7 @@ impl Worker {
             shards: parts.shards,
             io: parts.io,
             host,
+            view: ViewReader::new(&parts.shared.view),
             shared: parts.shared,
             live: parts.live,
             wal: parts.wal,

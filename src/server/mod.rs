@@ -21,8 +21,23 @@ pub use listener::{bind, Listener};
 /// Connections accepted and not yet taken over by their worker.
 const ACCEPTED_MAX: usize = 1024;
 
+/// A connection that was accepted, on its way to its worker.
+pub struct Arrival {
+    stream: StdStream,
+    port: Port,
+}
+
+/// By which port a client came in (DESIGN 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// The whole cluster as one Redis.
+    Plain,
+    /// A node of a Redis Cluster.
+    Cluster,
+}
+
 /// Where accepted connections are handed to one worker.
-pub type Accepted = mpsc::Sender<StdStream>;
+pub type Accepted = mpsc::Sender<Arrival>;
 
 /// A worker's thread, as seen by the connections on it.
 pub(crate) struct Local {
@@ -91,7 +106,7 @@ impl Workers {
 }
 
 /// One worker's thread. Ends when nobody can hand it connections any more.
-fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<StdStream>) {
+fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<Arrival>) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

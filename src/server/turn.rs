@@ -1,7 +1,6 @@
 //! The beat of a worker's thread: ends turns, sends replies, takes over accepted connections, and runs what goes
 //! by the clock.
 
-use std::net::TcpStream as StdStream;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::node::{ConnKey, CYCLE_MS};
 
-use super::{connection, Local};
+use super::{connection, Arrival, Local};
 
 /// How often a turn looks for further connections that are ready: a bound for how long the first one waits.
 const LOOKS_MAX: usize = 4;
@@ -19,11 +18,11 @@ const WORTH_A_LOOK: u64 = 8;
 const SNAPSHOT_PAUSE: Duration = Duration::from_micros(500);
 
 /// Serves until nobody can hand over connections any more.
-pub async fn serve(local: Rc<Local>, mut accepted: mpsc::Receiver<StdStream>) {
+pub async fn serve(local: Rc<Local>, mut accepted: mpsc::Receiver<Arrival>) {
     let turns = tokio::task::spawn_local(turns(local.clone()));
     let clock = tokio::task::spawn_local(clock(local.clone()));
-    while let Some(stream) = accepted.recv().await {
-        connection::take_over(&local, stream);
+    while let Some(arrival) = accepted.recv().await {
+        connection::take_over(&local, arrival);
     }
     turns.abort();
     clock.abort();
