@@ -41,8 +41,8 @@ fn draw_flags(world: &mut World, count: u64) -> Vec<Flags> {
 fn draw_faults(world: &mut World) -> Faults {
     Faults {
         loss_percent: [0, 5, 40][(world.draw() % 3) as usize],
-        repeat_percent: [0, 30][(world.draw() % 2) as usize],
-        delay_us_max: [0, 50_000, 3 * SECOND_US][(world.draw() % 3) as usize],
+        repeat_percent: [0, 70][(world.draw() % 2) as usize],
+        delay_us_max: [0, 50_000, 3 * SECOND_US, 15 * SECOND_US][(world.draw() % 4) as usize],
         crash_permille: [0, 5, 30][(world.draw() % 3) as usize],
     }
 }
@@ -107,7 +107,7 @@ fn one_campaign(seed: u64) -> World {
     for (id, flags) in (1..).zip(&flags) {
         world.start(id, flags.clone());
     }
-    let steps = world.draw() % 60;
+    let steps = world.draw() % 120;
     chaos(&mut world, &flags, steps);
     settle(&mut world, &flags);
     world
