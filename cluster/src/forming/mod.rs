@@ -197,6 +197,9 @@ impl Forming {
         let mut out = FormingOutputs::default();
         let started = *self.started.get_or_insert(now);
         if matches!(self.phase, Phase::Looking | Phase::Announcing) {
+            if let Some(address) = &self.stored.initiator_at {
+                self.peers.learn(address, now);
+            }
             self.peers.forget(now);
             self.finder.forget(now);
             self.look_at_clusters(now, started);
@@ -331,6 +334,7 @@ impl Forming {
         self.set_stored(Stored {
             cluster_id: Some(cluster_id),
             pledge: None,
+            initiator_at: None,
             ..self.stored.clone()
         });
     }

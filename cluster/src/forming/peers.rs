@@ -72,13 +72,12 @@ impl Peers {
 
     /// A node has spoken for itself.
     pub fn heard(&mut self, about: &About, now: Monotonic) {
-        let id = about.node.id;
+        let (id, address) = (about.node.id, about.node.peer_address());
+        self.learn(&address, now);
         if about.cluster_id.is_some() {
             self.heard.remove(&id);
             return;
         }
-        let address = about.node.peer_address();
-        self.learn(&address, now);
         if self.heard.len() < HEARD_MAX || self.heard.contains_key(&id) {
             let heard = Heard {
                 at: now,

@@ -18,6 +18,8 @@ pub struct Stored {
     /// The cluster that it belongs to: as stored here, or that of a topology found on the disk.
     pub cluster_id: Option<ClusterId>,
     pub pledge: Option<Pledge>,
+    /// Where the node was to which it is pledged: nobody else may know where that cluster is.
+    pub initiator_at: Option<String>,
     /// Its own attempts up to this one are over, and have formed nothing.
     pub gave_up: u64,
 }
@@ -26,7 +28,7 @@ impl Stored {
     /// As bytes, for a file.
     ///
     /// # Errors
-    /// Never: it is a few numbers.
+    /// Never: it is a few numbers and an address.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         codec::encode(self)
     }
@@ -50,6 +52,7 @@ impl Stored {
         let attempt = self.gave_up.saturating_add(1);
         Self {
             pledge: Some(Pledge { to: me, attempt }),
+            initiator_at: None,
             ..self.clone()
         }
     }
@@ -71,7 +74,9 @@ impl Stored {
         let mut next = self.clone();
         let (id, attempt) = (other.node.id, other.initiates());
         let over = |pledge: &mut Pledge| pledge.to == id && other.gave_up >= pledge.attempt;
-        next.pledge.take_if(over);
+        if next.pledge.take_if(over).is_some() {
+            next.initiator_at = None;
+        }
         // Of two initiators the one with the higher identity gives up.
         if next.initiates(me).is_some() && attempt.is_some() && id < me {
             next = next.give_up(me);
@@ -83,6 +88,7 @@ impl Stored {
         let attempt = attempt.filter(|attempt| *attempt > other.gave_up);
         if let Some(attempt) = attempt.filter(may_pledge) {
             next.pledge = Some(Pledge { to: id, attempt });
+            next.initiator_at = Some(other.node.peer_address());
         }
         next
     }
@@ -101,6 +107,7 @@ mod tests {
                 to: NodeId(to),
                 attempt,
             }),
+            initiator_at: (NodeId(to) != ME).then(|| node(to).peer_address()),
             ..Stored::default()
         }
     }
