@@ -18,7 +18,7 @@ pub use group::{
 
 use crate::codec::{self, CodecError};
 use crate::topology::{ClusterId, Members, Node, Wish};
-use crate::types::{Epoch, Index, ReplicaId, ShardId};
+use crate::types::{Epoch, ReplicaId, ShardId};
 use crate::NodeId;
 use bincode::{Decode, Encode};
 
@@ -82,11 +82,11 @@ pub enum MetaCommand {
         node: NodeId,
         replica: ReplicaId,
     },
-    /// What a group's membership is since the entry at `changed` in its log.
+    /// What a group's membership of the epoch `changed` is.
     RecordMembership {
         shard: ShardId,
         members: Members,
-        changed: Index,
+        changed: Epoch,
     },
     /// A node has lost its replica (wiped or doubtful disk, memory only): it needs a new one under a new id.
     MarkLost { shard: ShardId, replica: ReplicaId },

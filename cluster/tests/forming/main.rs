@@ -13,7 +13,7 @@ const SECOND_US: u64 = 1_000_000;
 /// Seeds of one campaign; `FORMING_SEEDS` asks for more of them.
 fn seeds() -> u64 {
     let asked = std::env::var("FORMING_SEEDS").ok();
-    asked.map_or(400, |count| count.parse().expect("a number of seeds"))
+    asked.map_or(1000, |count| count.parse().expect("a number of seeds"))
 }
 
 /// Flags for every node, one of the ways in which operators write them.
