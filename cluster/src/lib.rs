@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod entry;
+pub mod forming;
 pub mod meta;
 pub mod node_id;
 pub mod placement;

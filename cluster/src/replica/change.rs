@@ -70,13 +70,13 @@ impl Replica {
             lag_max: self.promote_lag_entries_max,
             progress: &|id| self.matched(id),
         };
-        check_change(change, &situation)?;
-        self.append_change(change)
+        check_change(&change, &situation)?;
+        self.append_change(&change)
     }
 
     /// What `RawNode::propose_conf_change` comes to, with bytes of our own instead of protobuf's.
-    fn append_change(&mut self, change: MembershipChange) -> Result<ChangeTicket, ChangeError> {
-        let data = codec::encode(&change).expect("a change is a few bytes long");
+    fn append_change(&mut self, change: &MembershipChange) -> Result<ChangeTicket, ChangeError> {
+        let data = codec::encode(change).expect("a change is a few bytes long");
         let entry = Entry {
             entry_type: EntryType::EntryConfChangeV2,
             data: data.into(),
@@ -164,7 +164,7 @@ impl Replica {
         }
         if membership.voters.contains(&self.id()) {
             // Refused when too much is uncommitted; the next tick tries again.
-            let _ = self.append_change(MembershipChange::Leave);
+            let _ = self.append_change(&MembershipChange::Leave);
             return;
         }
         let ready = |&id: &ReplicaId| self.could_lead(id);
