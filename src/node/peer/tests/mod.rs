@@ -132,13 +132,16 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Runs a test as a worker's thread runs.
+/// Runs a test, or another node, as a worker's thread runs; not for good.
 fn on_a_worker(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    LocalSet::new().block_on(&runtime, test);
+    let ended = LocalSet::new().block_on(&runtime, async {
+        tokio::time::timeout(PATIENCE * 3, test).await
+    });
+    ended.expect("the test ends");
 }
 
 /// Quick to try again, so that tests are quick; patient otherwise.
