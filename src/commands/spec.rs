@@ -61,7 +61,10 @@ impl Command {
 
     /// Whether it goes through the log.
     pub fn is_write(&self) -> bool {
-        matches!(self.run, Run::Write(_) | Run::Databases(_))
+        matches!(
+            self.run,
+            Run::Write(_) | Run::Databases(_) | Run::Meta
+        )
     }
 
     /// All ACL categories, those included that follow from the flags.
@@ -105,6 +108,8 @@ pub enum Run {
     Session(fn(&mut Session, &dyn Host, &Call, &mut Reply) -> CommandResult),
     /// Asks or changes the node.
     Admin(fn(&dyn Host, &Call, &mut Reply) -> CommandResult),
+    /// Changes the topology: applied by the node, on the copy of the meta group.
+    Meta,
     /// Only its subcommands run.
     Container,
 }

@@ -126,13 +126,20 @@ impl Replica {
         self.lease.reset();
         self.raw.raft.read_only.pending_read_index.clear();
         self.raw.raft.read_only.read_index_queue.clear();
+        let before = self.membership();
         if let Ok(state) = self.raw.apply_conf_change(&change.to_raft()) {
-            let epoch = self.raw.raft.store().membership().epoch.next();
-            let membership = Membership::from_raft(&state, epoch);
+            let membership = Membership::from_raft(&state, before.epoch.next());
             self.raw.raft.mut_store().set_membership(membership);
             self.note_membership();
         }
-        Ok(self.membership())
+        let membership = self.membership();
+        // Invariant 8: a replay, which has no `raft`, comes to the same.
+        assert!(
+            before.after(&change).as_ref().unwrap_or(&before) == &membership,
+            "invariant 8: shard {} has {membership:?} after {change:?} on {before:?}",
+            self.shard
+        );
+        Ok(membership)
     }
 
     /// Takes up what follows from the membership alone.

@@ -74,6 +74,66 @@ impl Membership {
         self.voters.is_empty()
     }
 
+    /// The membership after a committed change; `None` when the change cannot be carried out, which leaves it as it was. What
+    /// `raft` makes of the same change is compared with this (invariant 8), so that a replay needs no `raft`.
+    #[must_use]
+    pub fn after(&self, change: &MembershipChange) -> Option<Self> {
+        let mut next = self.clone();
+        match change {
+            MembershipChange::Leave if self.is_joint() => {
+                next.outgoing.clear();
+                next.learners.append(&mut next.learners_next);
+            }
+            MembershipChange::Leave => return None,
+            _ if self.is_joint() => return None,
+            MembershipChange::AddLearner(id) | MembershipChange::Demote(id) => next.learn(*id),
+            MembershipChange::Promote(id) => next.vote(*id),
+            MembershipChange::Remove(id) => {
+                next.voters.retain(|member| member != id);
+                next.learners.retain(|member| member != id);
+            }
+            MembershipChange::ChangeVoters { promote, demote } => {
+                next.outgoing.clone_from(&self.voters);
+                promote.iter().for_each(|id| next.vote(*id));
+                demote.iter().for_each(|id| next.learn(*id));
+            }
+        }
+        if next.voters.is_empty() {
+            return None;
+        }
+        let Self {
+            voters,
+            outgoing,
+            learners,
+            learners_next,
+            epoch,
+        } = &mut next;
+        for ids in [voters, outgoing, learners, learners_next] {
+            ids.sort_unstable();
+        }
+        *epoch = epoch.next();
+        Some(next)
+    }
+
+    fn vote(&mut self, id: ReplicaId) {
+        self.learners.retain(|member| *member != id);
+        self.learners_next.retain(|member| *member != id);
+        if !self.voters.contains(&id) {
+            self.voters.push(id);
+        }
+    }
+
+    fn learn(&mut self, id: ReplicaId) {
+        self.voters.retain(|member| *member != id);
+        let place = match self.outgoing.contains(&id) {
+            true => &mut self.learners_next,
+            false => &mut self.learners,
+        };
+        if !place.contains(&id) {
+            place.push(id);
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), RestoreError> {
         let mut ids: Vec<ReplicaId> = [&self.voters, &self.learners, &self.learners_next]
             .into_iter()
