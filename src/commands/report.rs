@@ -62,6 +62,8 @@ pub struct Identity {
     pub config_file: String,
     /// Where clients connect: `ip:port`.
     pub listeners: Vec<std::net::SocketAddr>,
+    /// Where cluster-aware clients connect.
+    pub cluster_listeners: Vec<std::net::SocketAddr>,
 }
 
 #[derive(Clone, Debug, Default)]

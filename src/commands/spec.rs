@@ -179,6 +179,7 @@ pub enum Group {
     Bitmap,
     Connection,
     Server,
+    Cluster,
 }
 
 impl Group {
@@ -193,6 +194,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Cluster => "cluster",
         }
     }
 }
@@ -257,6 +259,8 @@ bit_set! {
     OPAQUE = 25, "";
     /// Ours: refused unless `enable-debug-command` allows it.
     DEBUG = 26, "";
+    /// Ours: the cluster port refuses it, or some of its options (`cluster::port`).
+    CLUSTER_LIMITED = 27, "";
 }
 
 bit_set! {

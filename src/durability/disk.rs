@@ -38,6 +38,9 @@ pub trait Disk: Send + Sync {
 pub trait DiskFile: Send + Sync {
     /// Writes some of `bytes` and says how many: fewer than asked is no error.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
+    /// Says that many small writes follow, each behind the last, into space that `allocate` has given: a disk may take
+    /// them by a cheaper way. For the contents of the file, and for what survives, it makes no difference.
+    fn expect_small_writes(&self) {}
     /// Reads some bytes and says how many; 0 at the end of the file.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize>;
     /// `fdatasync`: the contents, and the length as far as reading them needs it, are durable.

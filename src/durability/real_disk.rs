@@ -4,11 +4,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{fallocate, flock, FallocateFlags, FlockOperation};
 
 use super::disk::{write_all_at, Disk, DiskFile, DiskLock, SharedFile};
+use super::window::Window;
 
 /// How much is zeroed at once where the file system has no `fallocate`.
 const ZERO_FILL_BYTES: usize = 1 << 20;
@@ -20,7 +21,7 @@ pub struct RealDisk;
 impl Disk for RealDisk {
     fn open(&self, path: &Path) -> io::Result<SharedFile> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile::new(file)))
     }
 
     fn create(&self, path: &Path) -> io::Result<SharedFile> {
@@ -30,7 +31,7 @@ impl Disk for RealDisk {
             .create(true)
             .truncate(true)
             .open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile::new(file)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -90,24 +91,50 @@ impl Disk for RealDisk {
     }
 }
 
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    /// Once small writes are expected.
+    window: Mutex<Option<Window>>,
+}
+
+impl RealFile {
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            window: Mutex::new(None),
+        }
+    }
+
+    fn window(&self) -> MutexGuard<'_, Option<Window>> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl DiskFile for RealFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
+        if let Some(window) = &mut *self.window() {
+            if window.write(&self.file, offset, bytes) {
+                return Ok(bytes.len());
+            }
+        }
+        self.file.write_at(bytes, offset)
+    }
+
+    fn expect_small_writes(&self) {
+        *self.window() = Window::for_file(&self.file);
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(into, offset)
+        self.file.read_at(into, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let before = self.len()?;
-        match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+        match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
                 zero_fill(self, before, len)
@@ -121,11 +148,15 @@ impl DiskFile for RealFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        // A mapped page behind the end of its file must not be touched.
+        if let Some(window) = &mut *self.window() {
+            window.close();
+        }
+        self.file.set_len(len)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 }
 
@@ -154,7 +185,7 @@ mod tests {
         let path = dir.path().join("file");
         fs::write(&path, b"kept").unwrap();
         let file = File::options().read(true).write(true).open(&path).unwrap();
-        zero_fill(&RealFile(file), 4, ZERO_FILL_BYTES as u64 + 100).unwrap();
+        zero_fill(&RealFile::new(file), 4, ZERO_FILL_BYTES as u64 + 100).unwrap();
         let bytes = fs::read(&path).unwrap();
         assert_eq!(bytes.len(), ZERO_FILL_BYTES + 100);
         assert!(bytes.starts_with(b"kept") && bytes[4..].iter().all(|byte| *byte == 0));
@@ -167,6 +198,34 @@ mod tests {
         file.allocate(8192).unwrap();
         file.allocate(4096).unwrap();
         assert_eq!(file.len().unwrap(), 8192);
+    }
+
+    #[test]
+    fn expected_small_writes_and_long_ones_make_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let file = RealDisk.create(&path).unwrap();
+        file.allocate(1 << 20).unwrap();
+        file.expect_small_writes();
+        let mut expected = vec![0; 1 << 20];
+        for (at, len) in [
+            (0, 30),
+            (30, 9000),
+            (9030, 100),
+            (262_000, 300),
+            (262_300, 5),
+        ] {
+            let bytes = vec![at as u8 | 1; len];
+            write_all_at(&*file, at as u64, &bytes).unwrap();
+            expected[at..at + len].copy_from_slice(&bytes);
+        }
+        file.sync().unwrap();
+        let mut read = vec![0; 1 << 20];
+        assert_eq!(file.read_at(0, &mut read).unwrap(), 1 << 20);
+        assert!(read == expected && fs::read(&path).unwrap() == expected);
+        file.set_len(100).unwrap();
+        write_all_at(&*file, 90, b"0123456789abcdef").unwrap();
+        assert_eq!(file.len().unwrap(), 106);
     }
 
     #[test]

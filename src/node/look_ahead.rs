@@ -7,9 +7,10 @@
 pub const PLACE_AHEAD: usize = 8;
 pub const ENTRY_AHEAD: usize = 4;
 
-/// The later steps of a look-up.
+/// The steps of a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    Segment,
     Place,
     Entry,
 }

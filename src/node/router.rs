@@ -14,6 +14,7 @@ use super::look_ahead::look_ahead;
 use super::outbox::{Target, Waiter};
 use super::shard::Shard;
 use super::worker::Worker;
+use crate::store::hash_key;
 
 /// A command on its way to its data: what stays the same whatever shard it meets.
 #[derive(Clone, Copy)]
@@ -77,11 +78,13 @@ impl Worker {
         let shard = self.shard_of(key);
         prepared.shard = Some(shard);
         if self.worker_of(shard) == self.number {
-            let databases = &self.shards[self.place(shard)].databases;
-            let keyspace = databases.keyspace(session.database);
-            let hash = keyspace.hash(key);
+            let hash = hash_key(self.hash_seed, key);
             prepared.hash = Some(hash);
-            keyspace.prefetch_segment(hash);
+            // A write's look-up begins when its shard is applied; until then its memory would be forgotten again.
+            if !command.is_write {
+                let databases = &self.shards[self.place(shard)].databases;
+                databases.keyspace(session.database).prefetch_segment(hash);
+            }
         }
         prepared
     }
@@ -151,6 +154,12 @@ impl Worker {
         if let Some(refusal) = gate::refusal(command.command, session, &self.host) {
             self.io.stats.rejected(command.id);
             return self.answer_error(conn, wanted, refusal.text());
+        }
+        if session.is_cluster {
+            if let Some(text) = self.misdirected(command, &args()) {
+                self.io.stats.rejected(command.id);
+                return self.answer_error(conn, wanted, &text);
+            }
         }
         session.last_command = command.id;
         self.io.untouched = session.no_touch;

@@ -355,13 +355,14 @@ impl Shard {
             return;
         };
         let count = match step {
-            Step::Place => PLACE_AHEAD,
+            Step::Segment | Step::Place => PLACE_AHEAD,
             Step::Entry => ENTRY_AHEAD,
         };
         let known = turn.asked.iter_mut().filter(|asked| asked.hash != 0);
         for asked in known.take(count) {
             let keyspace = self.databases.keyspace(asked.database);
             match step {
+                Step::Segment => keyspace.prefetch_segment(asked.hash),
                 Step::Place => asked.place = keyspace.prefetch_place(asked.hash),
                 Step::Entry => {
                     if let Some(place) = asked.place {

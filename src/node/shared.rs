@@ -20,6 +20,7 @@ use super::process;
 use super::report::{Identity, NodeHandle, NodeReport, State};
 use super::snapshots::Present;
 use super::stats::{NodeStats, WorkerStats};
+use super::view::ViewCell;
 use super::worker::wall_clock;
 
 /// Messages to one worker. Bounded by what connections may have under way ([`super::PIPELINE_MAX`] each).
@@ -51,6 +52,8 @@ pub struct Shared {
     pub identity: Identity,
     pub stats: NodeStats,
     pub clients: Clients,
+    /// The cluster as this node knows it; shows nothing until the node has loaded.
+    pub view: ViewCell,
     pub inboxes: Vec<Inbox>,
     pub slowlog: Mutex<SlowLog>,
     pub acl_log: Mutex<AclLog>,
@@ -100,6 +103,7 @@ impl Shared {
             identity,
             stats: NodeStats::new(stats, names),
             clients: Clients::default(),
+            view: ViewCell::default(),
             inboxes: (0..workers).map(|_| Inbox::default()).collect(),
             slowlog: Mutex::default(),
             acl_log: Mutex::default(),

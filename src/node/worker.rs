@@ -9,7 +9,7 @@ use ringfort_cluster::{Index, Outputs, ShardMap};
 
 use crate::durability::wal::{record_bytes, Purpose, Wal, WalError};
 use crate::settings::LiveView;
-use crate::store::{Rng, Timestamp};
+use crate::store::{HashSeed, Rng, Timestamp};
 
 use super::cycle::ExpireAt;
 use super::host::NodeHost;
@@ -17,10 +17,14 @@ use super::io::{ConnKey, Io, Message};
 use super::look_ahead::Step;
 use super::shard::Shard;
 use super::snapshots::Snapshots;
+use super::view::ViewReader;
 use super::Shared;
 
 /// Bytes of entries that may wait for the end of the turn before the turn is ended early.
 pub const TURN_BYTES_MAX: usize = 4 << 20;
+
+/// How old a reading of the wall clock may be: a part of the millisecond in which it counts.
+const CLOCK_STEP_NS: u64 = 200_000;
 
 /// One worker of the node.
 pub struct Worker {
@@ -29,10 +33,15 @@ pub struct Worker {
     pub map: ShardMap,
     /// Shard `s` of this worker stands at `s / workers`.
     pub shards: Vec<Shard>,
+    /// Where each shard of the node lives.
+    homes: Vec<Home>,
+    /// Of all keyspaces of the node.
+    pub(super) hash_seed: HashSeed,
     pub io: Io,
     pub host: NodeHost,
     pub shared: Arc<Shared>,
     pub live: LiveView,
+    pub(super) view: ViewReader,
     pub(super) wal: Option<Wal>,
     /// `--durability always`: sync before anything is acknowledged.
     pub(super) sync_always: bool,
@@ -40,6 +49,8 @@ pub struct Worker {
     pub(super) rng: Rng,
     /// The clock as of the beginning of the current step.
     now: Timestamp,
+    /// When the system was asked for it: reading of `Io::ticks`.
+    clock_read_at: u64,
     /// Shards (by their place in `shards`) with something waiting for the end of the turn.
     dirty: Vec<usize>,
     turn_bytes: usize,
@@ -79,9 +90,15 @@ impl Worker {
             number: parts.number,
             workers: parts.workers,
             map: parts.map,
+            homes: homes(&parts.map, parts.workers),
+            hash_seed: parts
+                .shards
+                .first()
+                .map_or_else(HashSeed::default, |shard| shard.databases.seed()),
             shards: parts.shards,
             io: parts.io,
             host,
+            view: ViewReader::new(&parts.shared.view),
             shared: parts.shared,
             live: parts.live,
             wal: parts.wal,
@@ -89,6 +106,7 @@ impl Worker {
             snapshots: parts.snapshots,
             rng: Rng::new(parts.seed),
             now: wall_clock(),
+            clock_read_at: 0,
             dirty: Vec::new(),
             turn_bytes: 0,
             turn_grows: false,
@@ -101,10 +119,16 @@ impl Worker {
         }
     }
 
-    /// Reads the clock; to be called at the beginning of each step, so that one step has one time.
+    /// Reads the clock; to be called at the beginning of each step, so that one step has one time. The system is asked when
+    /// enough time has gone by to matter in milliseconds; the counter that says so costs a third of asking.
     #[inline]
     pub fn refresh_clock(&mut self) -> Timestamp {
-        self.now = wall_clock();
+        let ticks = self.io.start_clock();
+        let since = self.io.ticks.delta_as_nanos(self.clock_read_at, ticks);
+        if since > CLOCK_STEP_NS {
+            self.now = wall_clock();
+            self.clock_read_at = ticks;
+        }
         self.now
     }
 
@@ -116,13 +140,13 @@ impl Worker {
     /// The place in `shards` of a shard of this worker.
     #[inline]
     pub fn place(&self, shard: u16) -> usize {
-        usize::from(shard) / usize::from(self.workers)
+        usize::from(self.homes[usize::from(shard)].place)
     }
 
     /// The worker on which a shard lives.
     #[inline]
     pub fn worker_of(&self, shard: u16) -> u16 {
-        shard % self.workers
+        self.homes[usize::from(shard)].worker
     }
 
     /// To be called when something was added to the turn of the shard at `place`.
@@ -203,10 +227,14 @@ impl Worker {
             active.retain(|&place| self.collect_ready(place));
             self.write_record();
             self.io.start_clock();
+            self.look_ahead_of(active, 0, Step::Segment);
+            self.look_ahead_of(active, 1, Step::Segment);
+            self.look_ahead_of(active, 2, Step::Segment);
             self.look_ahead_of(active, 0, Step::Place);
             self.look_ahead_of(active, 1, Step::Place);
             self.look_ahead_of(active, 0, Step::Entry);
             for (at, &place) in active.iter().enumerate() {
+                self.look_ahead_of(active, at + 3, Step::Segment);
                 self.look_ahead_of(active, at + 2, Step::Place);
                 self.look_ahead_of(active, at + 1, Step::Entry);
                 self.apply_committed(place);
@@ -390,6 +418,22 @@ impl Worker {
         self.io.outgoing[usize::from(worker)].push(Message::Task(Box::new(task)));
         self.flush_wanted = true;
     }
+}
+
+/// Where a shard lives on its node.
+#[derive(Clone, Copy)]
+struct Home {
+    worker: u16,
+    place: u16,
+}
+
+/// A table, because a division costs more than a look into it.
+fn homes(map: &ShardMap, workers: u16) -> Vec<Home> {
+    let home = |shard: u16| Home {
+        worker: shard % workers,
+        place: shard / workers,
+    };
+    (0..map.shards()).map(home).collect()
 }
 
 /// The node's clock.

@@ -2,7 +2,6 @@
 //! limits. A client that does not read its replies is not read from either.
 
 use std::cell::{Cell, RefCell};
-use std::net::TcpStream as StdStream;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,7 +22,7 @@ use crate::protocol::{Args, Parsed, ParserLimits, ProtocolError, RequestParser, 
 use crate::settings::OutputLimit;
 
 use super::pending;
-use super::Local;
+use super::{Arrival, Local, Port};
 
 /// Bytes read at once when nothing tells how much is coming.
 pub const READ_BYTES: usize = 64 << 10;
@@ -124,14 +123,15 @@ impl Handle {
 }
 
 /// Takes an accepted connection over and serves it on this thread.
-pub fn take_over(local: &Rc<Local>, stream: StdStream) {
-    match open(local, stream) {
+pub fn take_over(local: &Rc<Local>, arrival: Arrival) {
+    match open(local, arrival) {
         Ok(connection) => drop(tokio::task::spawn_local(connection.run())),
         Err(error) => tracing::debug!("a connection was gone before it was served: {error}"),
     }
 }
 
-fn open(local: &Rc<Local>, stream: StdStream) -> std::io::Result<Connection> {
+fn open(local: &Rc<Local>, arrival: Arrival) -> std::io::Result<Connection> {
+    let Arrival { stream, port } = arrival;
     let fd = stream.as_raw_fd();
     let (peer, own) = (stream.peer_addr()?, stream.local_addr()?);
     let stream = TcpStream::from_std(stream)?;
@@ -139,7 +139,8 @@ fn open(local: &Rc<Local>, stream: StdStream) -> std::io::Result<Connection> {
     worker.take_up_changes();
     let open_to_all = worker.live.requirepass.is_empty();
     let id = local.shared.clients.next_id();
-    let session = Session::new(id, peer.to_string(), own.to_string(), open_to_all);
+    let mut session = Session::new(id, peer.to_string(), own.to_string(), open_to_all);
+    session.is_cluster = port == Port::Cluster;
     let client = Client::new(session.clone(), worker.number, fd, wall_clock());
     let conn = worker.io.open(client.clone());
     client.set_conn(conn);
@@ -453,7 +454,6 @@ impl Connection {
     /// Runs the requests in `input`; returns how many bytes they took.
     fn run_requests(&mut self, input: &mut [u8], new: usize) -> (usize, Ran) {
         let local = self.local.clone();
-        local.reads.set(local.reads.get() + 1);
         let mut worker = local.worker.borrow_mut();
         worker.io.stats.input_bytes.add(new as u64);
         worker.refresh_clock();
@@ -467,6 +467,8 @@ impl Connection {
         let mut at = 0;
         let ran = loop {
             let parsed = self.parse_group(&worker, input, at);
+            let brought = self.requests.len() as u64;
+            local.requests.set(local.requests.get() + brought);
             worker.io.start_clock();
             match self.run_group(&mut worker, input, &mut at) {
                 Ran::All => {}

@@ -21,8 +21,23 @@ pub use listener::{bind, Listener};
 /// Connections accepted and not yet taken over by their worker.
 const ACCEPTED_MAX: usize = 1024;
 
+/// A connection that was accepted, on its way to its worker.
+pub struct Arrival {
+    stream: StdStream,
+    port: Port,
+}
+
+/// By which port a client came in (DESIGN 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// The whole cluster as one Redis.
+    Plain,
+    /// A node of a Redis Cluster.
+    Cluster,
+}
+
 /// Where accepted connections are handed to one worker.
-pub type Accepted = mpsc::Sender<StdStream>;
+pub type Accepted = mpsc::Sender<Arrival>;
 
 /// A worker's thread, as seen by the connections on it.
 pub(crate) struct Local {
@@ -31,8 +46,8 @@ pub(crate) struct Local {
     number: usize,
     /// The connections, by their place in the worker's slab.
     conns: RefCell<Vec<Option<Rc<connection::Handle>>>>,
-    /// How often a connection has brought requests.
-    reads: Cell<u64>,
+    /// How many requests the connections have brought.
+    requests: Cell<u64>,
     /// What a connection reads into before it is known how much there is.
     pub read_buffer: RefCell<Vec<u8>>,
 }
@@ -91,7 +106,7 @@ impl Workers {
 }
 
 /// One worker's thread. Ends when nobody can hand it connections any more.
-fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<StdStream>) {
+fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<Arrival>) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -105,7 +120,7 @@ fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<StdStre
         shared,
         number,
         conns: RefCell::default(),
-        reads: Cell::new(0),
+        requests: Cell::new(0),
         read_buffer: RefCell::new(vec![0; connection::READ_BYTES]),
     });
     let tasks = LocalSet::new();

@@ -1,7 +1,6 @@
 //! The beat of a worker's thread: ends turns, sends replies, takes over accepted connections, and runs what goes
 //! by the clock.
 
-use std::net::TcpStream as StdStream;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,19 +8,21 @@ use tokio::sync::mpsc;
 
 use crate::node::{ConnKey, CYCLE_MS};
 
-use super::{connection, Local};
+use super::{connection, Arrival, Local};
 
 /// How often a turn looks for further connections that are ready: a bound for how long the first one waits.
 const LOOKS_MAX: usize = 4;
+/// Requests that a look must have brought to be followed by another.
+const WORTH_A_LOOK: u64 = 8;
 /// Pause between two slices of a snapshot, so that turns come first.
 const SNAPSHOT_PAUSE: Duration = Duration::from_micros(500);
 
 /// Serves until nobody can hand over connections any more.
-pub async fn serve(local: Rc<Local>, mut accepted: mpsc::Receiver<StdStream>) {
+pub async fn serve(local: Rc<Local>, mut accepted: mpsc::Receiver<Arrival>) {
     let turns = tokio::task::spawn_local(turns(local.clone()));
     let clock = tokio::task::spawn_local(clock(local.clone()));
-    while let Some(stream) = accepted.recv().await {
-        connection::take_over(&local, stream);
+    while let Some(arrival) = accepted.recv().await {
+        connection::take_over(&local, arrival);
     }
     turns.abort();
     clock.abort();
@@ -41,12 +42,13 @@ async fn turns(local: Rc<Local>) {
 }
 
 /// Lets connections join the turn that have become ready since it began: an entry for many commands costs hardly more than
-/// one for a few. Ends as soon as a look at the sockets brings nothing.
+/// one for a few. It goes on looking while it finds pipelines; where clients send commands one by one a look that brings
+/// nothing would be the dearer part of a short turn.
 async fn gather_more(local: &Local) {
     for _ in 0..LOOKS_MAX {
-        let reads = local.reads.get();
+        let before = local.requests.get();
         tokio::task::yield_now().await;
-        if local.reads.get() == reads {
+        if local.requests.get() - before < WORTH_A_LOOK {
             return;
         }
     }

@@ -6,25 +6,32 @@ use siphasher::sip::SipHasher13;
 
 use super::access::AccessClock;
 use super::capture::{Capture, Copied, Encode};
-use super::{Keyspace, Limits, Timestamp, ValueRef};
+use super::{HashSeed, Keyspace, Limits, Timestamp, ValueRef};
 
 /// The databases of one shard, by number.
 pub struct Databases {
     keyspaces: Vec<Keyspace>,
     limits: Limits,
+    seed: HashSeed,
     /// Counts captures; marks which segments the running one has copied.
     generation: u32,
 }
 
 impl Databases {
     /// `seed` keys the hash that orders every keyspace; see [`Keyspace::new`].
-    pub fn new(count: usize, seed: (u64, u64), limits: Limits) -> Self {
+    pub fn new(count: usize, seed: HashSeed, limits: Limits) -> Self {
         let keyspaces = (0..count).map(|_| Keyspace::new(seed, limits)).collect();
         Self {
             keyspaces,
             limits,
+            seed,
             generation: 0,
         }
+    }
+
+    /// What keys the hash of every keyspace here.
+    pub fn seed(&self) -> HashSeed {
+        self.seed
     }
 
     pub fn count(&self) -> usize {

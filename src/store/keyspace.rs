@@ -14,7 +14,7 @@ use std::cell::Cell;
 use super::access::AccessClock;
 use super::capture::Capture;
 use super::entry::{Content, Entry, INLINE_MAX};
-use super::sip::sip13;
+use super::sip::{hash_key, HashSeed};
 use super::table::{Place, Table};
 use super::value::{canonical_int, Container, StrRef, Value, ValueRef};
 use super::{Limits, Rng, Timestamp, WrongType};
@@ -38,7 +38,7 @@ unsafe impl Send for Keyspace {}
 /// One database of one shard.
 pub struct Keyspace {
     pub(super) table: Table,
-    seed: (u64, u64),
+    seed: HashSeed,
     limits: Limits,
     /// Bytes of entries and what they own, table excluded.
     entry_bytes: usize,
@@ -54,7 +54,7 @@ pub struct Keyspace {
 
 impl Keyspace {
     /// `seed` keys the hash: the same on all replicas of a cluster, unknown to clients.
-    pub fn new(seed: (u64, u64), limits: Limits) -> Self {
+    pub fn new(seed: HashSeed, limits: Limits) -> Self {
         Self {
             table: Table::new(),
             seed,
@@ -532,7 +532,7 @@ impl Keyspace {
         if std::ptr::eq(address, key.as_ptr()) && len == key.len() {
             return hash;
         }
-        sip13(self.seed, key)
+        hash_key(self.seed, key)
     }
 
     /// Begins the look-up of a key that is about to be used. A look-up waits for memory three times; with its steps taken while
@@ -637,7 +637,7 @@ impl Keyspace {
             let entry = Entry::new(key, content, deadline, self.access.fresh(now));
             self.entry_bytes += entry.total_bytes();
             let seed = self.seed;
-            return self.table.insert(hash, entry, |key| sip13(seed, key));
+            return self.table.insert(hash, entry, |key| hash_key(seed, key));
         };
         let access = self.access.replaced(old.access(), now);
         let had = old.deadline();

@@ -10,7 +10,7 @@
 //! is filled between 7/16 and 7/8.
 
 use super::memory::allocation_bytes;
-use super::sip::sip13;
+use super::sip::{hash_key, HashSeed};
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
@@ -194,12 +194,12 @@ impl<V> MemberTable<V> {
 /// Keyed, so that no client can choose members that collide. The key differs from process to process:
 /// nothing that leaves the table depends on it, so replicas agree nevertheless (invariant 2).
 fn hash_of(member: &[u8]) -> u32 {
-    static KEY: OnceLock<(u64, u64)> = OnceLock::new();
+    static KEY: OnceLock<HashSeed> = OnceLock::new();
     let key = KEY.get_or_init(|| {
         let keys = RandomState::new();
         (keys.hash_one(0), keys.hash_one(1))
     });
-    sip13(*key, member) as u32
+    hash_key(*key, member) as u32
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub use intset::{IntSet, IntSetError};
 pub use keyspace::{Deadline, Edit, Held, Keyspace, StringForm};
 pub use list::List;
 pub use set::{BadSetListpack, Members, Set, SetView};
+pub use sip::{hash_key, HashSeed};
 pub use table::prefetch;
 pub use types::{Limits, Rng, Timestamp, WrongType};
 pub use value::{canonical_int, Container, StrRef, Value, ValueRef};

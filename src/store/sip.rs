@@ -5,9 +5,18 @@
 
 use super::word;
 
+/// What keys the hash of a keyspace: the same on all replicas of a cluster, unknown to clients.
+pub type HashSeed = (u64, u64);
+
+/// The hash that orders the keys of a keyspace.
+#[inline]
+pub fn hash_key(seed: HashSeed, key: &[u8]) -> u64 {
+    sip13(seed, key)
+}
+
 /// The hash of `bytes` under a key of two words.
 #[inline]
-pub fn sip13((k0, k1): (u64, u64), bytes: &[u8]) -> u64 {
+fn sip13((k0, k1): HashSeed, bytes: &[u8]) -> u64 {
     let mut state = State {
         a: k0 ^ 0x736f_6d65_7073_6575,
         b: k1 ^ 0x646f_7261_6e64_6f6d,

@@ -70,6 +70,7 @@ pub fn a_log(seed: u64) -> Files {
                     salt_seed: random.next(),
                     disk_worker: DiskWorker::inline(),
                     headroom: Arc::default(),
+                    expects_small_writes: false,
                 };
                 Wal::open(disk.clone(), &dir(), worker, options, &found.recovered, &[]).unwrap()
             })

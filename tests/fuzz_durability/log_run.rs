@@ -129,6 +129,7 @@ impl Run {
                 salt_seed: self.random.next(),
                 disk_worker: DiskWorker::inline(),
                 headroom: headroom.clone(),
+                expects_small_writes: false,
             };
             let states: Vec<(ShardId, HardState)> = found
                 .recovered

@@ -77,6 +77,8 @@ pub struct WalOptions {
     pub disk_worker: DiskWorker,
     /// What the logs leave free; the same for all logs of a disk.
     pub headroom: Arc<Headroom>,
+    /// Records are synced by the clock and not one by one: see `DiskFile::expect_small_writes`.
+    pub expects_small_writes: bool,
 }
 
 /// What a record is for, as far as a full disk is concerned.
@@ -98,6 +100,7 @@ impl WalOptions {
             salt_seed,
             disk_worker,
             headroom: Arc::default(),
+            expects_small_writes: false,
         }
     }
 }
@@ -516,6 +519,7 @@ fn plan(
         bytes_needed,
         spare: None,
         headroom: options.headroom.clone(),
+        expects_small_writes: options.expects_small_writes,
         at_all_costs: false,
     }
 }

@@ -10,7 +10,7 @@ use crate::durability::disk::Disk;
 use crate::durability::worker::DiskWorker;
 
 /// Freed files that are kept for recycling; more are removed.
-const SPARES_MAX: usize = 2;
+const SPARES_MAX: usize = 8;
 
 #[derive(Default)]
 enum Ahead {

@@ -139,6 +139,7 @@ pub(super) struct Plan {
     /// A freed file to use again.
     pub spare: Option<PathBuf>,
     pub headroom: Arc<Headroom>,
+    pub expects_small_writes: bool,
     /// Take what is needed, and no more, even out of the room for snapshots.
     pub at_all_costs: bool,
 }
@@ -179,6 +180,9 @@ impl Plan {
             .and_then(|()| self.disk.rename(temp, path))
             .and_then(|()| self.disk.sync_dir(&self.dir))
             .map_err(|error| no_room(error, &self.dir, path, self.bytes_needed))?;
+        if self.expects_small_writes {
+            file.expect_small_writes();
+        }
         Ok(Segment {
             file,
             path: path.to_owned(),

@@ -1,7 +1,7 @@
 //! Which keys are due or may be evicted, and the removal of those that are due. The choice is the caller's: nothing
 //! here reads a clock or draws by itself.
 
-use super::{is_due, sip13, Keyspace};
+use super::{hash_key, is_due, Keyspace};
 use crate::store::entry::Entry;
 use crate::store::{Rng, Timestamp};
 
@@ -29,7 +29,7 @@ impl Keyspace {
             };
             let seed = self.seed;
             let wanted = |entry: &Entry| {
-                is_due(entry, now) && (from..=to).contains(&sip13(seed, entry.key()))
+                is_due(entry, now) && (from..=to).contains(&hash_key(seed, entry.key()))
             };
             for entry in self.table.due_in_segment(hash, wanted) {
                 let entry_hash = self.hash(entry.key());

@@ -25,6 +25,7 @@ fn options() -> WalOptions {
         salt_seed: 1,
         disk_worker: DiskWorker::inline(),
         headroom: Arc::default(),
+        expects_small_writes: false,
     }
 }
 
