@@ -243,10 +243,10 @@ impl Steward {
         for report in self.fresh(now) {
             let node = &report.node;
             let known = topology.nodes.get(&node.id);
+            let differs = known.is_some_and(|known| !is_described_by(known, node));
             // Two that claim one address would call each other suspect for ever.
             let mut others = self.fresh(now).map(|other| &other.node);
-            let shared = others.any(|other| other.id != node.id && other.has_address_of(node));
-            if known.is_some_and(|known| !is_described_by(known, node)) && !shared {
+            if differs && !others.any(|other| other.id != node.id && other.has_address_of(node)) {
                 let node = node.clone();
                 commands.push(MetaCommand::Update { node });
             }
