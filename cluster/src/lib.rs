@@ -10,6 +10,7 @@ pub mod replica;
 pub mod ring;
 pub mod sim;
 pub mod slot;
+pub mod steward;
 pub mod topology;
 pub mod types;
 
