@@ -61,10 +61,7 @@ impl Command {
 
     /// Whether it goes through the log.
     pub fn is_write(&self) -> bool {
-        matches!(
-            self.run,
-            Run::Write(_) | Run::Databases(_) | Run::Meta
-        )
+        matches!(self.run, Run::Write(_) | Run::Databases(_) | Run::Meta)
     }
 
     /// All ACL categories, those included that follow from the flags.

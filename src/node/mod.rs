@@ -1,16 +1,22 @@
 //! The node: workers, shards and what they tell of themselves. Knows no sockets of clients; those are the
 //! server's.
 
+pub mod catch_up;
 mod clients;
 mod cluster_port;
 mod cycle;
 mod fan;
+mod forward;
+mod forward_wire;
 mod gather;
+mod group;
 mod guests;
 mod host;
 mod io;
 mod look_ahead;
+mod meta;
 pub mod outbox;
+mod outward;
 pub mod peer;
 pub mod process;
 pub mod recovery;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringfort_cluster::replica::Membership;
+use ringfort_cluster::topology::Topology;
 use ringfort_cluster::{
     codec, Config, HardState, Index, NodeId, Replica, ReplicaId, Restored, ShardId, Term,
 };
@@ -54,6 +55,8 @@ pub struct SnapshotExtra {
     pub last_clock_ms: u64,
     pub databases: u16,
     pub limits: Limits,
+    /// The state of the meta group, in its snapshot.
+    pub topology: Option<Topology>,
 }
 
 impl SnapshotExtra {
@@ -63,16 +66,26 @@ impl SnapshotExtra {
             databases: self.databases,
             limits: self.limits.to_numbers(),
         };
-        codec::encode(&wire).expect("a few numbers")
+        let mut bytes = codec::encode(&wire).expect("a few numbers");
+        if let Some(topology) = &self.topology {
+            let encoded = topology.encode();
+            bytes.extend(encoded.expect("a topology is within its bounds"));
+        }
+        bytes
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let wire: ExtraWire = codec::decode(bytes).ok()?;
+        let (wire, length) = codec::decode_prefix::<ExtraWire>(bytes).ok()?;
+        let topology = match &bytes[length..] {
+            [] => None,
+            encoded => Some(Topology::decode(encoded).ok()?),
+        };
         let limits = Limits::from_numbers(wire.limits);
         Some(Self {
             last_clock_ms: wire.last_clock_ms,
             databases: wire.databases,
             limits,
+            topology,
         })
     }
 }
@@ -84,12 +97,13 @@ pub fn describe(shard: &Shard) -> SnapshotMeta {
         last_clock_ms: shard.applied_clock().0,
         databases: shard.databases.count() as u16,
         limits: *shard.databases.limits(),
+        topology: shard.meta.as_deref().cloned(),
     };
     SnapshotMeta {
         shard: shard.id,
         index,
         term,
-        membership: shard.replica.membership(),
+        membership: shard.membership.clone(),
         semantics: ringfort_cluster::entry::SEMANTICS_VERSION,
         extra: extra.encode(),
     }
@@ -450,6 +464,8 @@ impl LoadedSnapshot {
         let applied = (meta.index, meta.term);
         let mut shard = Shard::new(meta.shard, self.databases, replica, applied, start);
         shard.snapshot_index = meta.index;
+        shard.membership = meta.membership;
+        shard.meta = self.extra.topology.map(Box::new);
         shard
     }
 }
@@ -509,6 +525,7 @@ fn start_all(shards: Vec<Shard>, recovered: Option<&Recovered>) -> Result<Vec<Sh
                 Restored::fresh([ONLY_REPLICA]).membership,
             );
             shard.replica = replica(shard.id, restored)?;
+            shard.standing.is_held = true;
             if shard.applied_clock() > Timestamp(started.0 + 60_000) {
                 tracing::warn!(
                     "the clock is more than a minute behind the log of shard {}",

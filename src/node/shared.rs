@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use ringfort_cluster::NodeId;
 
 use tokio::sync::Notify;
 
@@ -80,6 +82,9 @@ pub struct Shared {
     pub write_errors: Vec<Mutex<Option<String>>>,
     stopping: Mutex<Option<Shutdown>>,
     pub stop: Notify,
+    /// By shard: whether this node leads it.
+    led: Vec<AtomicBool>,
+    node_id: OnceLock<NodeId>,
     /// Held by the one command that runs over keys of several workers.
     pub gather_lock: Mutex<()>,
 }
@@ -125,8 +130,31 @@ impl Shared {
             write_errors: (0..workers).map(|_| Mutex::default()).collect(),
             stopping: Mutex::default(),
             stop: Notify::new(),
+            led: (0..shards).map(|_| AtomicBool::new(false)).collect(),
+            node_id: OnceLock::new(),
             gather_lock: Mutex::default(),
         })
+    }
+
+    /// Whether this node leads a shard.
+    pub fn leads(&self, shard: u16) -> bool {
+        let led = self.led.get(usize::from(shard));
+        led.is_some_and(|led| led.load(Relaxed))
+    }
+
+    pub(super) fn note_leads(&self, shard: u16, leads: bool) {
+        if let Some(led) = self.led.get(usize::from(shard)) {
+            led.store(leads, Relaxed);
+        }
+    }
+
+    /// Who this node is; nobody before its directory was read.
+    pub fn node_id(&self) -> NodeId {
+        self.node_id.get().copied().unwrap_or(NodeId::ZERO)
+    }
+
+    pub fn set_node_id(&self, id: NodeId) {
+        let _ = self.node_id.set(id);
     }
 
     pub fn set_state(&self, state: State) {
