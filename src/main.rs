@@ -79,7 +79,7 @@ fn serve(settings: Arc<Settings>) -> Result<(), AnyError> {
         None => None,
     };
     let mut node = Node::load(shared.clone())?;
-    let workers = Workers::start(node.take_parts(), &shared)?;
+    let workers = Workers::start(node.take_parts(), &shared, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

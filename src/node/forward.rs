@@ -199,7 +199,7 @@ impl Worker {
     }
 
     /// Looks again at the commands that wait, in their order.
-    pub(super) fn retry_parked(&mut self) {
+    pub fn retry_waiting(&mut self) {
         if self.forwarding.waiting.is_empty() {
             return;
         }
@@ -333,6 +333,15 @@ impl Worker {
             self.complete_error(held.target, UNKNOWN);
         }
         self.flush_wanted = true;
+    }
+
+    /// Another node's worker is gone: if it comes again it counts its rounds anew.
+    pub fn asker_gone(&mut self, peer: Peer) {
+        let askers = &self.forwarding.askers;
+        if let Some(gone) = askers.iter().position(|asker| *asker == peer) {
+            let refused = &mut self.forwarding.refused;
+            refused.retain(|(asker, _), _| usize::from(*asker) != gone);
+        }
     }
 
     // ---- for other nodes -----------------------------------------------------------------------------

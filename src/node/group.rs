@@ -6,9 +6,13 @@ use ringfort_cluster::replica::{EntryKind, Message};
 use ringfort_cluster::topology::META_GROUP;
 use ringfort_cluster::{Index, LogEntry, Monotonic, NodeId, ReplicaId, ShardId, Term};
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 
 use super::io::Message as WorkerMessage;
+use super::outward::Outward;
+use super::peer::Links;
 use super::shard::Shard;
 use super::worker::Worker;
 
@@ -36,7 +40,7 @@ pub struct Standing {
     /// The index of a snapshot that replaced the data in this round.
     pub(super) taken_in: Option<Index>,
     /// Where the other replicas are.
-    pub(super) nodes: Vec<(ReplicaId, NodeId)>,
+    pub nodes: Vec<(ReplicaId, NodeId)>,
 }
 
 impl Shard {
@@ -106,7 +110,7 @@ impl Worker {
             self.look_at_leadership(place);
             self.stir(place);
         }
-        self.retry_parked();
+        self.retry_waiting();
         self.flush_wanted = true;
     }
 
@@ -143,6 +147,11 @@ impl Worker {
         let members = &shard.membership;
         shard.standing.decides_alone =
             members.is_one_voter() && members.learners.is_empty() && shard.standing.is_held;
+    }
+
+    /// From now on other nodes can be spoken to.
+    pub fn meet(&mut self, links: Rc<Links>) {
+        self.peers = Some(Outward::new(links));
     }
 
     // ---- messages ------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::node::peer::{ControlHandler, SnapshotHandler};
 use crate::node::{ConnKey, CYCLE_MS};
 
-use super::{connection, Arrival, Local};
+use super::{connection, peers, Arrival, Local, PeerSetup};
 
 /// How often a turn looks for further connections that are ready: a bound for how long the first one waits.
 const LOOKS_MAX: usize = 4;
@@ -18,11 +19,27 @@ const WORTH_A_LOOK: u64 = 8;
 const SNAPSHOT_PAUSE: Duration = Duration::from_micros(500);
 
 /// Serves until nobody can hand over connections any more.
-pub async fn serve(local: Rc<Local>, mut accepted: mpsc::Receiver<Arrival>) {
+pub async fn serve(
+    local: Rc<Local>,
+    setup: Option<PeerSetup>,
+    mut accepted: mpsc::Receiver<Arrival>,
+) {
+    if let Some(setup) = &setup {
+        let control: ControlHandler = Rc::new(|_, _| Box::pin(async { Vec::new() }));
+        let snapshots: SnapshotHandler = Rc::new(drop);
+        peers::start(&local, setup, control, snapshots);
+    }
     let turns = tokio::task::spawn_local(turns(local.clone()));
     let clock = tokio::task::spawn_local(clock(local.clone()));
     while let Some(arrival) = accepted.recv().await {
-        connection::take_over(&local, arrival);
+        match arrival {
+            Arrival::Client { stream, port } => connection::take_over(&local, stream, port),
+            Arrival::Node(accepted) => {
+                if let Some(peers) = local.peers.get() {
+                    peers.take_over(accepted);
+                }
+            }
+        }
     }
     turns.abort();
     clock.abort();
