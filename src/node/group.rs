@@ -147,6 +147,8 @@ impl Worker {
         let members = &shard.membership;
         shard.standing.decides_alone =
             members.is_one_voter() && members.learners.is_empty() && shard.standing.is_held;
+        self.shared
+            .note_alone(shard.id.0, shard.standing.decides_alone);
     }
 
     /// From now on other nodes can be spoken to.
