@@ -19,9 +19,7 @@ use super::disk::SharedDisk;
 
 pub use format::{CHUNK_BYTES_MAX, META_BYTES_MAX};
 pub use reader::SnapshotReader;
-pub use transfer::{
-    remove_older, remove_snapshot, IncomingFile, OutgoingFile, ROOM_LEFT_BYTES,
-};
+pub use transfer::{remove_older, remove_snapshot, IncomingFile, OutgoingFile, ROOM_LEFT_BYTES};
 pub use writer::{BackgroundSnapshot, SnapshotInfo, SnapshotWriter, CHUNKS_WAITING_MAX};
 
 /// What a snapshot says about itself.
