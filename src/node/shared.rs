@@ -22,6 +22,7 @@ use super::process;
 use super::report::{Identity, NodeHandle, NodeReport, State};
 use super::snapshots::Present;
 use super::stats::{NodeStats, WorkerStats};
+use super::topology::TopologyCell;
 use super::view::ViewCell;
 use super::worker::wall_clock;
 
@@ -56,6 +57,8 @@ pub struct Shared {
     pub clients: Clients,
     /// The cluster as this node knows it; shows nothing until the node has loaded.
     pub view: ViewCell,
+    /// The newest topology; nothing before the node has loaded.
+    pub topology: TopologyCell,
     pub inboxes: Vec<Inbox>,
     pub slowlog: Mutex<SlowLog>,
     pub acl_log: Mutex<AclLog>,
@@ -109,6 +112,7 @@ impl Shared {
             stats: NodeStats::new(stats, names),
             clients: Clients::default(),
             view: ViewCell::default(),
+            topology: TopologyCell::default(),
             inboxes: (0..workers).map(|_| Inbox::default()).collect(),
             slowlog: Mutex::default(),
             acl_log: Mutex::default(),

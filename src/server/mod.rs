@@ -2,6 +2,9 @@
 //! protocol, no command by name.
 
 mod connection;
+mod control;
+pub mod formation;
+pub mod govern;
 mod listener;
 mod peers;
 #[cfg(test)]
