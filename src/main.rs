@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 
 use ringfort::cli::{self, CliError, Invocation};
@@ -25,6 +26,7 @@ const EXIT_FAILURE: u8 = 1;
 fn main() -> ExitCode {
     let settings = match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(Invocation::Serve(settings)) => settings,
+        Ok(Invocation::Demo(demo)) => return run_demo(&demo),
         Ok(Invocation::Print(text)) => {
             print!("{text}");
             return ExitCode::SUCCESS;
@@ -38,6 +40,41 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
+            eprintln!("ringfort: {error}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+/// A cluster on this machine, until Ctrl-C.
+fn run_demo(demo: &cli::demo::Demo) -> ExitCode {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let tell = stopped.clone();
+    let watch = std::thread::spawn(move || -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let (mut terminate, mut interrupt) = (
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+            );
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tell.store(true, Relaxed);
+            Ok(())
+        })
+    });
+    let program = std::env::current_exe();
+    let done = program
+        .map_err(AnyError::from)
+        .and_then(|program| cli::demo::run(demo, &program, &|| stopped.load(Relaxed)));
+    drop(watch);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
             eprintln!("ringfort: {error}");
             ExitCode::from(EXIT_FAILURE)
         }

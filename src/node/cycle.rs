@@ -326,7 +326,12 @@ impl Worker {
         stats.memory_bytes.set(bytes as u64);
         stats.entries_applied.set(applied);
         let shards = self.shards.iter().filter(|shard| shard.meta.is_none());
-        stats.shards.set(shards.count() as u64);
+        stats.shards.set(shards.clone().count() as u64);
+        let led = shards.clone().filter(|shard| shard.leads());
+        stats.shards_led.set(led.count() as u64);
+        let voting = shards
+            .filter(|shard| shard.standing.is_held && shard.membership.votes(shard.replica.id()));
+        stats.shards_voting.set(voting.count() as u64);
         if let Some(wal) = &self.wal {
             let (bytes, segments) = self.old_log();
             stats.log_bytes.set(wal.bytes() + bytes);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use ringfort_cluster::{Monotonic, NodeId};
 
-use crate::commands::{registry, Flags, Registered};
+use crate::commands::{registry, Flags, Registered, Spread};
 use crate::protocol::{Args, Proto, Span};
 
 use super::forward_wire::{put_command, put_reply, Command, Head, Outcome, Record, Records};
@@ -233,7 +233,10 @@ impl Worker {
                 database: held.database,
                 proto: held.proto(),
             };
-            self.join_turn(&question, held.shard, None, held.target);
+            match held.command.command.spread {
+                Spread::Cursor => self.scan_for(&question, held.target),
+                _ => self.join_turn(&question, held.shard, None, held.target),
+            }
             return Ok(());
         }
         if now >= held.until {
@@ -383,7 +386,10 @@ impl Worker {
             let text = "OOM command not allowed when used memory > 'maxmemory'.";
             return self.complete_error(target, text);
         }
-        self.send(&question, asked.shard, target);
+        match command.command.spread {
+            Spread::Cursor => self.scan_for(&question, target),
+            _ => self.send(&question, asked.shard, target),
+        }
     }
 
     /// Answers that a command was not applied here, and by whom it could be.

@@ -22,6 +22,9 @@ pub(super) const LEADER_LOST: &[u8] = b"-UNKNOWN the shard's leader was lost whi
 pub(super) const NOT_PROPOSED: &[u8] =
     b"-TRYAGAIN the shard's leader has changed; the command was not applied\r\n";
 
+/// Below this much room for the log replicas do not follow their leaders: more than one round of messages can bring.
+const FOLLOW_ROOM_BYTES: u64 = 8 << 20;
+
 /// How a replica stands in its group.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
@@ -90,17 +93,27 @@ impl Worker {
 
     /// The replicas to be driven in this turn: those with writes, and those that time or a message has moved.
     pub(super) fn take_stirred(&mut self, active: &mut Vec<usize>) {
-        for place in self.stirred.drain(..) {
-            self.shards[place].standing.is_stirred = false;
+        let may_follow = self.may_follow;
+        let shards = &mut self.shards;
+        self.stirred.retain(|&place| {
+            let shard = &mut shards[place];
+            // What a leader sends must find room in the log: until then this replica is silent, and the others decide.
+            let must_wait = !may_follow && !shard.replica.is_leader();
+            if must_wait {
+                return true;
+            }
+            shard.standing.is_stirred = false;
             if !active.contains(&place) {
                 active.push(place);
             }
-        }
+            false
+        });
     }
 
     /// Lets time pass for the groups with several replicas.
     pub fn tick_groups(&mut self) {
         let now = self.refresh_monotonic();
+        self.look_whether_to_follow();
         for place in 0..self.shards.len() {
             let shard = &mut self.shards[place];
             if !shard.standing.is_held || shard.standing.decides_alone {
@@ -112,6 +125,20 @@ impl Worker {
         }
         self.retry_waiting();
         self.flush_wanted = true;
+    }
+
+    /// Followers cannot refuse what they are sent, so they stop before the disk is full.
+    fn look_whether_to_follow(&mut self) {
+        let room = self.wal.as_ref().map_or(u64::MAX, |wal| wal.room());
+        let may_follow = room >= FOLLOW_ROOM_BYTES;
+        if may_follow != std::mem::replace(&mut self.may_follow, may_follow) {
+            match may_follow {
+                true => tracing::info!("there is room again: this node's replicas follow their leaders"),
+                false => tracing::error!(
+                    "the disk is nearly full ({room} bytes left for the log): this node's replicas are silent until space is freed"
+                ),
+            }
+        }
     }
 
     /// Notices that a replica has become its group's leader or is it no more: nobody else can answer for what it proposed.
@@ -149,6 +176,8 @@ impl Worker {
         let members = &shard.membership;
         shard.standing.decides_alone =
             members.is_one_voter() && members.learners.is_empty() && shard.standing.is_held;
+        self.shared
+            .note_alone(shard.id.0, shard.standing.decides_alone);
     }
 
     /// From now on other nodes can be spoken to.

@@ -87,6 +87,8 @@ pub struct Shared {
     pub stop: Notify,
     /// By shard: whether this node leads it.
     led: Vec<AtomicBool>,
+    /// By shard: whether no other node has a say or a copy.
+    alone: Vec<AtomicBool>,
     node_id: OnceLock<NodeId>,
     /// Held by the one command that runs over keys of several workers.
     pub gather_lock: Mutex<()>,
@@ -135,6 +137,7 @@ impl Shared {
             stopping: Mutex::default(),
             stop: Notify::new(),
             led: (0..shards).map(|_| AtomicBool::new(false)).collect(),
+            alone: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             node_id: OnceLock::new(),
             gather_lock: Mutex::default(),
         })
@@ -149,6 +152,18 @@ impl Shared {
     pub(super) fn note_leads(&self, shard: u16, leads: bool) {
         if let Some(led) = self.led.get(usize::from(shard)) {
             led.store(leads, Relaxed);
+        }
+    }
+
+    /// Whether this node decides alone over a shard.
+    pub fn decides_alone(&self, shard: u16) -> bool {
+        let alone = self.alone.get(usize::from(shard));
+        alone.is_some_and(|alone| alone.load(Relaxed))
+    }
+
+    pub(super) fn note_alone(&self, shard: u16, alone: bool) {
+        if let Some(place) = self.alone.get(usize::from(shard)) {
+            place.store(alone, Relaxed);
         }
     }
 

@@ -61,6 +61,8 @@ pub struct Worker {
     pub(super) outputs: Outputs,
     /// Replicas that time or a message has moved, by their place.
     pub(super) stirred: Vec<usize>,
+    /// The log has room for what leaders send.
+    pub(super) may_follow: bool,
     /// The node's monotonic clock, when the wall clock was read.
     monotonic: Monotonic,
     /// How other nodes are spoken to; none where there is no peer port.
@@ -132,6 +134,7 @@ impl Worker {
             turn_grows: false,
             outputs: Outputs::default(),
             stirred: Vec::new(),
+            may_follow: true,
             monotonic: monotonic_clock(),
             peers: None,
             forwarding: Forwarding::default(),

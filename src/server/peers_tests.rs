@@ -254,6 +254,49 @@ fn two_of_three_nodes_go_on_with_all_that_was_acknowledged() {
 }
 
 #[test]
+fn a_scan_from_any_node_returns_every_key_once() {
+    let nodes = three([1, 1, 1]);
+    let mut client = nodes[0].client();
+    for key in keys() {
+        client.ask(&format!("SET {key} value"));
+    }
+    for node in &nodes {
+        let mut client = node.client();
+        let (mut cursor, mut found) = ("0".to_string(), Vec::new());
+        loop {
+            client.send(&[&format!("SCAN {cursor} COUNT 5")]);
+            assert_eq!(client.reply(), "*2");
+            cursor = client.reply();
+            let count: usize = client.reply()[1..].parse().expect("a count");
+            found.extend((0..count).map(|_| client.reply()));
+            if cursor == "0" {
+                break;
+            }
+        }
+        found.sort();
+        let mut expected: Vec<String> = keys().collect();
+        expected.sort();
+        assert_eq!(found, expected);
+        assert!(expected.contains(&client.ask("RANDOMKEY")));
+    }
+}
+
+#[test]
+fn commands_that_several_nodes_cannot_run_together_are_refused() {
+    let nodes = three([1, 1, 1]);
+    let mut client = nodes[0].client();
+    assert_eq!(client.ask("MSET key:1 a key:2 b key:3 c"), "+OK");
+    let answer = client.ask("RENAME key:1 key:2");
+    assert!(
+        answer.starts_with("-ERR the keys of 'rename' lie in several shards"),
+        "{answer}"
+    );
+    assert_eq!(client.ask("RENAME key:1 {key:1}2"), "+OK");
+    assert_eq!(client.ask("GET {key:1}2"), "a");
+    assert_eq!(client.ask("DEL key:1 key:2 key:3"), ":2");
+}
+
+#[test]
 fn a_node_without_a_majority_says_that_nobody_leads() {
     let mut nodes = three([1, 1, 1]);
     let mut client = nodes[2].client();
