@@ -24,7 +24,7 @@ use super::snapshots::Present;
 use super::stats::{NodeStats, WorkerStats};
 use super::topology::TopologyCell;
 use super::view::ViewCell;
-use super::worker::wall_clock;
+use super::worker::{wall_clock, Worker};
 
 /// Messages to one worker. Bounded by what connections may have under way ([`super::PIPELINE_MAX`] each).
 #[derive(Default)]
@@ -178,6 +178,12 @@ impl Shared {
 
     pub fn set_state(&self, state: State) {
         *lock(&self.state) = state;
+    }
+
+    /// Has a worker do something, from any thread.
+    pub fn task(&self, worker: u16, task: impl FnOnce(&mut Worker) + Send + 'static) {
+        let mut batch = vec![Message::Task(Box::new(task))];
+        self.inboxes[usize::from(worker)].send(&mut batch);
     }
 
     /// Asks the node to go down.

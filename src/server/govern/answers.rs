@@ -10,14 +10,14 @@ use ringfort_cluster::forming::{FormingMessage, JoinAnswer};
 use ringfort_cluster::meta::{MetaCommand, ProposalOutcome};
 use ringfort_cluster::steward::{NodeReport, Order};
 use ringfort_cluster::NodeId;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::node::meta::Proposed;
 
 use super::super::control::{shortened, ReportAnswer, Request, Response};
-use super::{Asked, Govern};
+use super::{Govern, Question};
 
 /// For a proposal to become applied.
 const PROPOSAL_LIMIT: Duration = Duration::from_secs(5);
@@ -25,9 +25,9 @@ const PROPOSAL_LIMIT: Duration = Duration::from_secs(5);
 const OBEY_LIMIT: Duration = Duration::from_secs(2);
 
 impl Govern {
-    pub(super) async fn answers(self: Rc<Self>, mut asked: Asked) {
+    pub(super) async fn answers(self: Rc<Self>, mut asked: mpsc::Receiver<Question>) {
         // How many are open at a time is bounded where they come in, by `CONTROL_INFLIGHT_MAX` for each worker.
-        while let Some(question) = asked.0.recv().await {
+        while let Some(question) = asked.recv().await {
             let govern = self.clone();
             spawn_local(async move {
                 let response = govern.answer(question.from, &question.bytes).await;

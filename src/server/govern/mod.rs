@@ -9,12 +9,12 @@ mod steer;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ringfort_cluster::forming::{About, Setup};
 use ringfort_cluster::steward::{NodeReport, Steward, StewardLimits};
-use ringfort_cluster::topology::{Leaders, Topology};
+use ringfort_cluster::topology::{Leaders, Topology, META_GROUP};
 use ringfort_cluster::{Epoch, Monotonic, NodeId, Term};
 use tokio::sync::{mpsc, oneshot, Notify};
 use tokio::task::spawn_local;
@@ -44,23 +44,41 @@ struct Question {
     answer: oneshot::Sender<Vec<u8>>,
 }
 
-/// Where the workers put the questions that reach them.
+/// What all workers are given: questions come in by any of them, and the one with the copy of the meta group answers.
 #[derive(Clone)]
-pub struct Questions(mpsc::Sender<Question>);
-
-/// The other end of [`Questions`].
-pub struct Asked(mpsc::Receiver<Question>);
-
-/// Brings questions from all workers to the one that answers.
-pub fn questions() -> (Questions, Asked) {
-    let (sender, receiver) = mpsc::channel(QUESTIONS_MAX);
-    (Questions(sender), Asked(receiver))
+pub struct Office {
+    questions: mpsc::Sender<Question>,
+    /// Until the worker that answers has taken it.
+    governing: Arc<Mutex<Option<Governing>>>,
 }
 
-impl Questions {
+/// What goes to the thread of the meta group's worker.
+struct Governing {
+    home: Arc<Home>,
+    setup: Setup,
+    announcing: Option<Announcing>,
+    asked: mpsc::Receiver<Question>,
+}
+
+impl Office {
+    /// For a node with the setup with which it was started; `announcing` is that of a member that came back.
+    pub fn new(home: Arc<Home>, setup: Setup, announcing: Option<Announcing>) -> Self {
+        let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+        let governing = Governing {
+            home,
+            setup,
+            announcing,
+            asked,
+        };
+        Self {
+            questions,
+            governing: Arc::new(Mutex::new(Some(governing))),
+        }
+    }
+
     /// For the [`Serving`](crate::node::peer::Serving) of a worker, on its thread.
     pub fn handler(&self) -> ControlHandler {
-        let questions = self.0.clone();
+        let questions = self.questions.clone();
         Rc::new(move |from, bytes| {
             let questions = questions.clone();
             Box::pin(async move {
@@ -77,16 +95,21 @@ impl Questions {
             })
         })
     }
-}
 
-/// What [`start`] is made from; goes to the thread of the meta group's worker.
-pub struct Governing {
-    pub home: Arc<Home>,
-    /// As the node was started.
-    pub setup: Setup,
-    /// Of a member that came back.
-    pub announcing: Option<Announcing>,
-    pub asked: Asked,
+    /// Begins, if this is the worker that answers. To be called on every worker's thread, within its `LocalSet`; the tasks end with that.
+    pub(crate) fn open(&self, local: &Rc<Local>) {
+        let home = local.worker.borrow().worker_of_group(META_GROUP);
+        if home.map(usize::from) != Some(local.number) {
+            return;
+        }
+        let mut governing = self
+            .governing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(governing) = governing.take() {
+            start(local, governing);
+        }
+    }
 }
 
 /// What the tasks share.
@@ -118,8 +141,7 @@ struct Stewardship {
     telling: BTreeSet<NodeId>,
 }
 
-/// Begins. To be called on the thread of the meta group's worker, within its `LocalSet`; the tasks end with that.
-pub(crate) fn start(local: &Rc<Local>, governing: Governing) {
+fn start(local: &Rc<Local>, governing: Governing) {
     let Governing {
         home,
         setup,
@@ -322,3 +344,6 @@ fn encoded(request: &Request) -> Option<Vec<u8>> {
         .map_err(|error| tracing::error!("a question to another node: {error}"))
         .ok()
 }
+
+#[cfg(test)]
+mod tests;
