@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use ringfort_cluster::steward::{duties, Since};
-use ringfort_cluster::topology::{ClusterId, Node, Place, ReplicaFate, Topology};
+use ringfort_cluster::topology::{Node, Place, ReplicaFate, Topology};
 use ringfort_cluster::{Epoch, NodeId, ReplicaId, ShardId};
 use tokio::sync::Notify;
 
@@ -190,9 +190,14 @@ impl Worker {
         if let Err(error) = self.shared.topology.keep(&topology) {
             tracing::error!("replicas cannot be started: {error}");
             taken.start.clear();
-            self.topology_epoch = Epoch::ZERO;
+            self.take_up_topology_again();
         }
         Some(taken)
+    }
+
+    /// What the newest topology asks for could not be done: it is to be taken up once more.
+    pub fn take_up_topology_again(&mut self) {
+        self.topology_epoch = Epoch::ZERO;
     }
 
     fn learn_places(&mut self, topology: &Topology) {
@@ -223,17 +228,6 @@ impl Worker {
             start: all.start.into_iter().filter(is_for_here).collect(),
         }
     }
-}
-
-/// The identity of a cluster that is about to be formed.
-///
-/// # Errors
-/// When the system has no random bytes.
-pub fn draw_cluster_id() -> std::io::Result<ClusterId> {
-    let mut bytes = [0; 16];
-    super::process::fill_random(&mut bytes)?;
-    // Zero stands for none.
-    Ok(ClusterId(u128::from_le_bytes(bytes).max(1)))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::settings::Builder;
+use ringfort_cluster::topology::ClusterId;
 use ringfort_cluster::MetaCommand;
 
 fn node(id: u128) -> Node {

@@ -34,7 +34,7 @@ pub enum Request {
 /// The answer to a question of the same kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Response {
-    Forming(FormingMessage),
+    Forming(Box<FormingMessage>),
     Report(Box<ReportAnswer>),
     /// Why an order was not carried out, if it was not.
     Order(Result<(), String>),
@@ -136,6 +136,11 @@ impl Request {
 }
 
 impl Response {
+    /// The answer to a message on the way into a cluster.
+    pub fn forming(message: FormingMessage) -> Self {
+        Self::Forming(Box::new(message))
+    }
+
     /// The answer as bytes.
     ///
     /// # Errors
@@ -164,7 +169,7 @@ impl Response {
     pub fn decode(bytes: &[u8]) -> Result<Self, ControlError> {
         let (kind, rest) = kind_of(bytes)?;
         Ok(match kind {
-            FORMING => Self::Forming(FormingMessage::decode(rest)?),
+            FORMING => Self::forming(FormingMessage::decode(rest)?),
             REPORT => Self::Report(Box::new(ReportAnswer::decode(rest)?)),
             ORDER => {
                 let refused: Option<String> = codec::decode(rest)?;

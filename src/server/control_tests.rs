@@ -71,7 +71,7 @@ fn answer() -> ReportAnswer {
 fn responses() -> Vec<Response> {
     let again = FormingMessage::JoinAnswer(JoinAnswer::TryAgain);
     vec![
-        Response::Forming(again),
+        Response::forming(again),
         Response::Report(Box::new(answer())),
         Response::Order(Ok(())),
         Response::Order(Err("no".into())),

@@ -70,7 +70,7 @@ pub enum Formed {
     /// It has formed a cluster, as its `found` has written it.
     Founded(ClusterId),
     /// It belongs to a cluster already. The rest says so to the others, while the node serves.
-    Member(Announcing),
+    Member(Box<Announcing>),
     /// It was taken in; this is the topology.
     Joined(Box<Topology>),
 }
@@ -245,7 +245,7 @@ impl Driver {
         match Request::decode(request) {
             Ok(Request::Forming(message)) => self
                 .act(|forming| forming.request(&message, monotonic_clock()))
-                .map_or_else(not_yet, Response::Forming),
+                .map_or_else(not_yet, Response::forming),
             Ok(_) => not_yet(),
             Err(error) => Response::Refused(error.to_string()),
         }
@@ -366,7 +366,9 @@ impl Driver {
             }
             Verdict::Joined { topology } => Ok(Formed::Joined(decode(&topology)?)),
             Verdict::Refused(error) => Err(error.into()),
-            Verdict::Member => Ok(Formed::Member(self.into_announcing(has_addresses))),
+            Verdict::Member => Ok(Formed::Member(Box::new(
+                self.into_announcing(has_addresses),
+            ))),
         }
     }
 

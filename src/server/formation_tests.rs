@@ -203,7 +203,7 @@ async fn lead(home: Arc<Home>, listener: TcpListener, node: Node, topology: Topo
                 join_answer(&outcome, &topology).unwrap()
             }
         };
-        let answer = Response::Forming(answer).encode().unwrap();
+        let answer = Response::forming(answer).encode().unwrap();
         Box::pin(async move { answer })
     });
     let serving = Serving::new(home.clone(), Rc::new(Deaf), control, Rc::new(drop));

@@ -74,10 +74,10 @@ impl Govern {
             leads: self.leads(),
         };
         match answer(message, &self.about(), standing) {
-            Some(MemberAnswer::Now(answer)) => Response::Forming(answer),
+            Some(MemberAnswer::Now(answer)) => Response::forming(answer),
             Some(MemberAnswer::Propose(command)) => {
                 let outcome = self.propose(&command).await;
-                Response::Forming(self.join_answer(outcome))
+                Response::forming(self.join_answer(outcome))
             }
             None => Response::Refused("no question".into()),
         }

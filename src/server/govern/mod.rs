@@ -56,13 +56,13 @@ pub struct Office {
 struct Governing {
     home: Arc<Home>,
     setup: Setup,
-    announcing: Option<Announcing>,
+    announcing: Option<Box<Announcing>>,
     asked: mpsc::Receiver<Question>,
 }
 
 impl Office {
     /// For a node with the setup with which it was started; `announcing` is that of a member that came back.
-    pub fn new(home: Arc<Home>, setup: Setup, announcing: Option<Announcing>) -> Self {
+    pub fn new(home: Arc<Home>, setup: Setup, announcing: Option<Box<Announcing>>) -> Self {
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let governing = Governing {
             home,
@@ -282,10 +282,11 @@ impl Govern {
     fn learn_leaders(&self, report: &NodeReport) -> bool {
         let topology = self.topology();
         let mut leaders = self.leaders.borrow_mut();
-        let led = report.groups.iter().filter(|group| group.leads.is_some());
-        led.fold(false, |changed, group| {
-            leaders.heard(&topology, group.shard, group.term, report.node.id) || changed
-        })
+        let mut changed = false;
+        for group in report.groups.iter().filter(|group| group.leads.is_some()) {
+            changed |= leaders.heard(&topology, group.shard, group.term, report.node.id);
+        }
+        changed
     }
 
     /// Shows clients what is known now, where it differs from what they see.
@@ -315,7 +316,7 @@ impl Govern {
         }
     }
 
-    async fn announces(self: Rc<Self>, announcing: Announcing) {
+    async fn announces(self: Rc<Self>, announcing: Box<Announcing>) {
         match announcing.announce().await {
             Ok(Some(topology)) => {
                 self.local.shared.topology.offer(Arc::from(topology));
