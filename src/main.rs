@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use ringfort::cli::{self, CliError, Invocation};
 use ringfort::node::report::{Identity, State};
-use ringfort::node::{process, wall_clock, Node, Shared, Shutdown};
+use ringfort::node::view::own_node;
+use ringfort::node::{process, recovery, wall_clock, Node, Shared, Shutdown};
 use ringfort::server::{bind, Listener, Port, Workers};
 use ringfort::settings::Settings;
 use tokio::signal::unix::{signal, SignalKind};
@@ -69,8 +70,18 @@ fn serve(settings: Arc<Settings>) -> Result<(), AnyError> {
             "several nodes form no cluster yet: join has no effect, this node stands alone"
         );
     }
-    let shared = Shared::new(settings.clone(), identity, usize::from(startup.shards));
     let http_addresses = addresses_of(http.as_ref());
+    let directory = recovery::open_directory(&startup)?;
+    let topology = match directory.topology()? {
+        Some(topology) => topology,
+        None => {
+            let http_port = http_addresses.first().map_or(0, SocketAddr::port);
+            let node = own_node(directory.node_id, &startup.cluster, &identity, http_port);
+            recovery::found_alone(&directory, node, &startup)?
+        }
+    };
+    // The shards, and the copy of the meta group.
+    let shared = Shared::new(settings.clone(), identity, topology.shards.len() + 1);
     let admin = match http {
         Some(listener) => Some(ringfort::admin::AdminServer::start(
             listener.into_sockets(),
@@ -78,7 +89,7 @@ fn serve(settings: Arc<Settings>) -> Result<(), AnyError> {
         )?),
         None => None,
     };
-    let mut node = Node::load(shared.clone())?;
+    let mut node = Node::load(shared.clone(), directory, &topology)?;
     let workers = Workers::start(node.take_parts(), &shared)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -21,7 +21,7 @@ pub struct WantedSnapshot {
 /// A snapshot that has come, and whose file is in place. Kept until the replica has decided about it.
 pub(super) struct Received {
     token: u64,
-    shard: u16,
+    pub(super) shard: u16,
     loaded: LoadedSnapshot,
 }
 
@@ -46,6 +46,9 @@ impl Worker {
         (from, term): (ReplicaId, Term),
         loaded: LoadedSnapshot,
     ) {
+        if !self.shards[self.place(shard)].standing.is_held {
+            return;
+        }
         let now = self.refresh_monotonic();
         let covers = SnapshotPlace {
             index: loaded.meta.index,

@@ -325,7 +325,8 @@ impl Worker {
         stats.publish_databases(sizes);
         stats.memory_bytes.set(bytes as u64);
         stats.entries_applied.set(applied);
-        let shards = self.shards.iter().filter(|shard| shard.meta.is_none());
+        let numbers = self.shards.iter().map(|shard| shard.id.0);
+        let shards = numbers.filter(|&number| number < self.map.shards());
         stats.shards.set(shards.count() as u64);
         if let Some(wal) = &self.wal {
             let (bytes, segments) = self.old_log();

@@ -87,8 +87,9 @@ impl Worker {
     /// The replicas to be driven in this turn: those with writes, and those that time or a message has moved.
     pub(super) fn take_stirred(&mut self, active: &mut Vec<usize>) {
         for place in self.stirred.drain(..) {
-            self.shards[place].standing.is_stirred = false;
-            if !active.contains(&place) {
+            let standing = &mut self.shards[place].standing;
+            standing.is_stirred = false;
+            if standing.is_held && !active.contains(&place) {
                 active.push(place);
             }
         }
@@ -196,7 +197,12 @@ impl Worker {
             id: held.replica.id(),
             membership: &held.membership,
         });
-        match judge(&envelope, &message, mine, None) {
+        // The ids of replicas that were here once.
+        let tombstone = match mine {
+            Some(_) => None,
+            None => self.shared.cluster_state().tombstone(envelope.shard),
+        };
+        match judge(&envelope, &message, mine, tombstone) {
             Verdict::Deliver => {
                 // A newcomer hears of the others by their messages before the topology names them.
                 if held.node_of(envelope.from).is_none() {

@@ -21,6 +21,7 @@ pub mod peer;
 pub mod process;
 pub mod recovery;
 pub mod replay;
+mod replicas;
 pub mod report;
 mod router;
 mod scan;
@@ -35,7 +36,7 @@ mod worker;
 
 use std::sync::Arc;
 
-use ringfort_cluster::ShardMap;
+use ringfort_cluster::topology::Topology;
 
 use crate::settings::{Durability, LiveView, Settings};
 
@@ -52,7 +53,7 @@ pub use worker::{wall_clock, Worker};
 pub use crate::commands::{registry, Pending, Session, Shutdown};
 
 use io::Io;
-use recovery::Disk;
+use recovery::{Directory, Disk};
 use slowlog::Slow;
 use snapshots::Snapshots;
 use worker::Parts;
@@ -77,22 +78,30 @@ pub struct Node {
 }
 
 impl Node {
-    /// Reads the data back. HTTP can already ask `shared` how far it is.
+    /// Reads the data back. HTTP can already ask `shared` how far it is. `topology` is what the node knows of its cluster.
     ///
     /// # Errors
-    /// Damage, a directory in use, settings that do not fit the data.
-    pub fn load(shared: Arc<Shared>) -> Result<Self, StartError> {
+    /// Damage, settings that do not fit the data.
+    pub fn load(
+        shared: Arc<Shared>,
+        directory: Directory,
+        topology: &Topology,
+    ) -> Result<Self, StartError> {
         let settings = shared.settings.clone();
         let startup = settings.startup().clone();
-        let loaded = recovery::load(&startup, cycle::limits(&settings.live()))?;
+        let limits = cycle::limits(&settings.live());
+        let loaded = recovery::load(directory, &startup, topology, limits)?;
+        shared.set_node_id(loaded.node_id);
+        shared.set_cluster_state(loaded.state.clone());
         shared
             .keys_loaded
             .store(loaded.keys, std::sync::atomic::Ordering::Relaxed);
         let view = view::alone(loaded.node_id, &startup.cluster, &shared.identity);
         shared.view.publish(Arc::new(view));
         let workers = startup.threads as u16;
-        let map = ShardMap::new(u32::from(startup.shards))
-            .map_err(|error| StartError(error.to_string()))?;
+        let map = topology
+            .shard_map()
+            .ok_or_else(|| StartError("the topology names no shards".into()))?;
         for (shard, present) in (0..).zip(&loaded.snapshots) {
             shared.note_loaded_snapshot(shard, *present);
         }

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use ringfort_cluster::entry::SEMANTICS_VERSION;
+use ringfort_cluster::topology::Node;
 use ringfort_cluster::NodeId;
 
 use crate::commands::cluster::{ClusterView, SlotRange, ViewNode};
@@ -93,6 +95,26 @@ pub fn described(id: NodeId, settings: &ClusterSettings, identity: &Identity) ->
         peer_port: announced(settings.announce_peer_port, settings.peer_port),
         ranges: Vec::new(),
         is_up: true,
+    }
+}
+
+/// This node as its cluster is told of it.
+pub fn own_node(id: NodeId, settings: &ClusterSettings, identity: &Identity, http: u16) -> Node {
+    let view = described(id, settings, identity);
+    Node {
+        id,
+        host: view.host,
+        port: view.plain_port,
+        cluster_port: view.port,
+        // Where it listens for no other nodes, none will call it; but no cluster takes a node without such a port.
+        peer_port: view.peer_port.max(1),
+        http_port: http,
+        zone: settings.zone.clone(),
+        weight: settings.weight,
+        version: env!("CARGO_PKG_VERSION").into(),
+        semantics: u32::from(SEMANTICS_VERSION),
+        draining: false,
+        suspect: false,
     }
 }
 
