@@ -93,7 +93,7 @@ fn shared(dir: &std::path::Path, durability: &str) -> Arc<Shared> {
 fn seat(me: NodeId, durability: &str, listener: &TcpListener) -> Seat {
     let dir = tempfile::tempdir().unwrap();
     let shared = shared(dir.path(), durability);
-    let mut node = Node::load(shared.clone()).unwrap();
+    let mut node = Node::load_alone(shared.clone()).unwrap();
     let mut parts = node.take_parts().remove(0);
     let shard = &mut parts.shards[0];
     shard.standing.nodes = vec![(ReplicaId(1), LEADER), (ReplicaId(2), FOLLOWER)];
