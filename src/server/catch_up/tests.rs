@@ -95,6 +95,9 @@ fn seat(me: NodeId, durability: &str, listener: &TcpListener) -> Seat {
     let shared = shared(dir.path(), durability);
     let mut node = Node::load_alone(shared.clone()).unwrap();
     let mut parts = node.take_parts().remove(0);
+    // Without the meta group: its topology knows of no second node, and would have the follower's replica dropped.
+    parts.shards[1].standing.is_held = false;
+    parts.shards[1].meta = None;
     let shard = &mut parts.shards[0];
     shard.standing.nodes = vec![(ReplicaId(1), LEADER), (ReplicaId(2), FOLLOWER)];
     if me == FOLLOWER {
