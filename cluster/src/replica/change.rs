@@ -9,7 +9,7 @@ use super::{EntryKind, LogEntry, Replica};
 use crate::codec;
 use crate::types::{Index, Monotonic, ReplicaId, Term};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
-use raft::{ProgressState, StateRole};
+use raft::{Progress, ProgressState, StateRole};
 
 /// A transfer of the leadership that is under way.
 #[derive(Debug, Clone, Copy)]
@@ -191,7 +191,7 @@ impl Replica {
         let progress = self.raw.raft.prs().get(id.get())?;
         Some(Matched {
             index: Index(progress.matched),
-            follows: progress.state == ProgressState::Replicate,
+            follows: self.follows(progress),
         })
     }
 
@@ -233,13 +233,23 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether a member takes the log entry by entry. One whose place is known to be the end of the log does, too: after a snapshot `raft`
+    /// goes on searching for it until there is a new entry, and a shard without writes has none.
+    fn follows(&self, progress: &Progress) -> bool {
+        let is_at_end = progress.matched == self.raw.raft.raft_log.last_index();
+        match progress.state {
+            ProgressState::Replicate => true,
+            ProgressState::Probe => is_at_end,
+            ProgressState::Snapshot => false,
+        }
+    }
+
     /// Whether a follower is close enough to take over: it could not stand for election before it has carried out the
     /// changes of the membership that it knows to be committed.
     fn could_lead(&self, id: ReplicaId) -> bool {
         let progress = self.raw.raft.prs().get(id.get());
         progress.is_some_and(|progress| {
-            progress.state == ProgressState::Replicate
-                && progress.committed_index >= self.last_change.get()
+            self.follows(progress) && progress.committed_index >= self.last_change.get()
         })
     }
 
