@@ -19,7 +19,7 @@ const ENTRY_OVERHEAD_BYTES: usize = std::mem::size_of::<LogEntry>();
 const CAPACITY_KEPT: usize = 64;
 
 /// The tail of a shard's log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct LogStore {
     hard_state: HardState,
     membership: Membership,
@@ -128,6 +128,7 @@ impl LogStore {
         self.membership = membership;
     }
 
+    #[inline]
     pub(super) fn last(&self) -> Index {
         Index(self.compacted_index.get() + self.entries.len() as u64)
     }
@@ -141,15 +142,18 @@ impl LogStore {
         self.entry_bytes
     }
 
+    #[inline]
+    pub(super) fn get(&self, index: Index) -> Option<&LogEntry> {
+        self.entries.get(self.position(index)?)
+    }
+
     /// The term of an index from the last compacted one on.
     #[inline]
     pub(super) fn term_of(&self, index: Index) -> Option<Term> {
         if index == self.compacted_index {
             return Some(self.compacted_term);
         }
-        self.position(index)
-            .and_then(|position| self.entries.get(position))
-            .map(|entry| entry.term)
+        self.get(index).map(|entry| entry.term)
     }
 
     fn truncate_from(&mut self, index: Index) {

@@ -52,14 +52,20 @@ impl Replica {
     #[inline]
     #[must_use]
     pub fn last_index(&self) -> Index {
-        Index(self.raw.raft.raft_log.last_index())
+        match &self.solo {
+            Some(solo) => Index(self.raw.raft.store().last().get() + solo.pending()),
+            None => Index(self.raw.raft.raft_log.last_index()),
+        }
     }
 
     /// The last index known to be committed.
     #[inline]
     #[must_use]
     pub fn committed(&self) -> Index {
-        Index(self.raw.raft.raft_log.committed)
+        match &self.solo {
+            Some(solo) => solo.committed(),
+            None => Index(self.raw.raft.raft_log.committed),
+        }
     }
 
     /// The last index that was applied, as told by [`applied`](Self::applied).
@@ -105,6 +111,9 @@ impl Replica {
     /// Term, vote and commit as they are now; for a write-ahead log that starts a new segment.
     #[must_use]
     pub fn hard_state(&self) -> HardState {
-        HardState::from_raft(&self.raw.raft.hard_state())
+        HardState {
+            commit: self.committed(),
+            ..HardState::from_raft(&self.raw.raft.hard_state())
+        }
     }
 }
