@@ -52,7 +52,8 @@ impl Replica {
         if raft.state != StateRole::Leader {
             return Err(ChangeError::NotLeader);
         }
-        if self.is_writing() || raft.lead_transferee.is_some() {
+        let is_busy = self.is_writing() || !self.may_leave_solo();
+        if is_busy || raft.lead_transferee.is_some() {
             return Err(ChangeError::Busy);
         }
         // Before that it may not know of a change that is committed.

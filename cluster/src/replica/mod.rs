@@ -217,7 +217,7 @@ impl Replica {
     pub fn propose(&mut self, data: impl Into<Bytes>) -> Result<(), ProposeError> {
         let raft = &mut self.raw.raft;
         if let Some(solo) = &mut self.solo {
-            return solo.propose(data.into(), raft.store().last());
+            return solo.propose(data.into(), self.delivered);
         }
         if raft.state != StateRole::Leader || raft.prs().get(raft.id).is_none() {
             return Err(ProposeError::NotLeader);
@@ -289,7 +289,7 @@ impl Replica {
         outputs.clear();
         assert!(!self.is_writing(), "ready() before persisted()");
         if let Some(solo) = &mut self.solo {
-            return solo.ready(self.raw.raft.mut_store(), self.delivered, outputs);
+            return solo.ready(outputs);
         }
         if !self.raw.has_ready() {
             return false;
@@ -324,8 +324,7 @@ impl Replica {
     pub fn known_commit_if_persisted(&self) -> Index {
         match (&self.in_flight, &self.solo) {
             (Some(in_flight), _) => in_flight.known_commit,
-            // All that it has been given to write.
-            (None, Some(_)) => self.raw.raft.store().last(),
+            (None, Some(solo)) => self.last_to_write(solo),
             (None, None) => self.committed(),
         }
     }
@@ -343,12 +342,12 @@ impl Replica {
         } = self.in_flight.take().expect("persisted() without ready()");
         self.send(ready.take_persisted_messages(), outputs);
         for entry in ready.take_committed_entries() {
-            self.deliver(LogEntry::from_raft(entry), outputs);
+            self.deliver(entry, outputs);
         }
         let mut light = self.raw.advance_append(ready);
         self.send(light.take_messages(), outputs);
         for entry in light.take_committed_entries() {
-            self.deliver(LogEntry::from_raft(entry), outputs);
+            self.deliver(entry, outputs);
         }
         // Invariant 1: what the write-ahead log says is committed is committed.
         assert!(
@@ -394,17 +393,19 @@ impl Replica {
             "invariant 9: shard {} applied {index} without its membership change",
             self.shard
         );
-        if self.solo.is_none() {
-            // Made anew, `raft` stands ahead of what is still being applied.
-            let known = self.raw.raft.raft_log.applied;
-            self.raw.advance_apply_to(index.get().max(known));
-        }
         self.applied = index;
+        if let Some(solo) = &mut self.solo {
+            if index == self.delivered {
+                solo.forget_applied();
+            }
+            return;
+        }
+        self.raw.advance_apply_to(index.get());
         self.applied_term = self.raw.raft.store().term_of(index).unwrap_or_default();
         self.compact();
         if !self.one_voter {
             self.end_joint_state();
-        } else if self.alone && self.solo.is_none() {
+        } else if self.alone {
             self.enter_solo();
         }
     }
@@ -489,7 +490,8 @@ impl Replica {
     }
 
     #[inline]
-    fn deliver(&mut self, entry: LogEntry, outputs: &mut Outputs) {
+    fn deliver(&mut self, entry: raft::eraftpb::Entry, outputs: &mut Outputs) {
+        let entry = LogEntry::from_raft(entry);
         // Invariant 9: no gap, no repeat.
         assert!(
             entry.index == self.delivered.next(),

@@ -53,7 +53,7 @@ impl Replica {
     #[must_use]
     pub fn last_index(&self) -> Index {
         match &self.solo {
-            Some(solo) => Index(self.raw.raft.store().last().get() + solo.pending()),
+            Some(solo) => self.last_proposed(solo),
             None => Index(self.raw.raft.raft_log.last_index()),
         }
     }
@@ -78,13 +78,19 @@ impl Replica {
     /// The first index whose entry is still in memory, or would be the next.
     #[must_use]
     pub fn first_index(&self) -> Index {
-        Index(self.raw.raft.raft_log.first_index())
+        match &self.solo {
+            Some(_) => self.applied.next(),
+            None => Index(self.raw.raft.raft_log.first_index()),
+        }
     }
 
     /// Bytes that the log holds in memory.
     #[must_use]
     pub fn log_bytes(&self) -> usize {
-        self.raw.raft.store().bytes()
+        match &self.solo {
+            Some(solo) => solo.log_bytes(),
+            None => self.raw.raft.store().bytes(),
+        }
     }
 
     /// Who belongs to the shard, as far as this replica has applied its log.

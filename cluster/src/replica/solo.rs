@@ -3,17 +3,20 @@
 //!
 //! # When
 //!
-//! From the moment in which such a leader has applied an entry of its own term and everything else that is in its log, until
-//! a change of the membership is proposed. Nothing but a change can end it: there is nobody to hand the leadership
-//! to and nobody who may know of a higher term, so messages are dropped and ticks have no effect.
+//! From the moment in which such a leader has applied an entry of its own term and all else that is in its log, until a
+//! change of the membership is proposed. Nothing but that can end it: there is nobody to hand the leadership to, and
+//! nobody who may know of a higher term. So messages are dropped, and ticks have no effect.
 //!
 //! # How it goes back
 //!
 //! `raft` is not touched meanwhile and cannot be pushed forward from outside: it keeps counters of its own. So it is made
-//! anew from the log in memory, which is kept as always, and put at once where it would stand now: the leader of the same
-//! term with the same log. No new term begins and no entry is written for it: that would only repeat what holds
-//! already, an own entry that is committed and applied, and reads would have to wait for it. What was proposed and not
+//! anew over a log that begins where everything is applied, and put at once where it would stand now: leading in the
+//! same term. No new term begins and no empty entry is written. Those would only bring about what holds already, an entry
+//! of its own term that is committed and applied, and reads would have to wait for them. What was proposed and not
 //! handed out yet is proposed again and gets the same places.
+//!
+//! What is handed out to be applied is in the driver's hands alone. Until it is applied a change of the membership is
+//! refused as busy; that is all the driver could notice.
 
 use super::config::COMMITTED_BYTES_MAX;
 use super::{no_logger, EntryKind, HardState, LogEntry, LogStore, Outputs, ProposeError, Replica};
@@ -26,15 +29,18 @@ use raft::{RawNode, StateRole};
 pub(super) struct Solo {
     /// The term of all that is proposed.
     term: Term,
-    /// Proposed and not handed out to be written. What was handed out is in the log.
+    /// What is not handed out to be applied, in order; the first `written` of it is handed out to be written.
     pending: Vec<LogEntry>,
-    /// All that is written.
+    written: usize,
+    /// The last entry that is written, and so committed.
     committed: Index,
     /// Between `ready` and `persisted`.
     pub(super) is_writing: bool,
-    /// Bytes of what is proposed and not handed out to be applied; bounded by `uncommitted_bytes_max`.
+    /// Bytes of the data in `pending`.
     uncommitted_bytes: usize,
     uncommitted_bytes_max: usize,
+    /// Bytes of what is handed out to be written and not applied. The log would keep it.
+    log_bytes: usize,
 }
 
 impl Solo {
@@ -44,15 +50,14 @@ impl Solo {
         self.committed
     }
 
-    /// How many entries stand behind the end of the log in memory.
-    #[inline]
-    pub(super) fn pending(&self) -> u64 {
-        self.pending.len() as u64
+    /// Bytes of the entries that are handed out and not applied; while only a part of those that were handed out
+    /// together is applied, that part too.
+    pub(super) fn log_bytes(&self) -> usize {
+        self.log_bytes
     }
 
-    /// Appends an entry behind `last`, the end of the log in memory.
     #[inline]
-    pub(super) fn propose(&mut self, data: Bytes, last: Index) -> Result<(), ProposeError> {
+    pub(super) fn propose(&mut self, data: Bytes, delivered: Index) -> Result<(), ProposeError> {
         let bytes = self.uncommitted_bytes + data.len();
         // One entry is always allowed.
         let too_much = self.uncommitted_bytes > 0 && bytes > self.uncommitted_bytes_max;
@@ -62,7 +67,7 @@ impl Solo {
         assert!(!data.is_empty(), "an empty entry is a new leader's mark");
         self.uncommitted_bytes = bytes;
         self.pending.push(LogEntry {
-            index: Index(last.get() + self.pending() + 1),
+            index: behind(delivered, self.pending.len() + 1),
             term: self.term,
             kind: EntryKind::Commands,
             data,
@@ -70,63 +75,103 @@ impl Solo {
         Ok(())
     }
 
-    /// Hands out what is to be written and puts it into the log; `false` when there is nothing to write and nothing left to
-    /// apply.
     #[inline]
-    pub(super) fn ready(
-        &mut self,
-        store: &mut LogStore,
-        delivered: Index,
-        outputs: &mut Outputs,
-    ) -> bool {
-        outputs.must_sync = !self.pending.is_empty();
-        self.is_writing = outputs.must_sync || delivered < self.committed;
-        for entry in self.pending.drain(..) {
-            outputs.entries.push(entry.clone());
-            store.append(entry);
-        }
+    pub(super) fn ready(&mut self, outputs: &mut Outputs) -> bool {
+        let new = &self.pending[self.written..];
+        outputs.must_sync = !new.is_empty();
+        outputs.entries.extend_from_slice(new);
+        self.log_bytes += new.iter().map(LogEntry::bytes).sum::<usize>();
+        self.written = self.pending.len();
+        // Also when it is only the rest of what was too much to be applied at once.
+        self.is_writing = self.written > 0;
         self.is_writing
+    }
+
+    /// How many entries of those up to `to` go out at once.
+    fn piece(&self, to: Index) -> usize {
+        let mut bytes = 0;
+        let fits = |(number, entry): &(usize, &LogEntry)| {
+            bytes += entry.data.len() as u64;
+            entry.index <= to && (*number == 0 || bytes <= COMMITTED_BYTES_MAX)
+        };
+        self.pending.iter().enumerate().take_while(fits).count()
+    }
+
+    /// To be called when all that was handed out to be applied is applied.
+    #[inline]
+    pub(super) fn forget_applied(&mut self) {
+        let rest = self.pending[..self.written].iter();
+        self.log_bytes = rest.map(LogEntry::bytes).sum();
     }
 }
 
+/// The index so many places behind another.
+#[inline]
+fn behind(index: Index, places: usize) -> Index {
+    Index(index.get() + places as u64)
+}
+
 impl Replica {
+    /// The last index of the log, handed out to be written or not.
+    #[inline]
+    pub(super) fn last_proposed(&self, solo: &Solo) -> Index {
+        behind(self.delivered, solo.pending.len())
+    }
+
+    /// The last index that is handed out to be written.
+    #[inline]
+    pub(super) fn last_to_write(&self, solo: &Solo) -> Index {
+        behind(self.delivered, solo.written)
+    }
+
     /// [`persisted`](Self::persisted), when it is alone.
     #[inline]
     pub(super) fn persisted_solo(&mut self, outputs: &mut Outputs) {
-        let written = self.raw.raft.store().last();
         let Some(solo) = &mut self.solo else {
             return;
         };
         assert!(solo.is_writing, "persisted() without ready()");
         solo.is_writing = false;
         // Invariant 1: what is written is committed, and nothing else is handed out.
+        let written = behind(self.delivered, solo.written);
         let before = std::mem::replace(&mut solo.committed, written);
         assert!(
             before <= written,
             "invariant 1: shard {} had commit {before} and has written {written}",
             self.shard
         );
-        // What was too much for one time before comes first, in a piece of its own.
-        self.deliver_up_to(before, outputs);
-        self.deliver_up_to(written, outputs);
+        if solo.uncommitted_bytes as u64 <= COMMITTED_BYTES_MAX {
+            let all = solo.written;
+            return self.deliver_first(all, outputs);
+        }
+        // What was too much the last time is a piece of its own.
+        for to in [before, written] {
+            let piece = self.solo.as_ref().map_or(0, |solo| solo.piece(to));
+            self.deliver_first(piece, outputs);
+        }
     }
 
-    /// Hands out what is committed, as much as goes at once.
     #[inline]
-    fn deliver_up_to(&mut self, to: Index, outputs: &mut Outputs) {
-        let mut bytes = 0;
-        while self.delivered < to {
-            let next = self.raw.raft.store().get(self.delivered.next());
-            let entry = next.expect("kept until it is applied").clone();
-            let is_first = bytes == 0;
-            bytes += entry.data.len();
-            if !is_first && bytes as u64 > COMMITTED_BYTES_MAX {
-                return;
-            }
-            if let Some(solo) = &mut self.solo {
-                solo.uncommitted_bytes -= entry.data.len();
-            }
-            self.deliver(entry, outputs);
+    fn deliver_first(&mut self, count: usize, outputs: &mut Outputs) {
+        let Some(solo) = &mut self.solo else {
+            return;
+        };
+        for entry in &solo.pending[..count] {
+            // Invariant 9: no gap, no repeat.
+            assert!(
+                entry.index == self.delivered.next(),
+                "invariant 9: shard {} would apply {} after {}",
+                self.shard,
+                entry.index,
+                self.delivered
+            );
+            self.delivered = entry.index;
+            solo.uncommitted_bytes -= entry.data.len();
+        }
+        solo.written -= count;
+        match count == solo.pending.len() {
+            true => outputs.committed.append(&mut solo.pending),
+            false => outputs.committed.extend(solo.pending.drain(..count)),
         }
     }
 
@@ -153,20 +198,31 @@ impl Replica {
         self.solo = Some(Solo {
             term: self.term(),
             pending: Vec::new(),
+            written: 0,
             committed: self.applied,
             is_writing: false,
             uncommitted_bytes: 0,
             uncommitted_bytes_max: self.raft_config.max_uncommitted_size as usize,
+            log_bytes: 0,
         });
     }
 
-    /// Goes back to `raft`. Not while a write is under way.
+    /// Whether `raft` can be made anew: all that is not only proposed is applied.
+    pub(super) fn may_leave_solo(&self) -> bool {
+        let rests = |solo: &Solo| solo.written == 0 && self.applied == self.delivered;
+        self.solo.as_ref().is_none_or(rests)
+    }
+
+    /// Goes back to `raft`, if it may.
     pub(super) fn leave_solo(&mut self) {
         let state = self.hard_state();
+        assert!(
+            self.may_leave_solo(),
+            "leave_solo() in the middle of a turn"
+        );
         let Some(solo) = self.solo.take() else {
             return;
         };
-        assert!(!solo.is_writing, "leave_solo() while a write is under way");
         self.lead_again(state);
         for entry in solo.pending {
             let mut again = [entry.to_raft()];
@@ -182,9 +238,10 @@ impl Replica {
         }
     }
 
-    /// Makes a `raft` that leads in the same term over the same log and has handed out the same.
+    /// Makes a `raft` that leads in the same term, with a log that begins behind what is applied.
     fn lead_again(&mut self, state: HardState) {
-        let mut store = std::mem::take(self.raw.raft.mut_store());
+        let mut store: LogStore = std::mem::take(self.raw.raft.mut_store());
+        store.begin_behind(self.applied, self.applied_term);
         // Invariant 5: term and vote have been written since it was elected.
         assert!(
             !store.note_hard_state(state) && state.term == self.term && state.vote == self.id(),
@@ -193,14 +250,13 @@ impl Replica {
             self.term
         );
         let config = raft::Config {
-            // `raft` hands out all that lies behind this.
-            applied: self.delivered.get(),
+            applied: self.applied.get(),
             ..self.raft_config.clone()
         };
         self.raw =
             RawNode::new(&config, store, &no_logger()).expect("settings and log were good before");
         let raft = &mut self.raw.raft;
-        // What `Raft::become_leader` comes to, without its empty entry: one of this term is applied already.
+        // What `Raft::become_leader` comes to, without its empty entry.
         let id = raft.id;
         raft.state = StateRole::Leader;
         raft.leader_id = id;
