@@ -285,12 +285,17 @@ impl Replica {
 
     /// Empties `outputs` and fills it with what there is to send and to write; `false` when there is nothing. After
     /// `true`, [`persisted`](Self::persisted) must follow.
+    #[inline]
     pub fn ready(&mut self, outputs: &mut Outputs) -> bool {
         outputs.clear();
         assert!(!self.is_writing(), "ready() before persisted()");
-        if let Some(solo) = &mut self.solo {
-            return solo.ready(outputs);
+        match &mut self.solo {
+            Some(solo) => solo.ready(outputs),
+            None => self.ready_by_raft(outputs),
         }
+    }
+
+    fn ready_by_raft(&mut self, outputs: &mut Outputs) -> bool {
         if !self.raw.has_ready() {
             return false;
         }
@@ -331,11 +336,16 @@ impl Replica {
 
     /// Says that what `ready` gave is written (and synced, when the durability mode asks for it). Empties `outputs` and fills
     /// it with what there is to send and to apply.
+    #[inline]
     pub fn persisted(&mut self, outputs: &mut Outputs) {
         outputs.clear();
-        if self.solo.is_some() {
-            return self.persisted_solo(outputs);
+        match self.solo {
+            Some(_) => self.persisted_solo(outputs),
+            None => self.persisted_by_raft(outputs),
         }
+    }
+
+    fn persisted_by_raft(&mut self, outputs: &mut Outputs) {
         let InFlight {
             mut ready,
             known_commit,
