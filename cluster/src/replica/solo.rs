@@ -181,8 +181,10 @@ impl Replica {
         if self.never_solo {
             return;
         }
+        if !self.is_leader() || !self.has_applied_own_term() {
+            return;
+        }
         let log = &self.raw.raft.raft_log;
-        let leads = self.alone && self.is_leader() && self.has_applied_own_term();
         let at_rest = self.in_flight.is_none()
             && self.applied == self.delivered
             && self.applied.get() == log.last_index()
@@ -190,7 +192,7 @@ impl Replica {
             && self.raw.raft.lead_transferee.is_none()
             // What is on its way to a member that has gone is still sent.
             && !self.raw.has_ready();
-        if !leads || !at_rest {
+        if !at_rest {
             return;
         }
         // Whoever a snapshot was on its way to belongs to the shard no more.
