@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs everyday operations against ringfort through the clients that people use: redis-cli, redis-py,
-# ioredis and redis-rs. Each client has its program under scripts/clients/.
+# ioredis and redis-rs; and through their cluster-aware forms against the cluster port. Each client has its program under scripts/clients/.
 #
 #   scripts/clients.sh
 #
@@ -32,6 +32,10 @@ cp "$clients/ioredis/"* "$home/ioredis/"
 
 exec python3 "$clients/clients.py" \
     "redis-cli=$clients/redis_cli.sh" \
+    "redis-cli-cluster=$clients/redis_cli_cluster.sh" \
     "redis-py=env -u PYTHONPATH $home/venv/bin/python $clients/redis_py.py" \
+    "redis-py-cluster=env -u PYTHONPATH $home/venv/bin/python $clients/redis_py_cluster.py" \
     "ioredis=node $home/ioredis/main.mjs" \
-    "redis-rs=$home/redis-rs/debug/redis-rs-client"
+    "ioredis-cluster=node $home/ioredis/cluster.mjs" \
+    "redis-rs=$home/redis-rs/debug/redis-rs-client" \
+    "redis-rs-cluster=$home/redis-rs/debug/redis-rs-client cluster"

@@ -1,12 +1,14 @@
 //! The `ringfort` program: reads the command line, then runs a node until it is told to stop.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 
 use ringfort::cli::{self, CliError, Invocation};
 use ringfort::node::report::{Identity, State};
 use ringfort::node::{process, wall_clock, Node, Shared, Shutdown};
-use ringfort::server::{bind, Workers};
+use ringfort::server::{bind, Listener, Port, Workers};
 use ringfort::settings::Settings;
 use tokio::signal::unix::{signal, SignalKind};
 
@@ -24,6 +26,7 @@ const EXIT_FAILURE: u8 = 1;
 fn main() -> ExitCode {
     let settings = match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(Invocation::Serve(settings)) => settings,
+        Ok(Invocation::Demo(demo)) => return run_demo(&demo),
         Ok(Invocation::Print(text)) => {
             print!("{text}");
             return ExitCode::SUCCESS;
@@ -43,6 +46,41 @@ fn main() -> ExitCode {
     }
 }
 
+/// A cluster on this machine, until Ctrl-C.
+fn run_demo(demo: &cli::demo::Demo) -> ExitCode {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let tell = stopped.clone();
+    let watch = std::thread::spawn(move || -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let (mut terminate, mut interrupt) = (
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+            );
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tell.store(true, Relaxed);
+            Ok(())
+        })
+    });
+    let program = std::env::current_exe();
+    let done = program
+        .map_err(AnyError::from)
+        .and_then(|program| cli::demo::run(demo, &program, &|| stopped.load(Relaxed)));
+    drop(watch);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringfort: {error}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
 type AnyError = Box<dyn std::error::Error>;
 
 /// Runs a node until SIGTERM, SIGINT or SHUTDOWN.
@@ -53,16 +91,23 @@ fn serve(settings: Arc<Settings>) -> Result<(), AnyError> {
     let logs = cli::logging::start(startup.log_format, settings.live().log_level);
     // Bound before anything is read, so that a port in use is told at once.
     let clients = bind(&startup.bind, startup.port, startup.tcp_backlog)?;
+    let cluster = match startup.cluster.cluster_port {
+        0 => None,
+        port => Some(bind(&startup.bind, port, startup.tcp_backlog)?),
+    };
     let http = match startup.http_port {
         0 => None,
         port => Some(bind(&startup.http_bind, port, startup.tcp_backlog)?),
     };
-    let identity = identity(&settings, clients.addresses())?;
+    let cluster_addresses = addresses_of(cluster.as_ref());
+    let identity = identity(&settings, clients.addresses(), cluster_addresses.clone())?;
+    if !startup.cluster.join.is_empty() {
+        tracing::warn!(
+            "several nodes form no cluster yet: join has no effect, this node stands alone"
+        );
+    }
     let shared = Shared::new(settings.clone(), identity, usize::from(startup.shards));
-    let http_addresses = http
-        .as_ref()
-        .map(|listener| listener.addresses())
-        .unwrap_or_default();
+    let http_addresses = addresses_of(http.as_ref());
     let admin = match http {
         Some(listener) => Some(ringfort::admin::AdminServer::start(
             listener.into_sockets(),
@@ -71,15 +116,18 @@ fn serve(settings: Arc<Settings>) -> Result<(), AnyError> {
         None => None,
     };
     let mut node = Node::load(shared.clone())?;
-    let workers = Workers::start(node.take_parts(), &shared)?;
+    let workers = Workers::start(node.take_parts(), &shared, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let addresses = clients.addresses();
-        let accepting = clients.accept(&shared, &workers.accepted)?;
+        let mut accepting = clients.accept(Port::Plain, &shared, &workers.accepted)?;
+        if let Some(cluster) = cluster {
+            accepting.extend(cluster.accept(Port::Cluster, &shared, &workers.accepted)?);
+        }
         shared.set_state(State::Ready);
-        announce(&settings, &addresses, &http_addresses);
+        announce(&settings, &addresses, &cluster_addresses, &http_addresses);
         let stopping = wait_for_stop(&shared, logs.as_ref()).await;
         accepting.iter().for_each(tokio::task::JoinHandle::abort);
         for task in accepting {
@@ -95,9 +143,14 @@ fn serve(settings: Arc<Settings>) -> Result<(), AnyError> {
     Ok(())
 }
 
+fn addresses_of(listener: Option<&Listener>) -> Vec<SocketAddr> {
+    listener.map(Listener::addresses).unwrap_or_default()
+}
+
 fn identity(
     settings: &Settings,
-    listeners: Vec<std::net::SocketAddr>,
+    listeners: Vec<SocketAddr>,
+    cluster_listeners: Vec<SocketAddr>,
 ) -> Result<Identity, AnyError> {
     Ok(Identity {
         run_id: process::random_id()?,
@@ -111,16 +164,29 @@ fn identity(
             .map(|path| path.display().to_string())
             .unwrap_or_default(),
         listeners,
+        cluster_listeners,
     })
 }
 
 /// A few lines for whoever started the node by hand.
-fn announce(settings: &Settings, clients: &[std::net::SocketAddr], http: &[std::net::SocketAddr]) {
+fn announce(
+    settings: &Settings,
+    clients: &[SocketAddr],
+    cluster: &[SocketAddr],
+    http: &[SocketAddr],
+) {
     let startup = settings.startup();
     println!("ringfort {} is ready.", env!("CARGO_PKG_VERSION"));
     for address in clients {
         println!(
             "  Redis clients: {address}    (redis-cli -h {} -p {})",
+            address.ip(),
+            address.port()
+        );
+    }
+    for address in cluster {
+        println!(
+            "  Cluster:       {address}    (redis-cli -c -h {} -p {})",
             address.ip(),
             address.port()
         );

@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod entry;
+pub mod forming;
 pub mod meta;
 pub mod node_id;
 pub mod placement;
@@ -9,6 +10,7 @@ pub mod replica;
 pub mod ring;
 pub mod sim;
 pub mod slot;
+pub mod steward;
 pub mod topology;
 pub mod types;
 

@@ -187,13 +187,13 @@ fn a_voter_is_replaced_while_commands_go_on() {
     group
         .change(leader, MembershipChange::AddLearner(ReplicaId(4)))
         .unwrap();
-    let replace = MembershipChange::Replace {
-        promote: ReplicaId(4),
-        demote: ReplicaId(gone),
+    let replace = MembershipChange::ChangeVoters {
+        promote: vec![ReplicaId(4)],
+        demote: vec![ReplicaId(gone)],
     };
     group.wait_until("the replacement is possible", 5 * SECOND_US, |group| {
         group.propose(leader);
-        match group.change(leader, replace) {
+        match group.change(leader, replace.clone()) {
             Ok(_) => true,
             Err(ChangeError::NotCaughtUp { .. } | ChangeError::Running) => false,
             Err(error) => panic!("{error}"),
@@ -205,7 +205,7 @@ fn a_voter_is_replaced_while_commands_go_on() {
     });
     let remove = MembershipChange::Remove(ReplicaId(gone));
     group.wait_until("the replaced one is removed", SECOND_US, |group| {
-        group.change(leader, remove).is_ok()
+        group.change(leader, remove.clone()).is_ok()
     });
     group.run(SECOND_US);
     assert!(group.can_read(leader));
@@ -218,7 +218,7 @@ fn change_under_load(group: &mut Group, leader: u64, change: MembershipChange) -
     group.wait_until("the change is taken", 10 * SECOND_US, |group| {
         group.propose(leader);
         proposals += 1;
-        match group.change(leader, change) {
+        match group.change(leader, change.clone()) {
             Ok(_) => true,
             Err(ChangeError::NotCaughtUp { .. } | ChangeError::Running | ChangeError::Busy) => {
                 false

@@ -19,7 +19,7 @@
 //! | `crash N`, `restart N` | forgets all that is not on the disk; starts again from it |
 //! | `renew N` | asks for a round that renews the lease |
 //! | `transfer N M` | hands the leadership to M |
-//! | `change N add 4`, `promote 4`, `demote 3`, `remove 3`, `replace 4 3` | proposes a change of the membership |
+//! | `change N add 4`, `promote 4`, `demote 3`, `remove 3`, `replace 4 3`, `replace 2,3 -` | proposes a change of the membership |
 //! | `join N` | starts a replica that knows nobody |
 //! | `carry A B`, `fail A B` | brings the snapshot that A was asked for to B; says that it was lost |
 //! | `show N` | the replica's view of the shard |
@@ -167,9 +167,13 @@ fn change(words: &[&str]) -> MembershipChange {
         ["promote", who] => MembershipChange::Promote(id(who)),
         ["demote", who] => MembershipChange::Demote(id(who)),
         ["remove", who] => MembershipChange::Remove(id(who)),
-        ["replace", who, whom] => MembershipChange::Replace {
-            promote: id(who),
-            demote: id(whom),
+        ["replace", who, whom] => MembershipChange::ChangeVoters {
+            promote: who.split(',').map(id).collect(),
+            demote: whom
+                .split(',')
+                .filter(|word| *word != "-")
+                .map(id)
+                .collect(),
         },
         _ => panic!("no such change: {words:?}"),
     }

@@ -14,7 +14,7 @@ def main():
     """Each argument is the name of a client and, after `=`, the command line of its program."""
     directory = servers.work_dir("clients")
     node = servers.ringfort(directory, threads=2, extra=["--requirepass", PASSWORD])
-    environment = {**os.environ, "PORT": str(node.port), "PASSWORD": PASSWORD}
+    environment = {**os.environ, "PORT": str(node.port), "CLUSTER_PORT": str(node.cluster_port), "PASSWORD": PASSWORD}
     failed = []
     try:
         node.start()

@@ -47,7 +47,7 @@ def environment_and_file_are_checked_too(bench):
 
 @check
 def a_port_in_use_is_a_clear_error(bench):
-    for flag in ("--port", "--http-port"):
+    for flag in ("--port", "--http-port", "--cluster-port"):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()

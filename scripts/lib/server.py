@@ -59,13 +59,14 @@ def work_dir(name):
 class Server:
     """One server process. `start` may be called again after `stop` or `kill`: same port, same data."""
 
-    def __init__(self, name, binary, arguments, directory, port, http_port=None):
+    def __init__(self, name, binary, arguments, directory, port, http_port=None, cluster_port=None):
         self.name = name
         self.binary = binary
         self.arguments = arguments
         self.directory = directory
         self.port = port
         self.http_port = http_port
+        self.cluster_port = cluster_port
         self.process = None
         self.log_path = os.path.join(directory, "..", os.path.basename(directory) + ".log")
 
@@ -172,12 +173,13 @@ def ringfort(directory, durability="everysec", threads=1, extra=(), data_dir=Non
         return redis(directory, appendonly=durability != "none",
                      appendfsync="always" if durability == "always" else "everysec", extra=extra)
     directory = _own(directory, "ringfort")
-    port, http_port = free_port(), free_port()
+    port, http_port, cluster_port = free_port(), free_port(), free_port()
     arguments = [
         "serve", "--port", str(port), "--bind", "127.0.0.1", "--http-port", str(http_port),
+        "--cluster-port", str(cluster_port),
         "--dir", data_dir or directory, "--threads", str(threads), "--durability", durability, *extra,
     ]
-    return Server("ringfort", binary, arguments, directory, port, http_port)
+    return Server("ringfort", binary, arguments, directory, port, http_port, cluster_port)
 
 
 def _own(directory, name):

@@ -91,7 +91,9 @@ fn shown_default(row: &Row) -> &'static str {
 fn action(kind: Kind) -> ArgAction {
     match kind {
         // These may be said in parts: --bind 127.0.0.1 --bind ::1
-        Kind::Addresses | Kind::OutputLimits | Kind::Percentiles => ArgAction::Append,
+        Kind::Addresses | Kind::HostPorts | Kind::OutputLimits | Kind::Percentiles => {
+            ArgAction::Append
+        }
         _ => ArgAction::Set,
     }
 }
@@ -102,8 +104,9 @@ fn value_name(kind: Kind) -> &'static str {
         Kind::Bytes { .. } => "BYTES",
         Kind::Bool => "YES|NO",
         Kind::Choice(_) => "WORD",
-        Kind::Text => "TEXT",
-        Kind::Secret => "SECRET",
+        Kind::Text | Kind::Word { .. } => "TEXT",
+        Kind::Secret | Kind::Sealed => "SECRET",
+        Kind::HostPorts => "HOST:PORT",
         Kind::Addresses => "ADDRESS",
         Kind::OutputLimits => "LIMITS",
         Kind::Percentiles => "NUMBERS",

@@ -1,13 +1,14 @@
 //! What a node offers to the commands that ask or change it: the seam between the command table, which knows
 //! no node, and the node, which knows the table.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::settings::Settings;
 use crate::store::Timestamp;
 
 use super::acl_log::AclLog;
+use super::cluster::ClusterView;
 use super::latency::LatencyLog;
 use super::report::{CommandUse, Report};
 use super::slowlog::SlowLog;
@@ -80,6 +81,12 @@ pub trait Host {
     /// The allocator's own report, as text.
     fn allocator_report(&self) -> String;
 
+    /// The cluster as this node knows it now.
+    fn cluster_view(&self) -> Arc<ClusterView>;
+
+    /// The slot of a key, below [`super::cluster::view::SLOTS`].
+    fn slot_of(&self, key: &[u8]) -> u16;
+
     /// Revokes a shutdown that waits for something; false if there is none.
     fn abort_shutdown(&self) -> bool;
 }
@@ -100,6 +107,10 @@ pub enum Pending {
     Save,
     /// DEBUG RELOAD: `+OK` once all shards were read back from a fresh snapshot.
     Reload,
+    /// CLUSTER COUNTKEYSINSLOT: the number of keys.
+    CountKeysInSlot(u16),
+    /// CLUSTER GETKEYSINSLOT: at most `count` keys.
+    KeysInSlot { slot: u16, count: usize },
     /// SHUTDOWN: no reply, the process ends; or an error.
     Shutdown(Shutdown),
 }
@@ -146,6 +157,8 @@ pub struct ClientReport {
     pub lib_version: Vec<u8>,
     pub no_evict: bool,
     pub no_touch: bool,
+    /// READONLY.
+    pub readonly: bool,
     /// Will be closed once its replies are out.
     pub closing: bool,
 }

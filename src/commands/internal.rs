@@ -21,6 +21,18 @@ pub static COMMANDS: &[Command] = &[
         ..Command::BASE
     },
     Command {
+        name: "RF.META",
+        since: "7.2.0",
+        group: Group::Server,
+        complexity: "O(N) where N is the size of the topology.",
+        summary: "Changes the topology of the cluster.",
+        arity: Arity::Exact(2),
+        flags: Flags::WRITE.and(Flags::INTERNAL),
+        run: Run::Meta,
+        spread: Spread::Together,
+        ..Command::BASE
+    },
+    Command {
         name: "RF.PUT",
         since: "7.2.0",
         group: Group::Generic,

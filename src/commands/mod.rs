@@ -4,6 +4,7 @@
 pub mod acl_log;
 mod bitmaps;
 mod call;
+pub mod cluster;
 mod connection;
 mod element;
 mod error;
@@ -47,6 +48,7 @@ pub use spec::{
 // One family a line.
 static FAMILIES: &[&[Command]] = &[
     bitmaps::COMMANDS,
+    cluster::COMMANDS,
     connection::COMMANDS,
     generic::DATABASES,
     generic::DEADLINES,

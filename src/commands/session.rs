@@ -20,6 +20,10 @@ pub struct Session {
     pub local_address: String,
     pub no_evict: bool,
     pub no_touch: bool,
+    /// The connection came in by the cluster port.
+    pub is_cluster: bool,
+    /// READONLY: replicas may answer its reads.
+    pub is_readonly: bool,
     pub replies: Replies,
     /// Set by QUIT and by CLIENT KILL of oneself: close once the reply is out.
     pub close_after_reply: bool,
@@ -56,6 +60,8 @@ impl Session {
             local_address,
             no_evict: false,
             no_touch: false,
+            is_cluster: false,
+            is_readonly: false,
             replies: Replies::On,
             close_after_reply: false,
             pending: None,
@@ -68,6 +74,8 @@ impl Session {
     pub fn reset(&mut self, authenticated: bool) {
         let address = std::mem::take(&mut self.address);
         let local_address = std::mem::take(&mut self.local_address);
+        let is_cluster = self.is_cluster;
         *self = Session::new(self.id, address, local_address, authenticated);
+        self.is_cluster = is_cluster;
     }
 }

@@ -61,7 +61,7 @@ impl Command {
 
     /// Whether it goes through the log.
     pub fn is_write(&self) -> bool {
-        matches!(self.run, Run::Write(_) | Run::Databases(_))
+        matches!(self.run, Run::Write(_) | Run::Databases(_) | Run::Meta)
     }
 
     /// All ACL categories, those included that follow from the flags.
@@ -105,6 +105,8 @@ pub enum Run {
     Session(fn(&mut Session, &dyn Host, &Call, &mut Reply) -> CommandResult),
     /// Asks or changes the node.
     Admin(fn(&dyn Host, &Call, &mut Reply) -> CommandResult),
+    /// Changes the topology: applied by the node, on the copy of the meta group.
+    Meta,
     /// Only its subcommands run.
     Container,
 }
@@ -179,6 +181,7 @@ pub enum Group {
     Bitmap,
     Connection,
     Server,
+    Cluster,
 }
 
 impl Group {
@@ -193,6 +196,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Cluster => "cluster",
         }
     }
 }
@@ -257,6 +261,8 @@ bit_set! {
     OPAQUE = 25, "";
     /// Ours: refused unless `enable-debug-command` allows it.
     DEBUG = 26, "";
+    /// Ours: the cluster port refuses it, or some of its options (`cluster::port`).
+    CLUSTER_LIMITED = 27, "";
 }
 
 bit_set! {

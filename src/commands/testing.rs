@@ -91,7 +91,7 @@ impl Shard {
             Run::Read(run) => run(self.databases.keyspace(self.database), &call, reply),
             Run::Write(run) => run(self.databases.keyspace_mut(self.database), &call, reply),
             Run::Databases(run) => run(&mut self.databases, &call, reply),
-            Run::Session(_) | Run::Admin(_) | Run::Container => {
+            Run::Session(_) | Run::Admin(_) | Run::Meta | Run::Container => {
                 panic!("{} does not run on a shard", found.full_name)
             }
         }

@@ -1,7 +1,7 @@
 //! A made-up node and a connection to it, for the unit tests of session and admin commands.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::protocol::{OwnedArgs, Proto, Reply};
@@ -9,6 +9,7 @@ use crate::settings::{Builder, Settings};
 use crate::store::Timestamp;
 
 use super::acl_log::AclLog;
+use super::cluster::ClusterView;
 use super::host::{ClientReport, Pause};
 use super::latency::LatencyLog;
 use super::report::{CommandUse, Report};
@@ -19,6 +20,7 @@ use super::{gate, registry, Call, CommandError, CommandResult, Host, Run, Sessio
 pub struct FakeHost {
     settings: Settings,
     pub report: RefCell<Report>,
+    pub cluster: RefCell<Arc<ClusterView>>,
     pub slowlog: Mutex<SlowLog>,
     pub latency: Mutex<LatencyLog>,
     pub acl_log: Mutex<AclLog>,
@@ -34,6 +36,7 @@ impl FakeHost {
         Self {
             settings: builder.expect("settings that hold").build(),
             report: RefCell::default(),
+            cluster: RefCell::default(),
             slowlog: Mutex::default(),
             latency: Mutex::default(),
             acl_log: Mutex::default(),
@@ -150,6 +153,15 @@ impl Host for FakeHost {
         "allocator\n".into()
     }
 
+    fn cluster_view(&self) -> Arc<ClusterView> {
+        self.cluster.borrow().clone()
+    }
+
+    /// As long as the key is: this node knows no better.
+    fn slot_of(&self, key: &[u8]) -> u16 {
+        key.len() as u16
+    }
+
     fn abort_shutdown(&self) -> bool {
         false
     }
@@ -183,6 +195,12 @@ impl Connection {
             ..ClientReport::default()
         });
         Self { host, session }
+    }
+
+    /// As one that came in by the cluster port.
+    pub fn on_cluster_port(mut self) -> Self {
+        self.session.is_cluster = true;
+        self
     }
 
     pub fn resp3(mut self) -> Self {

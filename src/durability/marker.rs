@@ -81,7 +81,7 @@ pub enum DirectoryError {
 }
 
 impl DirectoryError {
-    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {
             action,
             path: path.to_owned(),

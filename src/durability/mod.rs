@@ -1,8 +1,9 @@
-//! What survives a restart: the write-ahead log, snapshots, and the marker of the data directory, over a `Disk` that
+//! What survives a restart: the write-ahead log, snapshots, the marker of the data directory and the node's identity, over a `Disk` that
 //! is files in production and a fault-injecting memory in the simulator. Knows nothing of what entries and snapshots
 //! mean. `README.md` here draws the bytes.
 
 pub mod disk;
+pub mod identity;
 pub mod marker;
 pub mod sim_disk;
 pub mod snapshot;
@@ -13,6 +14,7 @@ mod window;
 mod worker;
 
 pub use disk::{Disk, DiskFile, DiskLock, SharedDisk, SharedFile};
+pub use identity::node_identity;
 pub use marker::{boot_id, lock_directory, DirectoryError, DurabilityMode, LastStop, Marker};
 pub use real_disk::RealDisk;
 pub use sim_disk::{DiskCall, SimDisk};

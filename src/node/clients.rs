@@ -134,6 +134,7 @@ impl Client {
             lib_version: session.lib_version,
             no_evict: session.no_evict,
             no_touch: session.no_touch,
+            readonly: session.is_readonly,
             closing: self.closing.load(Relaxed),
             ..ClientReport::default()
         }

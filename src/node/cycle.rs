@@ -73,7 +73,7 @@ impl Worker {
         let mut changed = Vec::new();
         for (place, shard) in self.shards.iter_mut().enumerate() {
             shard.databases.set_access(lfu, factor, decay);
-            if *shard.databases.limits() != limits {
+            if shard.leads() && shard.meta.is_none() && *shard.databases.limits() != limits {
                 changed.push(place);
             }
         }
@@ -89,6 +89,10 @@ impl Worker {
 
     /// Adds a command of the node's own to a shard's turn.
     pub(super) fn propose_own(&mut self, args: &OwnedArgs, database: u16, shard: u16) {
+        // What the node decides for a shard its leader decides.
+        if !self.shards[self.place(shard)].leads() {
+            return;
+        }
         let args = args.as_args();
         let command = registry()
             .find(args.at(0))
@@ -269,6 +273,9 @@ impl Worker {
     fn populated(&self, volatile: bool) -> Vec<(usize, u16)> {
         let mut populated = Vec::new();
         for (place, shard) in self.shards.iter().enumerate() {
+            if !shard.leads() {
+                continue;
+            }
             for (number, keyspace) in shard.databases.iter().enumerate() {
                 let keys = if volatile {
                     keyspace.len_with_deadline()
@@ -318,7 +325,13 @@ impl Worker {
         stats.publish_databases(sizes);
         stats.memory_bytes.set(bytes as u64);
         stats.entries_applied.set(applied);
-        stats.shards.set(self.shards.len() as u64);
+        let shards = self.shards.iter().filter(|shard| shard.meta.is_none());
+        stats.shards.set(shards.clone().count() as u64);
+        let led = shards.clone().filter(|shard| shard.leads());
+        stats.shards_led.set(led.count() as u64);
+        let voting = shards
+            .filter(|shard| shard.standing.is_held && shard.membership.votes(shard.replica.id()));
+        stats.shards_voting.set(voting.count() as u64);
         if let Some(wal) = &self.wal {
             let (bytes, segments) = self.old_log();
             stats.log_bytes.set(wal.bytes() + bytes);

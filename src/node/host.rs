@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::commands::acl_log::AclLog;
+use crate::commands::cluster::ClusterView;
 use crate::commands::latency::LatencyLog;
 use crate::commands::report::{CommandUse, Report};
 use crate::commands::slowlog::SlowLog;
@@ -185,6 +186,14 @@ impl Host for NodeHost {
 
     fn allocator_report(&self) -> String {
         super::process::allocator_report()
+    }
+
+    fn cluster_view(&self) -> Arc<ClusterView> {
+        self.shared.view.current()
+    }
+
+    fn slot_of(&self, key: &[u8]) -> u16 {
+        ringfort_cluster::slot_of(key).0
     }
 
     fn abort_shutdown(&self) -> bool {

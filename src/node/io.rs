@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use ringfort_cluster::replica::wire::Packet;
+use ringfort_cluster::NodeId;
+
 use crate::commands::Registered;
 use crate::protocol::{Args, Span};
 
@@ -27,6 +30,8 @@ pub enum Message {
     Run(Forwarded),
     /// The reply of a command that you forwarded.
     Done { waiter: Waiter, reply: Vec<u8> },
+    /// A message between replicas, for a shard of yours.
+    Raft(NodeId, Box<Packet>),
     /// Anything rare.
     Task(Box<dyn FnOnce(&mut Worker) + Send>),
 }
@@ -41,6 +46,9 @@ pub struct Forwarded {
     pub spans: Vec<Span>,
 }
 
+/// Takes a reply within this process.
+pub type Callback = Box<dyn FnOnce(&[u8]) + Send>;
+
 /// The slab of outboxes and what else replies pass through.
 pub struct Io {
     pub worker: u16,
@@ -54,6 +62,9 @@ pub struct Io {
     free_collectors: Vec<u32>,
     /// Messages of this turn, by worker.
     pub outgoing: Vec<Vec<Message>>,
+    /// Replies for other nodes: who asked, the request, the reply.
+    pub(super) remote: Vec<(u16, u64, Vec<u8>)>,
+    callbacks: Vec<Option<Callback>>,
     pub stats: Arc<WorkerStats>,
     pub(super) ticks: quanta::Clock,
     /// When the last command ended, or what came before the next one: reading of `ticks`.
@@ -80,6 +91,8 @@ impl Io {
             collectors: Vec::new(),
             free_collectors: Vec::new(),
             outgoing: (0..workers).map(|_| Vec::new()).collect(),
+            remote: Vec::new(),
+            callbacks: Vec::new(),
             stats,
             ticks: quanta::Clock::new(),
             since: 0,
@@ -157,6 +170,21 @@ impl Io {
         }
     }
 
+    /// A target whose reply `call` gets, once.
+    pub fn call_back(&mut self, call: Callback) -> Target {
+        let free = self.callbacks.iter().position(Option::is_none);
+        let number = free.unwrap_or_else(|| {
+            self.callbacks.push(None);
+            self.callbacks.len() - 1
+        });
+        self.callbacks[number] = Some(call);
+        Target {
+            worker: self.worker,
+            waiter: Waiter::Callback(number as u32),
+            ..Target::NOBODY
+        }
+    }
+
     /// Brings a reply to whoever waits for it, on this worker or another.
     #[inline]
     pub fn complete(&mut self, target: Target, reply: &[u8]) {
@@ -176,6 +204,14 @@ impl Io {
         match waiter {
             Waiter::Nobody => {}
             Waiter::Client { conn, uses, seq } => self.fill(conn, uses, seq, reply),
+            Waiter::Remote { asker, request, .. } => {
+                self.remote.push((asker, request, reply.to_vec()));
+            }
+            Waiter::Callback(number) => {
+                if let Some(call) = self.callbacks[number as usize].take() {
+                    call(reply);
+                }
+            }
             Waiter::Part { collector, part } => {
                 let slot = &mut self.collectors[collector as usize];
                 if slot.as_mut().expect("parts answer once").take(part, reply) {

@@ -1,15 +1,23 @@
 //! The node: workers, shards and what they tell of themselves. Knows no sockets of clients; those are the
 //! server's.
 
+pub mod catch_up;
 mod clients;
+mod cluster_port;
 mod cycle;
 mod fan;
+mod forward;
+mod forward_wire;
 mod gather;
+mod group;
 mod guests;
 mod host;
 mod io;
 mod look_ahead;
+mod meta;
 pub mod outbox;
+mod outward;
+pub mod peer;
 pub mod process;
 pub mod recovery;
 pub mod replay;
@@ -18,9 +26,11 @@ mod router;
 mod scan;
 pub mod shard;
 mod shared;
+mod slots;
 mod slowlog;
 mod snapshots;
 pub mod stats;
+pub mod view;
 mod worker;
 
 use std::sync::Arc;
@@ -35,6 +45,7 @@ pub use io::ConnKey;
 pub use recovery::StartError;
 pub use router::{Prepared, PREPARED_MAX};
 pub use shared::Shared;
+pub use slots::SlotWalk;
 pub use worker::{wall_clock, Worker};
 
 // What the server needs of the commands room, so that it depends on the node alone.
@@ -60,6 +71,8 @@ pub fn stop_the_process(error: &dyn std::fmt::Display) -> ! {
 pub struct Node {
     pub shared: Arc<Shared>,
     disk: Option<Disk>,
+    /// Held where there is no `disk` that holds it.
+    _lock: Option<crate::durability::DiskLock>,
     parts: Vec<Parts>,
 }
 
@@ -75,6 +88,8 @@ impl Node {
         shared
             .keys_loaded
             .store(loaded.keys, std::sync::atomic::Ordering::Relaxed);
+        let view = view::alone(loaded.node_id, &startup.cluster, &shared.identity);
+        shared.view.publish(Arc::new(view));
         let workers = startup.threads as u16;
         let map = ShardMap::new(u32::from(startup.shards))
             .map_err(|error| StartError(error.to_string()))?;
@@ -119,6 +134,7 @@ impl Node {
         Ok(Self {
             shared,
             disk: loaded.disk,
+            _lock: loaded.lock,
             parts,
         })
     }

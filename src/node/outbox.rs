@@ -175,6 +175,14 @@ pub enum Waiter {
     Client { conn: u32, uses: u32, seq: Seq },
     /// A part of a command that was spread over several shards.
     Part { collector: u32, part: u32 },
+    /// Another node: a worker of it, its request, and the round of the request (see `forward_wire`).
+    Remote {
+        asker: u16,
+        round: u32,
+        request: u64,
+    },
+    /// Something in this process; see `Io::call_back`.
+    Callback(u32),
 }
 
 /// A waiter and the worker on which it waits.

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringfort_cluster::replica::Membership;
+use ringfort_cluster::topology::Topology;
 use ringfort_cluster::{
-    codec, Config, HardState, Index, Replica, ReplicaId, Restored, ShardId, Term,
+    codec, Config, HardState, Index, NodeId, Replica, ReplicaId, Restored, ShardId, Term,
 };
 
 use crate::durability::snapshot::{find_snapshots, SnapshotFile, SnapshotMeta};
 use crate::durability::wal::{Headroom, Item, Recovered};
 use crate::durability::{
-    boot_id, lock_directory, recover, DiskLock, DiskWorker, DurabilityMode, LastStop, Marker,
-    RealDisk, RecoverOptions, SharedDisk, SnapshotReader, Wal, WalOptions,
+    boot_id, lock_directory, node_identity, recover, DiskLock, DiskWorker, DurabilityMode,
+    LastStop, Marker, RealDisk, RecoverOptions, SharedDisk, SnapshotReader, Wal, WalOptions,
 };
 use crate::settings::{Durability, Startup};
 use crate::store::rdb::Records;
@@ -54,6 +55,8 @@ pub struct SnapshotExtra {
     pub last_clock_ms: u64,
     pub databases: u16,
     pub limits: Limits,
+    /// The state of the meta group, in its snapshot.
+    pub topology: Option<Topology>,
 }
 
 impl SnapshotExtra {
@@ -63,16 +66,26 @@ impl SnapshotExtra {
             databases: self.databases,
             limits: self.limits.to_numbers(),
         };
-        codec::encode(&wire).expect("a few numbers")
+        let mut bytes = codec::encode(&wire).expect("a few numbers");
+        if let Some(topology) = &self.topology {
+            let encoded = topology.encode();
+            bytes.extend(encoded.expect("a topology is within its bounds"));
+        }
+        bytes
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let wire: ExtraWire = codec::decode(bytes).ok()?;
+        let (wire, length) = codec::decode_prefix::<ExtraWire>(bytes).ok()?;
+        let topology = match &bytes[length..] {
+            [] => None,
+            encoded => Some(Topology::decode(encoded).ok()?),
+        };
         let limits = Limits::from_numbers(wire.limits);
         Some(Self {
             last_clock_ms: wire.last_clock_ms,
             databases: wire.databases,
             limits,
+            topology,
         })
     }
 }
@@ -84,12 +97,13 @@ pub fn describe(shard: &Shard) -> SnapshotMeta {
         last_clock_ms: shard.applied_clock().0,
         databases: shard.databases.count() as u16,
         limits: *shard.databases.limits(),
+        topology: shard.meta.as_deref().cloned(),
     };
     SnapshotMeta {
         shard: shard.id,
         index,
         term,
-        membership: shard.replica.membership(),
+        membership: shard.membership.clone(),
         semantics: ringfort_cluster::entry::SEMANTICS_VERSION,
         extra: extra.encode(),
     }
@@ -109,8 +123,11 @@ pub struct Disk {
 
 /// Shards ready to serve, and the disk under them (none with `--durability none`).
 pub struct Loaded {
+    pub node_id: NodeId,
     pub shards: Vec<Shard>,
     pub disk: Option<Disk>,
+    /// Of a directory that holds the node's identity and no data; else `disk` has it.
+    pub lock: Option<DiskLock>,
     pub keys: u64,
     /// By shard.
     pub snapshots: Vec<Present>,
@@ -121,23 +138,16 @@ pub struct Loaded {
 /// # Errors
 /// Damage, a directory in use, settings that do not fit the data: with what to do about it.
 pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
-    if startup.durability == Durability::None {
-        let seed = random_seed()?;
-        let shards = (0..startup.shards)
-            .map(|id| new_shard(ShardId(id), startup, seed, limits))
-            .collect();
-        return Ok(Loaded {
-            shards: start_all(shards, None)?,
-            disk: None,
-            keys: 0,
-            snapshots: Vec::new(),
-        });
-    }
     let disk: SharedDisk = Arc::new(RealDisk);
     let dir = &startup.dir;
     let lock = lock_directory(&disk, dir).map_err(StartError::from)?;
+    if startup.durability == Durability::None {
+        return load_nothing(&disk, lock, startup, limits);
+    }
     let last = Marker::read(&disk, dir).map_err(StartError::from)?;
     check_marker(last.as_ref(), startup)?;
+    let node_id =
+        node_identity(&disk, dir, last.as_ref(), draw_identity).map_err(StartError::from)?;
     let seed = last
         .as_ref()
         .map_or_else(random_seed, |marker| Ok(marker.hash_seed))?;
@@ -149,7 +159,7 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
         shards: u32::from(startup.shards),
         databases: startup.databases,
         hash_seed: seed,
-        node_id: ringfort_cluster::NodeId(1),
+        node_id,
     };
     let mut shards: Vec<Shard> = (0..startup.shards)
         .map(|id| new_shard(ShardId(id), startup, seed, limits))
@@ -217,11 +227,44 @@ pub fn load(startup: &Startup, limits: Limits) -> Result<Loaded, StartError> {
         _lock: lock,
     };
     Ok(Loaded {
+        node_id,
         shards,
         disk: Some(disk),
+        lock: None,
         keys,
         snapshots: present,
     })
+}
+
+/// Empty shards for `--durability none`. The directory says who this node is; what else it holds is left alone.
+fn load_nothing(
+    disk: &SharedDisk,
+    lock: DiskLock,
+    startup: &Startup,
+    limits: Limits,
+) -> Result<Loaded, StartError> {
+    // Of a run that kept its data, perhaps; whether that can still be read matters no more.
+    let last = Marker::read(disk, &startup.dir).ok().flatten();
+    let node_id = node_identity(disk, &startup.dir, last.as_ref(), draw_identity)
+        .map_err(StartError::from)?;
+    let seed = random_seed()?;
+    let shards = (0..startup.shards)
+        .map(|id| new_shard(ShardId(id), startup, seed, limits))
+        .collect();
+    Ok(Loaded {
+        node_id,
+        shards: start_all(shards, None)?,
+        disk: None,
+        lock: Some(lock),
+        keys: 0,
+        snapshots: Vec::new(),
+    })
+}
+
+fn draw_identity() -> std::io::Result<u128> {
+    let mut bytes = [0; 16];
+    super::process::fill_random(&mut bytes)?;
+    Ok(u128::from_be_bytes(bytes))
 }
 
 impl Disk {
@@ -421,6 +464,8 @@ impl LoadedSnapshot {
         let applied = (meta.index, meta.term);
         let mut shard = Shard::new(meta.shard, self.databases, replica, applied, start);
         shard.snapshot_index = meta.index;
+        shard.membership = meta.membership;
+        shard.meta = self.extra.topology.map(Box::new);
         shard
     }
 }
@@ -480,6 +525,7 @@ fn start_all(shards: Vec<Shard>, recovered: Option<&Recovered>) -> Result<Vec<Sh
                 Restored::fresh([ONLY_REPLICA]).membership,
             );
             shard.replica = replica(shard.id, restored)?;
+            shard.standing.is_held = true;
             if shard.applied_clock() > Timestamp(started.0 + 60_000) {
                 tracing::warn!(
                     "the clock is more than a minute behind the log of shard {}",
@@ -547,6 +593,27 @@ mod tests {
             assert!(marker(dir.path()).clean);
             disk.end();
         }
+    }
+
+    #[test]
+    fn a_node_is_the_same_in_its_directory_with_and_without_data() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = startup(dir.path());
+        let flags = [
+            ("dir", dir.path().to_str().unwrap()),
+            ("durability", "none"),
+        ];
+        let settings = Builder::new().flags(flags).unwrap().build();
+        let first = load_new(settings.startup()).unwrap();
+        assert!(first.disk.is_none());
+        assert!(load_new(settings.startup()).is_err(), "it is in use");
+        let id = first.node_id;
+        drop(first);
+        let second = load_new(&kept).unwrap();
+        assert_eq!(second.node_id, id);
+        assert_eq!(marker(dir.path()).node_id, id);
+        second.disk.expect("a disk").end();
+        assert_eq!(load_new(settings.startup()).unwrap().node_id, id);
     }
 
     #[test]

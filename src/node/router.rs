@@ -155,6 +155,12 @@ impl Worker {
             self.io.stats.rejected(command.id);
             return self.answer_error(conn, wanted, refusal.text());
         }
+        if session.is_cluster {
+            if let Some(text) = self.misdirected(command, &args()) {
+                self.io.stats.rejected(command.id);
+                return self.answer_error(conn, wanted, &text);
+            }
+        }
         session.last_command = command.id;
         self.io.untouched = session.no_touch;
         let question = Question {
@@ -268,13 +274,29 @@ impl Worker {
     ) {
         let here = self.worker_of(shard) == self.number;
         let may_read_now = !question.command.is_write && !self.io.untouched;
-        if here && may_read_now && !self.io.outbox(conn).is_waiting() {
+        if here && may_read_now && self.reads_here(shard) && !self.io.outbox(conn).is_waiting() {
             return self.read_now(question, shard, conn, wanted, hash);
         }
         let target = self.io.target(conn, question.proto, wanted);
         match here {
             true => self.ask(question, shard, hash, target),
             false => self.send(question, shard, target),
+        }
+    }
+
+    /// Whether a read of a shard of this worker may be answered from what is applied here, now.
+    #[inline]
+    fn reads_here(&self, shard: u16) -> bool {
+        let may_read = self.shards[self.place(shard)].may_read(self.monotonic());
+        may_read && !self.forwarding.has_waiting(shard)
+    }
+
+    /// Whether a command for a shard of this worker may join its turn.
+    #[inline]
+    fn runs_here(&self, question: &Question, shard: u16) -> bool {
+        match question.command.is_write {
+            true => self.shards[self.place(shard)].leads() && !self.forwarding.has_waiting(shard),
+            false => self.reads_here(shard),
         }
     }
 
@@ -315,7 +337,7 @@ impl Worker {
     }
 
     /// Sends a command to a shard, wherever it lives. The reply goes to `target`.
-    fn send(&mut self, question: &Question, shard: u16, target: Target) {
+    pub(super) fn send(&mut self, question: &Question, shard: u16, target: Target) {
         let to = self.worker_of(shard);
         if to == self.number {
             return self.ask(question, shard, None, target);
@@ -345,6 +367,21 @@ impl Worker {
     /// Adds a command to the turn of a shard of this worker. `hash` is that of its one key, if it is known.
     #[inline(always)]
     pub fn ask(&mut self, question: &Question, shard: u16, hash: Option<u64>, target: Target) {
+        if !self.runs_here(question, shard) {
+            return self.ask_elsewhere(question, shard, target);
+        }
+        self.join_turn(question, shard, hash, target);
+    }
+
+    /// Adds a command to the turn of a shard that this node leads.
+    #[inline(always)]
+    pub(super) fn join_turn(
+        &mut self,
+        question: &Question,
+        shard: u16,
+        hash: Option<u64>,
+        target: Target,
+    ) {
         let place = self.place(shard);
         let (command, args, database) = (question.command, &question.args, question.database);
         let shard = &mut self.shards[place];

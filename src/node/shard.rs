@@ -6,13 +6,17 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use ringfort_cluster::entry::Cursor;
-use ringfort_cluster::replica::EntryKind;
-use ringfort_cluster::{Batch, BatchBuilder, Index, LogEntry, Replica, ShardId, Stamp, Term};
+use ringfort_cluster::replica::{EntryKind, Membership, MembershipChange};
+use ringfort_cluster::topology::Topology;
+use ringfort_cluster::{
+    codec, Batch, BatchBuilder, Index, LogEntry, Replica, ShardId, Stamp, Term,
+};
 
 use crate::commands::{registry, Call, CommandError, CommandResult, Registered, Run};
 use crate::protocol::{Args, Proto, Reply, Span};
 use crate::store::{prefetch, Databases, Timestamp};
 
+use super::group::Standing;
 use super::look_ahead::{look_ahead, Step, ENTRY_AHEAD, PLACE_AHEAD};
 use super::outbox::Target;
 
@@ -54,9 +58,16 @@ pub trait Replies {
 
 /// One shard on this node.
 pub struct Shard {
+    /// Its number in this node's log and snapshots. The copy of the meta group stands behind the last shard.
     pub id: ShardId,
     pub databases: Databases,
     pub replica: Replica,
+    /// How the replica stands in its group, as of the last look.
+    pub standing: Standing,
+    /// Who belongs to the group, as of `applied`.
+    pub membership: Membership,
+    /// The state of the meta group, on the one shard that is this node's copy of it.
+    pub meta: Option<Box<Topology>>,
     /// The entry being built: the writes of this turn.
     writes: BatchBuilder,
     turn: Turn,
@@ -88,6 +99,9 @@ impl Shard {
         Self {
             id,
             databases,
+            standing: Standing::default(),
+            membership: replica.membership(),
+            meta: None,
             replica,
             writes: BatchBuilder::new(),
             turn: Turn::default(),
@@ -144,6 +158,20 @@ impl Shard {
     /// The clock of the last entry applied.
     pub fn applied_clock(&self) -> Timestamp {
         self.applied_clock
+    }
+
+    /// Takes a snapshot's data in place of what is here.
+    pub(super) fn replace_data(&mut self, loaded: super::recovery::LoadedSnapshot) {
+        let clock = Timestamp(loaded.extra.last_clock_ms);
+        self.applied = (loaded.meta.index, loaded.meta.term);
+        self.snapshot_index = loaded.meta.index;
+        self.membership = loaded.meta.membership;
+        self.databases = loaded.databases;
+        self.applied_clock = clock;
+        self.last_clock = self.last_clock.max(clock);
+        if let Some(topology) = loaded.extra.topology {
+            self.meta = Some(Box::new(topology));
+        }
     }
 
     /// Goes on behind entries that are lost, with the operator's consent.
@@ -278,6 +306,9 @@ impl Shard {
             entry.index,
             self.applied.0
         );
+        if entry.kind == EntryKind::Membership {
+            self.apply_change(entry);
+        }
         if entry.kind == EntryKind::Commands {
             let asked = match self.in_flight.front() {
                 Some(first) if first.index == entry.index => self.in_flight.pop_front(),
@@ -286,6 +317,15 @@ impl Shard {
             self.apply_batch(&entry.data, asked, replies);
         }
         self.applied = (entry.index, entry.term);
+    }
+
+    /// What the entry makes of the membership. The replica is told of it by the driver, and comes to the same.
+    fn apply_change(&mut self, entry: &LogEntry) {
+        let change: MembershipChange =
+            codec::decode(&entry.data).expect("a committed change can be read");
+        if let Some(next) = self.membership.after(&change) {
+            self.membership = next;
+        }
     }
 
     fn apply_batch(
@@ -449,6 +489,7 @@ impl Shard {
                 }
             }
             Run::Databases(run) => run(&mut self.databases, call, &mut reply),
+            Run::Meta => super::meta::apply(self.meta.as_deref_mut(), call, &mut reply),
             // Invariant 9 would break if one replica ran what another skipped.
             _ => panic!(
                 "an entry holds {:?}, which is no write",

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use ringfort_cluster::NodeId;
 
 use tokio::sync::Notify;
 
@@ -20,6 +22,7 @@ use super::process;
 use super::report::{Identity, NodeHandle, NodeReport, State};
 use super::snapshots::Present;
 use super::stats::{NodeStats, WorkerStats};
+use super::view::ViewCell;
 use super::worker::wall_clock;
 
 /// Messages to one worker. Bounded by what connections may have under way ([`super::PIPELINE_MAX`] each).
@@ -51,6 +54,8 @@ pub struct Shared {
     pub identity: Identity,
     pub stats: NodeStats,
     pub clients: Clients,
+    /// The cluster as this node knows it; shows nothing until the node has loaded.
+    pub view: ViewCell,
     pub inboxes: Vec<Inbox>,
     pub slowlog: Mutex<SlowLog>,
     pub acl_log: Mutex<AclLog>,
@@ -77,6 +82,11 @@ pub struct Shared {
     pub write_errors: Vec<Mutex<Option<String>>>,
     stopping: Mutex<Option<Shutdown>>,
     pub stop: Notify,
+    /// By shard: whether this node leads it.
+    led: Vec<AtomicBool>,
+    /// By shard: whether no other node has a say or a copy.
+    alone: Vec<AtomicBool>,
+    node_id: OnceLock<NodeId>,
     /// Held by the one command that runs over keys of several workers.
     pub gather_lock: Mutex<()>,
 }
@@ -100,6 +110,7 @@ impl Shared {
             identity,
             stats: NodeStats::new(stats, names),
             clients: Clients::default(),
+            view: ViewCell::default(),
             inboxes: (0..workers).map(|_| Inbox::default()).collect(),
             slowlog: Mutex::default(),
             acl_log: Mutex::default(),
@@ -121,8 +132,44 @@ impl Shared {
             write_errors: (0..workers).map(|_| Mutex::default()).collect(),
             stopping: Mutex::default(),
             stop: Notify::new(),
+            led: (0..shards).map(|_| AtomicBool::new(false)).collect(),
+            alone: (0..shards).map(|_| AtomicBool::new(false)).collect(),
+            node_id: OnceLock::new(),
             gather_lock: Mutex::default(),
         })
+    }
+
+    /// Whether this node leads a shard.
+    pub fn leads(&self, shard: u16) -> bool {
+        let led = self.led.get(usize::from(shard));
+        led.is_some_and(|led| led.load(Relaxed))
+    }
+
+    pub(super) fn note_leads(&self, shard: u16, leads: bool) {
+        if let Some(led) = self.led.get(usize::from(shard)) {
+            led.store(leads, Relaxed);
+        }
+    }
+
+    /// Whether this node decides alone over a shard.
+    pub fn decides_alone(&self, shard: u16) -> bool {
+        let alone = self.alone.get(usize::from(shard));
+        alone.is_some_and(|alone| alone.load(Relaxed))
+    }
+
+    pub(super) fn note_alone(&self, shard: u16, alone: bool) {
+        if let Some(place) = self.alone.get(usize::from(shard)) {
+            place.store(alone, Relaxed);
+        }
+    }
+
+    /// Who this node is; nobody before its directory was read.
+    pub fn node_id(&self) -> NodeId {
+        self.node_id.get().copied().unwrap_or(NodeId::ZERO)
+    }
+
+    pub fn set_node_id(&self, id: NodeId) {
+        let _ = self.node_id.set(id);
     }
 
     pub fn set_state(&self, state: State) {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ringfort_cluster::replica::SnapshotPlace;
 use ringfort_cluster::{Index, ShardId};
 
 use crate::durability::wal::{OldSegments, Purpose, WalError};
@@ -62,7 +63,7 @@ type Ended = Arc<Mutex<Option<Result<SnapshotInfo, String>>>>;
 /// The snapshot being written.
 struct Running {
     place: usize,
-    index: Index,
+    covers: SnapshotPlace,
     /// What the shard took when it began.
     memory_bytes: u64,
     keys: u64,
@@ -324,7 +325,11 @@ impl Worker {
         };
         let shard = &mut self.shards[place];
         let meta = describe(shard);
-        let index = meta.index;
+        let covers = SnapshotPlace {
+            index: meta.index,
+            term: meta.term,
+            membership: meta.membership.clone(),
+        };
         let memory_bytes = shard.databases.bytes() as u64;
         shard.databases.begin_capture(put_record);
         let Snapshots {
@@ -337,7 +342,7 @@ impl Worker {
         let phase = Phase::Copying(writer);
         self.snapshots.running = Some(Running {
             place,
-            index,
+            covers,
             memory_bytes,
             keys: 0,
             waiting: Vec::new(),
@@ -375,9 +380,11 @@ impl Worker {
         let shard = &mut self.shards[running.place];
         match result {
             Ok(info) => {
-                shard.snapshot_index = running.index;
+                shard.snapshot_index = running.covers.index;
                 let place = &self.shared.snapshot_indexes[usize::from(shard.id.0)];
-                place.store(running.index.0, std::sync::atomic::Ordering::Release);
+                place.store(running.covers.index.0, std::sync::atomic::Ordering::Release);
+                // Followers that lag get it; the log before it is needed no more.
+                shard.replica.snapshot_is_durable(running.covers.clone());
                 self.io.stats.snapshots_taken.add(1);
                 let snapshot = Present {
                     bytes: info.bytes,
@@ -396,6 +403,17 @@ impl Worker {
                 self.snapshots.queue.clear();
                 self.snapshots.retry_at = Some(Instant::now() + RETRY_AFTER);
             }
+        }
+    }
+
+    /// The shard's data is about to be replaced as a whole: a snapshot of what it was is of no use.
+    pub(super) fn give_up_snapshot(&mut self, place: usize) {
+        let running = self.snapshots.running.take();
+        match running {
+            Some(running) if running.place == place => {
+                self.shared.snapshots_running.fetch_sub(1, AcqRel);
+            }
+            other => self.snapshots.running = other,
         }
     }
 

@@ -4,19 +4,22 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ringfort_cluster::replica::EntryKind;
-use ringfort_cluster::{Index, Outputs, ShardMap};
+use ringfort_cluster::{Monotonic, Outputs, ShardMap};
 
 use crate::durability::wal::{record_bytes, Purpose, Wal, WalError};
 use crate::settings::LiveView;
 use crate::store::{HashSeed, Rng, Timestamp};
 
+use super::catch_up::{Received, WantedSnapshot};
 use super::cycle::ExpireAt;
+use super::forward::Forwarding;
 use super::host::NodeHost;
 use super::io::{ConnKey, Io, Message};
 use super::look_ahead::Step;
+use super::outward::Outward;
 use super::shard::Shard;
 use super::snapshots::Snapshots;
+use super::view::ViewReader;
 use super::Shared;
 
 /// Bytes of entries that may wait for the end of the turn before the turn is ended early.
@@ -40,6 +43,7 @@ pub struct Worker {
     pub host: NodeHost,
     pub shared: Arc<Shared>,
     pub live: LiveView,
+    pub(super) view: ViewReader,
     pub(super) wal: Option<Wal>,
     /// `--durability always`: sync before anything is acknowledged.
     pub(super) sync_always: bool,
@@ -54,7 +58,25 @@ pub struct Worker {
     turn_bytes: usize,
     /// Whether a command of the turn may make the data grow.
     turn_grows: bool,
-    outputs: Outputs,
+    pub(super) outputs: Outputs,
+    /// Replicas that time or a message has moved, by their place.
+    pub(super) stirred: Vec<usize>,
+    /// The log has room for what leaders send.
+    pub(super) may_follow: bool,
+    /// The node's monotonic clock, when the wall clock was read.
+    monotonic: Monotonic,
+    /// How other nodes are spoken to; none where there is no peer port.
+    pub(super) peers: Option<Outward>,
+    pub(super) forwarding: Forwarding,
+    /// For the server.
+    pub snapshots_wanted: Vec<WantedSnapshot>,
+    pub(super) received: Vec<Received>,
+    /// Counts the snapshots that have come.
+    pub(super) tokens: u64,
+    /// A replica here has become a leader or is one no more: others should hear of it.
+    pub leadership_changed: bool,
+    /// What was heard of does not fit the topology that this node knows.
+    pub topology_wanted: bool,
     /// The server is asked to call [`Worker::flush`] when this was false and becomes true.
     pub flush_wanted: bool,
     /// Why writes are refused at the moment, if they are: a full disk.
@@ -96,6 +118,7 @@ impl Worker {
             shards: parts.shards,
             io: parts.io,
             host,
+            view: ViewReader::new(&parts.shared.view),
             shared: parts.shared,
             live: parts.live,
             wal: parts.wal,
@@ -108,6 +131,16 @@ impl Worker {
             turn_bytes: 0,
             turn_grows: false,
             outputs: Outputs::default(),
+            stirred: Vec::new(),
+            may_follow: true,
+            monotonic: monotonic_clock(),
+            peers: None,
+            forwarding: Forwarding::default(),
+            snapshots_wanted: Vec::new(),
+            received: Vec::new(),
+            tokens: 0,
+            leadership_changed: false,
+            topology_wanted: false,
             flush_wanted: false,
             write_error: None,
             expire_at: ExpireAt::default(),
@@ -124,9 +157,29 @@ impl Worker {
         let since = self.io.ticks.delta_as_nanos(self.clock_read_at, ticks);
         if since > CLOCK_STEP_NS {
             self.now = wall_clock();
+            self.monotonic = monotonic_clock();
             self.clock_read_at = ticks;
         }
         self.now
+    }
+
+    /// A moment that is not before this step began: what a lease may be judged by.
+    #[inline]
+    pub(super) fn monotonic(&self) -> Monotonic {
+        self.monotonic.plus_us(CLOCK_STEP_NS / 1000)
+    }
+
+    /// Reads the monotonic clock, for messages and ticks.
+    pub(super) fn refresh_monotonic(&mut self) -> Monotonic {
+        self.refresh_clock();
+        self.monotonic = monotonic_clock();
+        self.monotonic
+    }
+
+    /// Databases of every shard.
+    pub(super) fn databases(&self) -> usize {
+        let first = self.shards.first();
+        first.map_or(0, |shard| shard.databases.count())
     }
 
     #[inline]
@@ -174,9 +227,14 @@ impl Worker {
     /// messages for each other worker. Returns false when the log had no room and the writes were refused.
     pub fn flush(&mut self) -> bool {
         self.flush_wanted = false;
-        let done = self.dirty.is_empty() || self.timed_flush();
+        let is_idle = self.dirty.is_empty() && self.stirred.is_empty();
+        let done = is_idle || self.timed_flush();
         self.turn_grows = false;
         self.io.stats.turns.add(1);
+        if !self.io.remote.is_empty() {
+            self.send_remote_replies();
+        }
+        self.send_outward();
         self.send_outgoing();
         done
     }
@@ -203,16 +261,28 @@ impl Worker {
         });
         if let Err(error) = self.reserve(&dirty) {
             self.refuse(&dirty, &error);
-            return false;
+            dirty.clear();
         }
+        let done = !dirty.is_empty() || self.write_error.is_none();
         for &place in &dirty {
             let seed = self.rng.next_u64();
             self.shards[place].propose(now, seed, &mut self.io);
         }
+        self.take_stirred(&mut dirty);
         self.drive(&mut dirty);
         self.shorten_log_in_time();
         self.dirty = dirty;
-        true
+        done
+    }
+
+    /// Sends what there is for other nodes.
+    fn send_outward(&mut self) {
+        let Some(peers) = &mut self.peers else {
+            return;
+        };
+        for node in peers.flush() {
+            self.forward_down(node);
+        }
     }
 
     /// Carries the replicas of these shards on until they have nothing more to do: write, then apply. Leaves the list empty.
@@ -222,6 +292,8 @@ impl Worker {
                 wal.begin();
             }
             active.retain(|&place| self.collect_ready(place));
+            // A leader's messages need not wait for its own disk.
+            self.send_outward();
             self.write_record();
             self.io.start_clock();
             self.look_ahead_of(active, 0, Step::Segment);
@@ -253,6 +325,10 @@ impl Worker {
         if !shard.replica.ready(&mut self.outputs) {
             return false;
         }
+        if !shard.standing.decides_alone {
+            self.hand_out(place);
+        }
+        let shard = &mut self.shards[place];
         let Some(wal) = &mut self.wal else {
             return true;
         };
@@ -286,14 +362,27 @@ impl Worker {
     fn apply_committed(&mut self, place: usize) {
         let shard = &mut self.shards[place];
         shard.replica.persisted(&mut self.outputs);
-        let mut last: Option<Index> = None;
-        for entry in &self.outputs.committed {
-            debug_assert!(entry.kind != EntryKind::Membership);
-            shard.apply(entry, &mut self.io);
-            last = Some(entry.index);
+        let was_alone = shard.standing.decides_alone;
+        if !was_alone {
+            self.hand_out(place);
+            self.look_at_leadership(place);
         }
-        if let Some(index) = last {
-            shard.replica.applied(index);
+        self.apply_all(place);
+        if !was_alone || !self.shards[place].standing.leads {
+            self.look_at_leadership(place);
+        }
+    }
+
+    /// Puts a replica's messages on their way, and sees to the snapshots that it asks for and has got.
+    fn hand_out(&mut self, place: usize) {
+        let mut messages = std::mem::take(&mut self.outputs.messages);
+        self.post(place, &mut messages);
+        self.outputs.messages = messages;
+        for request in std::mem::take(&mut self.outputs.snapshot_requests) {
+            self.snapshot_asked(place, request);
+        }
+        if let Some(snapshot) = self.outputs.snapshot.take() {
+            self.take_in(place, &snapshot);
         }
     }
 
@@ -361,7 +450,10 @@ impl Worker {
         let mut worker = Self::new(parts);
         let mut places: Vec<usize> = (0..worker.shards.len()).collect();
         for &place in &places {
-            worker.shards[place].replica.campaign();
+            worker.look_at_membership(place);
+            if worker.shards[place].standing.decides_alone {
+                worker.shards[place].replica.campaign();
+            }
         }
         worker.drive(&mut places);
         worker.take_up_settings();
@@ -400,6 +492,10 @@ impl Worker {
             match message {
                 Message::Run(forwarded) => self.run_forwarded(&forwarded),
                 Message::Done { waiter, reply } => self.io.complete_here(waiter, &reply),
+                Message::Raft(from, packet) => {
+                    let now = self.refresh_monotonic();
+                    self.take_here(from, *packet, now);
+                }
                 Message::Task(task) => task(self),
             }
         }
@@ -417,6 +513,12 @@ impl Worker {
     }
 }
 
+/// The node's monotonic clock, which goes on while the machine sleeps.
+pub fn monotonic_clock() -> Monotonic {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Monotonic(time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000)
+}
+
 /// Where a shard lives on its node.
 #[derive(Clone, Copy)]
 struct Home {
@@ -430,7 +532,8 @@ fn homes(map: &ShardMap, workers: u16) -> Vec<Home> {
         worker: shard % workers,
         place: shard / workers,
     };
-    (0..map.shards()).map(home).collect()
+    // And the copy of the meta group, behind the last shard.
+    (0..=map.shards()).map(home).collect()
 }
 
 /// The node's clock.

@@ -2,7 +2,6 @@
 //! limits. A client that does not read its replies is not read from either.
 
 use std::cell::{Cell, RefCell};
-use std::net::TcpStream as StdStream;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,7 +22,7 @@ use crate::protocol::{Args, Parsed, ParserLimits, ProtocolError, RequestParser, 
 use crate::settings::OutputLimit;
 
 use super::pending;
-use super::Local;
+use super::{Local, Port, StdStream};
 
 /// Bytes read at once when nothing tells how much is coming.
 pub const READ_BYTES: usize = 64 << 10;
@@ -124,14 +123,14 @@ impl Handle {
 }
 
 /// Takes an accepted connection over and serves it on this thread.
-pub fn take_over(local: &Rc<Local>, stream: StdStream) {
-    match open(local, stream) {
+pub fn take_over(local: &Rc<Local>, stream: StdStream, port: Port) {
+    match open(local, stream, port) {
         Ok(connection) => drop(tokio::task::spawn_local(connection.run())),
         Err(error) => tracing::debug!("a connection was gone before it was served: {error}"),
     }
 }
 
-fn open(local: &Rc<Local>, stream: StdStream) -> std::io::Result<Connection> {
+fn open(local: &Rc<Local>, stream: StdStream, port: Port) -> std::io::Result<Connection> {
     let fd = stream.as_raw_fd();
     let (peer, own) = (stream.peer_addr()?, stream.local_addr()?);
     let stream = TcpStream::from_std(stream)?;
@@ -139,7 +138,8 @@ fn open(local: &Rc<Local>, stream: StdStream) -> std::io::Result<Connection> {
     worker.take_up_changes();
     let open_to_all = worker.live.requirepass.is_empty();
     let id = local.shared.clients.next_id();
-    let session = Session::new(id, peer.to_string(), own.to_string(), open_to_all);
+    let mut session = Session::new(id, peer.to_string(), own.to_string(), open_to_all);
+    session.is_cluster = port == Port::Cluster;
     let client = Client::new(session.clone(), worker.number, fd, wall_clock());
     let conn = worker.io.open(client.clone());
     client.set_conn(conn);
@@ -466,6 +466,8 @@ impl Connection {
         let mut at = 0;
         let ran = loop {
             let parsed = self.parse_group(&worker, input, at);
+            let brought = self.requests.len() as u64;
+            local.requests.set(local.requests.get() + brought);
             worker.io.start_clock();
             match self.run_group(&mut worker, input, &mut at) {
                 Ran::All => {}

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::node::{settings, Shared};
 use crate::settings::BindAddress;
 
-use super::Accepted;
+use super::{Accepted, Arrival, Port};
 
 /// What Redis answers to a connection beyond `maxclients`.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -84,23 +84,26 @@ impl Listener {
     /// When a socket cannot be registered with the runtime.
     pub fn accept(
         self,
+        port: Port,
         shared: &Arc<Shared>,
         workers: &[Accepted],
     ) -> io::Result<Vec<tokio::task::JoinHandle<()>>> {
         let mut tasks = Vec::new();
         for socket in self.sockets {
             let listener = TcpListener::from_std(socket)?;
+            let workers = workers.to_vec();
             tasks.push(tokio::spawn(accept(
                 listener,
+                port,
                 shared.clone(),
-                workers.to_vec(),
+                workers,
             )));
         }
         Ok(tasks)
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, workers: Vec<Accepted>) {
+async fn accept(listener: TcpListener, port: Port, shared: Arc<Shared>, workers: Vec<Accepted>) {
     let mut next = 0;
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -115,7 +118,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, workers: Vec<Accepte
             continue;
         };
         next = (next + 1) % workers.len();
-        if workers[next].send(stream).await.is_err() {
+        if workers[next]
+            .send(Arrival::Client { stream, port })
+            .await
+            .is_err()
+        {
             return; // The node is going down.
         }
     }

@@ -3,10 +3,13 @@
 
 mod connection;
 mod listener;
+mod peers;
+#[cfg(test)]
+mod peers_tests;
 mod pending;
 mod turn;
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::TcpStream as StdStream;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,15 +17,32 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::node::peer::Accepted as PeerAccepted;
 use crate::node::{ConnKey, Shared, Worker, WorkerParts};
 
 pub use listener::{bind, Listener};
+pub use peers::PeerSetup;
 
 /// Connections accepted and not yet taken over by their worker.
 const ACCEPTED_MAX: usize = 1024;
 
+/// A connection that was accepted, on its way to its worker.
+pub enum Arrival {
+    Client { stream: StdStream, port: Port },
+    Node(PeerAccepted),
+}
+
+/// By which port a client came in (DESIGN 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// The whole cluster as one Redis.
+    Plain,
+    /// A node of a Redis Cluster.
+    Cluster,
+}
+
 /// Where accepted connections are handed to one worker.
-pub type Accepted = mpsc::Sender<StdStream>;
+pub type Accepted = mpsc::Sender<Arrival>;
 
 /// A worker's thread, as seen by the connections on it.
 pub(crate) struct Local {
@@ -31,6 +51,10 @@ pub(crate) struct Local {
     number: usize,
     /// The connections, by their place in the worker's slab.
     conns: RefCell<Vec<Option<Rc<connection::Handle>>>>,
+    /// The other nodes; none where there is no peer port.
+    peers: OnceCell<peers::Peers>,
+    /// How many requests the connections have brought.
+    requests: Cell<u64>,
     /// What a connection reads into before it is known how much there is.
     pub read_buffer: RefCell<Vec<u8>>,
 }
@@ -59,18 +83,22 @@ impl Workers {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(parts: Vec<WorkerParts>, shared: &Arc<Shared>) -> std::io::Result<Self> {
+    pub fn start(
+        parts: Vec<WorkerParts>,
+        shared: &Arc<Shared>,
+        setup: Option<PeerSetup>,
+    ) -> std::io::Result<Self> {
         let mut workers = Self {
             threads: Vec::new(),
             accepted: Vec::new(),
         };
         for parts in parts {
             let (sender, receiver) = mpsc::channel(ACCEPTED_MAX);
-            let shared = shared.clone();
+            let (shared, setup) = (shared.clone(), setup.clone());
             let name = format!("worker-{}", parts.number);
             let thread = std::thread::Builder::new()
                 .name(name)
-                .spawn(move || run(parts, shared, receiver))?;
+                .spawn(move || run(parts, shared, setup, receiver))?;
             workers.threads.push(thread);
             workers.accepted.push(sender);
         }
@@ -89,7 +117,12 @@ impl Workers {
 }
 
 /// One worker's thread. Ends when nobody can hand it connections any more.
-fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<StdStream>) {
+fn run(
+    parts: WorkerParts,
+    shared: Arc<Shared>,
+    setup: Option<PeerSetup>,
+    accepted: mpsc::Receiver<Arrival>,
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -103,10 +136,12 @@ fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<StdStre
         shared,
         number,
         conns: RefCell::default(),
+        peers: OnceCell::new(),
+        requests: Cell::new(0),
         read_buffer: RefCell::new(vec![0; connection::READ_BYTES]),
     });
     let tasks = LocalSet::new();
-    tasks.block_on(&runtime, turn::serve(local.clone(), accepted));
+    tasks.block_on(&runtime, turn::serve(local.clone(), setup, accepted));
     // The connections' tasks hold the worker: they end here, before the log is closed.
     drop(tasks);
     match Rc::try_unwrap(local) {

@@ -1,4 +1,4 @@
-//! Commands that take longer than a turn: SAVE, DEBUG RELOAD, SHUTDOWN. The connection that asked waits; others
+//! Commands that take longer than a turn: SAVE, DEBUG RELOAD, SHUTDOWN, and walks over the keys of a slot. The connection that asked waits; others
 //! are served.
 
 use std::rc::Rc;
@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::node::{Pending, Worker};
+use tokio::sync::oneshot;
+
+use crate::node::{Pending, SlotWalk, Worker};
 
 use super::Local;
 
@@ -18,6 +20,8 @@ pub async fn carry_out(local: &Rc<Local>, pending: Pending) -> Vec<u8> {
     match pending {
         Pending::Save => save(local).await,
         Pending::Reload => reload(local).await,
+        Pending::CountKeysInSlot(slot) => walk(local, SlotWalk::counting(slot)).await,
+        Pending::KeysInSlot { slot, count } => walk(local, SlotWalk::listing(slot, count)).await,
         Pending::Shutdown(how) => {
             if how.save == Some(true) {
                 let saved = save(local).await;
@@ -76,4 +80,25 @@ async fn reload(local: &Rc<Local>) -> Vec<u8> {
         tokio::time::sleep(LOOK).await;
     }
     b"+OK\r\n".to_vec()
+}
+
+/// Walks over the keys of a slot, slice by slice at the worker that has them.
+async fn walk(local: &Rc<Local>, mut walk: SlotWalk) -> Vec<u8> {
+    let home = local.worker.borrow().home_of(&walk);
+    while !walk.is_done() {
+        let (done, slice) = oneshot::channel();
+        local.worker.borrow_mut().task(home, move |there| {
+            there.walk_slot(&mut walk);
+            // Nobody waits any more where the client has gone.
+            let _ = done.send(walk);
+        });
+        local.want_turn();
+        // Others come first, also where the slice is here and there already.
+        tokio::task::yield_now().await;
+        walk = match slice.await {
+            Ok(walked) => walked,
+            Err(_) => return b"-ERR the node is going down\r\n".to_vec(),
+        };
+    }
+    walk.reply()
 }

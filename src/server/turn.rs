@@ -1,25 +1,45 @@
 //! The beat of a worker's thread: ends turns, sends replies, takes over accepted connections, and runs what goes
 //! by the clock.
 
-use std::net::TcpStream as StdStream;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::node::peer::{ControlHandler, SnapshotHandler};
 use crate::node::{ConnKey, CYCLE_MS};
 
-use super::{connection, Local};
+use super::{connection, peers, Arrival, Local, PeerSetup};
 
+/// How often a turn looks for further connections that are ready: a bound for how long the first one waits.
+const LOOKS_MAX: usize = 4;
+/// Requests that a look must have brought to be followed by another.
+const WORTH_A_LOOK: u64 = 8;
 /// Pause between two slices of a snapshot, so that turns come first.
 const SNAPSHOT_PAUSE: Duration = Duration::from_micros(500);
 
 /// Serves until nobody can hand over connections any more.
-pub async fn serve(local: Rc<Local>, mut accepted: mpsc::Receiver<StdStream>) {
+pub async fn serve(
+    local: Rc<Local>,
+    setup: Option<PeerSetup>,
+    mut accepted: mpsc::Receiver<Arrival>,
+) {
+    if let Some(setup) = &setup {
+        let control: ControlHandler = Rc::new(|_, _| Box::pin(async { Vec::new() }));
+        let snapshots: SnapshotHandler = Rc::new(drop);
+        peers::start(&local, setup, control, snapshots);
+    }
     let turns = tokio::task::spawn_local(turns(local.clone()));
     let clock = tokio::task::spawn_local(clock(local.clone()));
-    while let Some(stream) = accepted.recv().await {
-        connection::take_over(&local, stream);
+    while let Some(arrival) = accepted.recv().await {
+        match arrival {
+            Arrival::Client { stream, port } => connection::take_over(&local, stream, port),
+            Arrival::Node(accepted) => {
+                if let Some(peers) = local.peers.get() {
+                    peers.take_over(accepted);
+                }
+            }
+        }
     }
     turns.abort();
     clock.abort();
@@ -33,15 +53,22 @@ async fn turns(local: Rc<Local>) {
     let mut touched = Vec::new();
     loop {
         wake.notified().await;
-        gather_more().await;
+        gather_more(&local).await;
         end_turn(&local, &mut touched);
     }
 }
 
 /// Lets connections join the turn that have become ready since it began: an entry for many commands costs hardly more than
-/// one for a few. One look at the sockets, no more: where it brings nothing it is the dearer part of a short turn.
-async fn gather_more() {
-    tokio::task::yield_now().await;
+/// one for a few. It goes on looking while it finds pipelines; where clients send commands one by one a look that brings
+/// nothing would be the dearer part of a short turn.
+async fn gather_more(local: &Local) {
+    for _ in 0..LOOKS_MAX {
+        let before = local.requests.get();
+        tokio::task::yield_now().await;
+        if local.requests.get() - before < WORTH_A_LOOK {
+            return;
+        }
+    }
 }
 
 fn end_turn(local: &Local, touched: &mut Vec<ConnKey>) {

@@ -65,7 +65,8 @@ impl SettingsError {
         Self::Refused {
             name: row.name,
             origin,
-            value: (!matches!(row.kind, Kind::Secret)).then(|| value.chars().take(100).collect()),
+            value: (!matches!(row.kind, Kind::Secret | Kind::Sealed))
+                .then(|| value.chars().take(100).collect()),
             reason,
             allowed: row.kind.allowed(),
         }

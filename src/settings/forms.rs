@@ -6,6 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// More addresses than this to listen on are a mistake.
 pub const BIND_ADDRESSES_MAX: usize = 16;
 
+/// More nodes than this to be found by are a mistake: a few that are reachable are enough.
+pub const HOST_PORTS_MAX: usize = 64;
+
+/// Names of the internet are not longer.
+const HOST_BYTES_MAX: usize = 255;
+
 /// More percentiles than this in one INFO line are a mistake.
 pub const PERCENTILES_MAX: usize = 32;
 
@@ -47,6 +53,50 @@ fn parse_address(part: &str) -> Result<BindAddress, String> {
             .map_err(|_| format!("'{name}' is not an IP address (nor * nor ::*)"))?,
     };
     Ok(BindAddress { ip, optional })
+}
+
+/// Where another node is reached; its name is looked up each time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name or an address, one of IPv6 without its brackets.
+    pub host: String,
+    pub port: u16,
+}
+
+/// The places in a `join` text; `Err` says what is wrong.
+pub fn parse_host_ports(text: &str) -> Result<Vec<HostPort>, String> {
+    let places = text
+        .split([' ', ','])
+        .filter(|part| !part.is_empty())
+        .map(parse_host_port)
+        .collect::<Result<Vec<_>, _>>()?;
+    match places.len() {
+        n if n > HOST_PORTS_MAX => Err(format!("at most {HOST_PORTS_MAX} nodes")),
+        _ => Ok(places),
+    }
+}
+
+fn parse_host_port(part: &str) -> Result<HostPort, String> {
+    let wrong = || format!("'{part}' is not HOST:PORT, for example 10.0.0.7:16379");
+    let (host, port) = part.rsplit_once(':').ok_or_else(wrong)?;
+    let in_brackets = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let port = parse_integer(port).and_then(|port| u16::try_from(port).ok());
+    let port = port.filter(|&port| port > 0).ok_or_else(wrong)?;
+    // Without brackets nobody can tell where an address of IPv6 ends.
+    let host = match in_brackets {
+        Some(host) => host,
+        None if host.contains(':') => return Err(wrong()),
+        None => host,
+    };
+    if host.is_empty() || host.len() > HOST_BYTES_MAX || host.chars().any(char::is_control) {
+        return Err(wrong());
+    }
+    Ok(HostPort {
+        host: host.into(),
+        port,
+    })
 }
 
 /// When a client that reads too slowly is cut off.

@@ -1,6 +1,6 @@
 //! What a setting may hold, and how that is read from and written as text.
 
-use super::forms::{parse_bind, parse_percentiles, OutputLimits};
+use super::forms::{parse_bind, parse_host_ports, parse_percentiles, OutputLimits};
 use super::units::{format_bytes, parse_bytes, parse_integer};
 
 /// The kind of value a setting has.
@@ -25,8 +25,16 @@ pub enum Kind {
     /// One of these words.
     Choice(&'static [&'static str]),
     Text,
+    /// A text without blanks.
+    Word {
+        bytes_max: usize,
+    },
     /// A text that no message repeats.
     Secret,
+    /// A secret that `CONFIG GET` does not show either.
+    Sealed,
+    /// `HOST:PORT` of other machines.
+    HostPorts,
     /// Addresses to listen on.
     Addresses,
     /// A triple of limits for each class of client; those not named stay.
@@ -69,7 +77,9 @@ impl Kind {
                         names.join(", ")
                     )
                 }),
-            Kind::Text | Kind::Secret => Ok(Value::Text(text.into())),
+            Kind::Text | Kind::Secret | Kind::Sealed => Ok(Value::Text(text.into())),
+            Kind::Word { bytes_max } => parse_word(text, bytes_max),
+            Kind::HostPorts => parse_host_ports(text).map(|_| Value::Text(text.replace(',', " "))),
             Kind::Addresses => parse_bind(text).map(|_| Value::Text(text.replace(',', " "))),
             Kind::OutputLimits => {
                 let before = match current {
@@ -111,13 +121,25 @@ impl Kind {
             ),
             Kind::Bool => "yes or no".into(),
             Kind::Choice(names) => names.join(", "),
-            Kind::Text | Kind::Secret => "a text".into(),
+            Kind::Text | Kind::Secret | Kind::Sealed => "a text".into(),
+            Kind::Word { bytes_max } => format!("a text without blanks, at most {bytes_max} bytes"),
+            Kind::HostPorts => "HOST:PORT, several with commas or blanks between them".into(),
             Kind::Addresses => "IP addresses, * or ::*, a leading - for optional ones".into(),
             Kind::OutputLimits => {
                 "<normal|replica|pubsub> <hard bytes> <soft bytes> <soft seconds>, repeated".into()
             }
             Kind::Percentiles => "numbers from 0 to 100".into(),
         }
+    }
+}
+
+fn parse_word(text: &str, bytes_max: usize) -> Result<Value, String> {
+    if text.len() > bytes_max {
+        return Err(format!("at most {bytes_max} bytes"));
+    }
+    match text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        true => Err("no blanks and no control characters".into()),
+        false => Ok(Value::Text(text.into())),
     }
 }
 
@@ -154,6 +176,8 @@ mod tests {
         assert_eq!(text(Kind::Choice(&["a", "b"]), "B").unwrap(), "b");
         assert_eq!(text(Kind::Addresses, "::1,*").unwrap(), "::1 *");
         assert_eq!(text(Kind::Clamped { min: 1, max: 500 }, "0").unwrap(), "1");
+        assert_eq!(text(Kind::HostPorts, "a:1,b:2").unwrap(), "a:1 b:2");
+        assert_eq!(text(Kind::Word { bytes_max: 3 }, "a.b").unwrap(), "a.b");
     }
 
     #[test]
@@ -176,6 +200,12 @@ mod tests {
                 "argument must be a memory value",
             ),
             (Kind::Bool, "1", "argument must be 'yes' or 'no'"),
+            (Kind::Word { bytes_max: 3 }, "abcd", "at most 3 bytes"),
+            (
+                Kind::Word { bytes_max: 9 },
+                "a b",
+                "no blanks and no control characters",
+            ),
             (
                 Kind::Choice(&["a", "b"]),
                 "c",

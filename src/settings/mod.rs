@@ -2,6 +2,7 @@
 //! other room.
 
 mod choices;
+mod cluster;
 mod error;
 mod file;
 mod forms;
@@ -15,8 +16,9 @@ mod units;
 mod values;
 
 pub use choices::{DebugCommand, Durability, LogFormat, LogLevel, MaxmemoryPolicy};
+pub use cluster::ClusterSettings;
 pub use error::{Origin, RewriteError, SetError, SettingsError};
-pub use forms::{BindAddress, OutputLimit, OutputLimits};
+pub use forms::{BindAddress, HostPort, OutputLimit, OutputLimits};
 pub use kind::{Kind, Value};
 pub use runtime::{LiveView, Settings};
 pub use sources::{Builder, CONFIG_VARIABLE};

@@ -128,7 +128,7 @@ fn add(found: &mut Vec<(String, String)>, name: &str, values: &Values, row: &Row
         .iter()
         .any(|(known, _)| known.eq_ignore_ascii_case(name))
     {
-        found.push((name.to_string(), values.text(row)));
+        found.push((name.to_string(), values.shown(row)));
     }
 }
 
@@ -325,7 +325,7 @@ mod tests {
             .collect();
         assert_eq!(names, ["hash-max-listpack-value"]);
         assert_eq!(get(&settings, "Hash-max-zip*").len(), 2);
-        assert_eq!(settings.get(&["port", "p*rt", "PORT"]).len(), 1);
+        assert_eq!(settings.get(&["port", "po?t", "PORT"]).len(), 1);
     }
 
     #[test]

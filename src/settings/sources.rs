@@ -75,7 +75,8 @@ impl Builder {
 
     /// The settings to start with.
     pub fn build(mut self) -> Settings {
-        self.values.resolve();
+        let explicit = self.explicit.clone();
+        self.values.resolve(|id| explicit.contains(&id));
         Settings::new(self.values, self.explicit, self.file)
     }
 

@@ -20,6 +20,7 @@ pub enum Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     Network,
+    Cluster,
     Data,
     Memory,
     Clients,
@@ -33,6 +34,7 @@ impl Group {
     pub fn heading(self) -> &'static str {
         match self {
             Group::Network => "Network",
+            Group::Cluster => "Cluster",
             Group::Data => "Data and durability",
             Group::Memory => "Memory and eviction",
             Group::Clients => "Clients",
@@ -115,6 +117,14 @@ const fn bytes(min: i64, max: i64) -> Kind {
     Kind::Bytes { min, max }
 }
 
+const fn word(bytes_max: usize) -> Kind {
+    Kind::Word { bytes_max }
+}
+
+/// As long as what the cluster remembers of a node may be.
+const HOST_BYTES_MAX: usize = 255;
+const ZONE_BYTES_MAX: usize = 64;
+
 const MIB: i64 = 1 << 20;
 const GIB: i64 = 1 << 30;
 const ANY: i64 = i64::MAX;
@@ -129,6 +139,25 @@ settings! {
     TcpBacklog: "tcp-backlog", int(1, I32), "511", Startup, Network, "Connections that may wait to be accepted.";
     TcpKeepalive: "tcp-keepalive", int(0, I32), "300", Live, Network, "Seconds of silence before a connection is probed; 0: never.";
     Threads: "threads", int(0, 1024), "0", Startup, Network, "Worker threads; 0: one per core.";
+
+    ClusterPort: "cluster-port", int(0, 65535), "7379", Startup, Cluster, "Port for cluster-aware clients; 0: none. Unless it is given, 1000 above port.";
+    PeerPort: "peer-port", int(1, 65535), "16379", Startup, Cluster, "Port for other nodes. Unless it is given, 10000 above port.";
+    PeerBind: "peer-bind", Kind::Addresses, "127.0.0.1", Startup, Cluster, "Addresses to listen on for other nodes.";
+    AnnounceHost: "announce-host", word(HOST_BYTES_MAX), "", Startup, Cluster, "Name or address under which clients and other nodes reach this node; none: the first address of bind.";
+    AnnouncePort: "announce-port", int(0, 65535), "0", Startup, Cluster, "Port under which plain clients reach this node; 0: port.";
+    AnnounceClusterPort: "announce-cluster-port", int(0, 65535), "0", Startup, Cluster, "Port under which cluster-aware clients reach this node; 0: cluster-port.";
+    AnnouncePeerPort: "announce-peer-port", int(0, 65535), "0", Startup, Cluster, "Port under which other nodes reach this node; 0: peer-port.";
+    Join: "join", Kind::HostPorts, "", Startup, Cluster, "Peer ports of nodes whose cluster this one joins; the same list on every node is fine.";
+    BootstrapExpect: "bootstrap-expect", int(0, 1024), "0", Startup, Cluster, "Nodes of join, this one included, that form a new cluster together; 0: this node forms one only without join.";
+    ClusterSecret: "cluster-secret", Kind::Sealed, "", Startup, Cluster, "Secret that all nodes share; none: the peer port needs TLS or listens on loopback alone.";
+    PeerTlsCertFile: "peer-tls-cert-file", Kind::Text, "", Startup, Cluster, "Certificate (PEM) that this node shows to other nodes.";
+    PeerTlsKeyFile: "peer-tls-key-file", Kind::Text, "", Startup, Cluster, "Key (PEM) of that certificate.";
+    PeerTlsCaFile: "peer-tls-ca-file", Kind::Text, "", Startup, Cluster, "Certificates (PEM) that sign those of other nodes.";
+    Replicas: "replicas", int(1, 7), "3", Startup, Cluster, "Copies of each shard, as far as there are nodes; counts when a cluster is formed.";
+    Zone: "zone", word(ZONE_BYTES_MAX), "", Startup, Cluster, "Nodes of one zone may fail together: copies are spread over zones; none: fails alone.";
+    Weight: "weight", int(1, 65535), "100", Startup, Cluster, "How much this node holds, relative to the others.";
+    UnavailableWaitMs: "unavailable-wait-ms", int(0, 600_000), "2000", Live, Cluster, "Milliseconds that a command waits for a shard that has no leader.";
+    FollowerReadStalenessMs: "follower-read-staleness-ms", int(0, 3_600_000), "1000", Live, Cluster, "How old, in milliseconds, what a READONLY connection reads may be.";
 
     Dir: "dir", Kind::Text, "./ringfort-data", Startup, Data, "Directory that holds the data of this node.";
     Shards: "shards", int(1, 16384), "64", Startup, Data, "Shards the keys are spread over; fixed once the data directory exists.";
@@ -204,7 +233,7 @@ settings! {
     StreamNodeMaxEntries: "stream-node-max-entries", int(0, ANY), "100", Fixed, Compatibility, "As in Redis.";
     NotifyKeyspaceEvents: "notify-keyspace-events", Kind::Text, "", Fixed, Compatibility, "Keyspace events are not published.";
     BusyReplyThreshold: "busy-reply-threshold" or "lua-time-limit", int(0, ANY), "5000", Fixed, Compatibility, "Commands do not block a node.";
-    ClusterEnabled: "cluster-enabled", Kind::Bool, "no", Fixed, Compatibility, "This port serves plain clients.";
+    ClusterEnabled: "cluster-enabled", Kind::Bool, "no", Fixed, Compatibility, "Yes on the cluster port, which serves cluster-aware clients.";
     Replicaof: "replicaof" or "slaveof", Kind::Text, "", Fixed, Compatibility, "Replication needs no such order.";
     ReplicaReadOnly: "replica-read-only" or "slave-read-only", Kind::Bool, "yes", Fixed, Compatibility, "Clients see leaders only.";
     ReplicaServeStaleData: "replica-serve-stale-data" or "slave-serve-stale-data", Kind::Bool, "no", Fixed, Compatibility, "Clients see leaders only.";

@@ -1,10 +1,27 @@
 //! A value for every row of the table, and the typed views that the rest of the program reads.
 
 use super::choices::{DebugCommand, Durability, LogFormat, LogLevel, MaxmemoryPolicy};
+use super::cluster::ClusterSettings;
 use super::forms::{parse_bind, parse_percentiles, BindAddress, OutputLimits};
-use super::kind::Value;
+use super::kind::{Kind, Value};
 use super::table::{Id, Row, TABLE};
 use std::path::PathBuf;
+
+/// What `CONFIG GET` answers in place of a sealed secret.
+const HIDDEN: &str = "(hidden)";
+
+/// How far the other ports lie above `port`, so that several nodes on one machine need no more than ports of their own.
+const CLUSTER_PORT_ABOVE: i64 = 1_000;
+const PEER_PORT_ABOVE: i64 = 10_000;
+
+/// The port that lies `above` a port, or that far below where there is none above. Without a port (0) there is none either.
+fn port_above(port: i64, above: i64) -> i64 {
+    match port {
+        0 => 0,
+        port if port + above <= i64::from(u16::MAX) => port + above,
+        port => port - above,
+    }
+}
 
 /// One value for each row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,12 +45,29 @@ impl Values {
     }
 
     /// As `CONFIG GET` shows the row's value.
+    pub fn shown(&self, row: &Row) -> String {
+        match self.text(row) {
+            text if matches!(row.kind, Kind::Sealed) && !text.is_empty() => HIDDEN.into(),
+            text => text,
+        }
+    }
+
+    /// The row's value as an operator would write it.
     pub fn text(&self, row: &Row) -> String {
         row.kind.format(self.get(row.id))
     }
 
-    /// Fills in what follows from other values or from the machine: worker threads and compatibility rows.
-    pub fn resolve(&mut self) {
+    /// Fills in what follows from other values or from the machine: worker threads, ports and compatibility rows.
+    pub fn resolve(&mut self, is_given: impl Fn(Id) -> bool) {
+        let port = self.number(Id::Port);
+        for (id, above) in [
+            (Id::ClusterPort, CLUSTER_PORT_ABOVE),
+            (Id::PeerPort, PEER_PORT_ABOVE),
+        ] {
+            if !is_given(id) {
+                self.put(id, Value::Number(port_above(port, above)));
+            }
+        }
         if self.number(Id::Threads) == 0 {
             let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
             self.put(Id::Threads, Value::Number(cores as i64));
@@ -48,21 +82,21 @@ impl Values {
         self.put(Id::Appendfsync, Value::Number(appendfsync));
     }
 
-    fn number(&self, id: Id) -> i64 {
+    pub(super) fn number(&self, id: Id) -> i64 {
         match self.get(id) {
             Value::Number(number) => *number,
             Value::Text(text) => unreachable!("{id:?} holds the text {text:?}"),
         }
     }
 
-    fn string(&self, id: Id) -> &str {
+    pub(super) fn string(&self, id: Id) -> &str {
         match self.get(id) {
             Value::Text(text) => text,
             Value::Number(number) => unreachable!("{id:?} holds the number {number}"),
         }
     }
 
-    fn addresses(&self, id: Id) -> Vec<BindAddress> {
+    pub(super) fn addresses(&self, id: Id) -> Vec<BindAddress> {
         // The table let only addresses in.
         parse_bind(self.string(id)).unwrap_or_default()
     }
@@ -76,6 +110,7 @@ pub struct Startup {
     /// 0: no HTTP port.
     pub http_port: u16,
     pub http_bind: Vec<BindAddress>,
+    pub cluster: ClusterSettings,
     pub tcp_backlog: u32,
     /// At least 1.
     pub threads: usize,
@@ -96,6 +131,7 @@ impl Startup {
             bind: values.addresses(Id::Bind),
             http_port: values.number(Id::HttpPort) as u16,
             http_bind: values.addresses(Id::HttpBind),
+            cluster: ClusterSettings::from_values(values),
             tcp_backlog: values.number(Id::TcpBacklog) as u32,
             threads: values.number(Id::Threads) as usize,
             dir: PathBuf::from(values.string(Id::Dir)),
@@ -134,6 +170,8 @@ pub struct Live {
     /// Empty: no password.
     pub requirepass: String,
     pub protected_mode: bool,
+    pub unavailable_wait_ms: u64,
+    pub follower_read_staleness_ms: u64,
     pub hash_max_listpack_entries: u32,
     pub hash_max_listpack_value: u32,
     pub list_max_listpack_size: i32,
@@ -175,6 +213,8 @@ impl Live {
             hz: u32(Id::Hz),
             requirepass: values.string(Id::Requirepass).to_string(),
             protected_mode: values.number(Id::ProtectedMode) != 0,
+            unavailable_wait_ms: u64(Id::UnavailableWaitMs),
+            follower_read_staleness_ms: u64(Id::FollowerReadStalenessMs),
             hash_max_listpack_entries: u32(Id::HashMaxListpackEntries),
             hash_max_listpack_value: u32(Id::HashMaxListpackValue),
             list_max_listpack_size: values.number(Id::ListMaxListpackSize) as i32,

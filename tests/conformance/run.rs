@@ -18,22 +18,25 @@ pub struct Outcome {
 }
 
 struct Run<'a> {
-    server: &'a Server,
+    address: &'a str,
     connections: HashMap<String, Client>,
     current: String,
     saved: Saved,
 }
 
-/// Runs all steps on fresh connections, after a FLUSHALL. A reply that differs does not end the file; a
+/// Runs all steps on fresh connections, after a FLUSHALL; none where the server has no port for the file. A reply that differs does not end the file; a
 /// connection that breaks does.
 pub fn run(script: &Script, server: &Server) -> Outcome {
+    let mut outcome = Outcome::default();
+    let Some(address) = server.address(&script.name) else {
+        return outcome;
+    };
     let mut run = Run {
-        server,
+        address,
         connections: HashMap::new(),
         current: "main".into(),
         saved: Saved::new(),
     };
-    let mut outcome = Outcome::default();
     let flushed = run.client().and_then(|client| client.call(&["FLUSHALL"]));
     if !matches!(&flushed, Ok(Reply::Simple(ok)) if ok == b"OK") {
         outcome
@@ -74,7 +77,7 @@ pub fn run(script: &Script, server: &Server) -> Outcome {
 impl Run<'_> {
     fn client(&mut self) -> io::Result<&mut Client> {
         if !self.connections.contains_key(&self.current) {
-            let client = Client::connect(self.server.address())?;
+            let client = Client::connect(self.address)?;
             self.connections.insert(self.current.clone(), client);
         }
         Ok(self.connections.get_mut(&self.current).expect("just made"))

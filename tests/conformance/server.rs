@@ -11,9 +11,15 @@ use super::script::Only;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// `redis` to start a redis-server, or the address of any server.
 const TARGET_VARIABLE: &str = "RINGFORT_CONFORMANCE_ADDR";
+/// The address for the files in [`CLUSTER_FILES`], where `TARGET_VARIABLE` names another server.
+const CLUSTER_VARIABLE: &str = "RINGFORT_CONFORMANCE_CLUSTER_ADDR";
+/// Files for a server in cluster mode.
+const CLUSTER_FILES: &str = "tests/conformance/cluster/";
 
 pub struct Server {
     address: String,
+    /// None: the files for it are passed over.
+    cluster_address: Option<String>,
     is_ringfort: bool,
     /// Dropped before `dir`.
     child: Option<Running>,
@@ -48,10 +54,20 @@ impl Server {
                 command.args(["--enable-debug-command", "yes"]);
             }),
             Ok(address) => Self::running(address),
-            Err(_) => Self::spawn(env!("CARGO_BIN_EXE_ringfort"), |command, port, dir| {
-                command.args(["--port", port, "--dir", dir, "--http-port", "0"]);
-                command.args(["--threads", "2", "--enable-debug-command", "yes"]);
-            }),
+            Err(_) => Self::ringfort(),
+        }
+    }
+
+    fn ringfort() -> Self {
+        let cluster_port = free_port().to_string();
+        let server = Self::spawn(env!("CARGO_BIN_EXE_ringfort"), |command, port, dir| {
+            command.args(["--port", port, "--dir", dir, "--http-port", "0"]);
+            command.args(["--cluster-port", &cluster_port]);
+            command.args(["--threads", "2", "--enable-debug-command", "yes"]);
+        });
+        Self {
+            cluster_address: Some(format!("127.0.0.1:{cluster_port}")),
+            ..server
         }
     }
 
@@ -63,6 +79,7 @@ impl Server {
             if String::from_utf8_lossy(&text).contains("ringfort_version"));
         Self {
             address,
+            cluster_address: std::env::var(CLUSTER_VARIABLE).ok(),
             is_ringfort,
             child: None,
             _dir: None,
@@ -108,8 +125,12 @@ impl Server {
         }
     }
 
-    pub fn address(&self) -> &str {
-        &self.address
+    /// Where the file of this name is played, if anywhere.
+    pub fn address(&self, file: &str) -> Option<&str> {
+        match file.starts_with(CLUSTER_FILES) {
+            true => self.cluster_address.as_deref(),
+            false => Some(&self.address),
+        }
     }
 
     /// Whether steps of this scope are for this server.

@@ -51,7 +51,15 @@ impl Server {
             return Self::launch("ringfort", program, &arguments, &[]);
         }
         let threads = threads.to_string();
-        let arguments = ["serve", "--threads", &threads, "--durability", "everysec"];
+        let arguments = [
+            "serve",
+            "--threads",
+            &threads,
+            "--durability",
+            "everysec",
+            "--cluster-port",
+            "0",
+        ];
         Self::launch("ringfort", program, &arguments, &["--http-port"])
     }
 

@@ -15,13 +15,17 @@ pub struct Node {
 }
 
 impl Node {
-    /// With these flags beside port and directory.
+    /// With these flags beside port and directory. There is no cluster port unless they name one.
     pub fn start(flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = free.expect("a free port").port();
+        let port = free_port();
+        let no_cluster_port: &[&str] = match flags.contains(&"--cluster-port") {
+            true => &[],
+            false => &["--cluster-port", "0"],
+        };
         let process = Command::new(env!("CARGO_BIN_EXE_ringfort"))
             .args(["serve", "--http-port", "0", "--port", &port.to_string()])
+            .args(no_cluster_port)
             .args(flags)
             .arg("--dir")
             .arg(dir.path())
@@ -37,18 +41,29 @@ impl Node {
     }
 
     pub fn connect(&self) -> Connection {
-        let ends = Instant::now() + START_MAX;
-        loop {
-            match TcpStream::connect(("127.0.0.1", self.port)) {
-                Ok(stream) => {
-                    let timeout = stream.set_read_timeout(Some(START_MAX));
-                    timeout.expect("a time limit");
-                    return Connection(BufReader::new(stream));
-                }
-                Err(error) => assert!(Instant::now() < ends, "the node does not listen: {error}"),
+        connect_to(self.port)
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    free.expect("a free port").port()
+}
+
+/// A connection to a port on which a node listens, or will in a moment.
+pub fn connect_to(port: u16) -> Connection {
+    let ends = Instant::now() + START_MAX;
+    loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => {
+                let timeout = stream.set_read_timeout(Some(START_MAX));
+                timeout.expect("a time limit");
+                return Connection(BufReader::new(stream));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            Err(error) => assert!(Instant::now() < ends, "the node does not listen: {error}"),
         }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

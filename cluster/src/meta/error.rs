@@ -2,7 +2,7 @@
 
 use crate::slot::ShardCountError;
 use crate::topology::{ClusterId, NodeError, ITEMS_MAX, NODES_MAX, REPLICAS_MAX, SHELF_BYTES_MAX};
-use crate::types::{Epoch, Index, ReplicaId, ShardId};
+use crate::types::{Epoch, ReplicaId, ShardId};
 use crate::NodeId;
 
 /// Why a command was refused. It changed nothing.
@@ -70,8 +70,8 @@ pub enum MetaError {
     #[error("membership of shard {shard} as of {told}, but that of {known} is known")]
     StaleMembership {
         shard: ShardId,
-        told: Index,
-        known: Index,
+        told: Epoch,
+        known: Epoch,
     },
     #[error("shard {0} cannot have such a membership")]
     UnsoundMembership(ShardId),

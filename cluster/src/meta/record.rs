@@ -6,7 +6,7 @@ use crate::topology::{
     Members, Place, Replica, Topology, Wish, META_GROUP, NODES_MAX, REPLICAS_MAX,
     REPLICAS_OF_SHARD_MAX,
 };
-use crate::types::{Index, ReplicaId, ShardId};
+use crate::types::{Epoch, ReplicaId, ShardId};
 use crate::NodeId;
 use std::collections::BTreeSet;
 
@@ -86,7 +86,7 @@ impl Topology {
         &mut self,
         shard: ShardId,
         members: &Members,
-        changed: Index,
+        changed: Epoch,
     ) -> Changed {
         let place = self.known_place(shard)?;
         if changed == place.changed && *members == place.members {

@@ -61,7 +61,7 @@ fn record(voters: &[u64], learners: &[u64], changed: u64) -> MetaCommand {
     MetaCommand::RecordMembership {
         shard: ShardId(0),
         members: Members::new(&ids(voters), &ids(learners)),
-        changed: Index(changed),
+        changed: Epoch(changed),
     }
 }
 
@@ -449,7 +449,7 @@ fn any_command() -> impl Strategy<Value = MetaCommand> {
             MetaCommand::Allot { shard, node, replica: ReplicaId(replica) }
         }),
         6 => (shard(), members, 0u64..40).prop_map(|(shard, members, changed)| {
-            MetaCommand::RecordMembership { shard, members, changed: Index(changed) }
+            MetaCommand::RecordMembership { shard, members, changed: Epoch(changed) }
         }),
         1 => (shard(), 1u64..9).prop_map(|(shard, replica)| MetaCommand::MarkLost { shard, replica: ReplicaId(replica) }),
         1 => ("[a-c]", prop::option::of(prop::collection::vec(any::<u8>(), 0..5))).prop_map(|(name, value)| {

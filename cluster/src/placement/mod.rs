@@ -5,7 +5,7 @@
 //! safe to repeat, and safe when it comes late:
 //!
 //! - every change of a membership names the one that it builds on (`based_on`), and the group's leader must refuse it when
-//!   its membership is of another entry, or when a change is under way;
+//!   its membership is of another epoch, or when a change is under way;
 //! - the id of a new replica is given out by the meta group ([`MetaCommand::Allot`]) before the group hears of it.
 //!
 //! [`MetaCommand::Allot`]: crate::meta::MetaCommand::Allot
@@ -21,7 +21,7 @@ pub use steps::plan;
 pub use wishes::wishes;
 
 use crate::topology::{Members, Topology};
-use crate::types::{Index, ReplicaId, ShardId};
+use crate::types::{Epoch, ReplicaId, ShardId};
 use crate::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,9 +38,9 @@ pub struct Observed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupSeen {
     pub leader: ReplicaId,
-    /// The membership that is applied, and the index of its entry.
+    /// The membership that is applied, and its epoch: how many changes have led to it.
     pub members: Members,
-    pub changed: Index,
+    pub changed: Epoch,
     /// A change of the membership is in the log and not applied yet.
     pub changing: bool,
     /// The voters and learners that lack nothing but the newest entries; the leader is one of them.
@@ -88,27 +88,27 @@ pub enum Step {
     Record {
         shard: ShardId,
         members: Members,
-        changed: Index,
+        changed: Epoch,
     },
     /// Allot the id, then add it to the group as a learner, which begins to copy.
     AddLearner {
         shard: ShardId,
         node: NodeId,
         replica: ReplicaId,
-        based_on: Index,
+        based_on: Epoch,
     },
     /// Promote these learners and demote these voters to learners, in one joint change. The leader is never among them.
     ChangeVoters {
         shard: ShardId,
         promote: Vec<ReplicaId>,
         demote: Vec<ReplicaId>,
-        based_on: Index,
+        based_on: Epoch,
     },
     /// Remove a learner; its node drops the copy and remembers the id as gone.
     Remove {
         shard: ShardId,
         replica: ReplicaId,
-        based_on: Index,
+        based_on: Epoch,
     },
     /// Hand leadership to another voter.
     TransferLeader { shard: ShardId, to: ReplicaId },

@@ -10,6 +10,10 @@ use std::collections::BTreeSet;
 /// The meta group has as many voters as the shards, but never fewer than this, where there are as many nodes.
 const META_VOTERS_MIN: u8 = 3;
 
+/// Learners of the meta group. A group has no more than `replica::MEMBERS_MAX` members, voters counted twice; further nodes take the topology
+/// from others.
+const META_LEARNERS_MAX: usize = 40;
+
 /// The wishes that differ from those that are stored, as commands. Nothing when all is decided.
 ///
 /// A node that leaves gets nothing, at once. A node that is given up is replaced only where the others are enough for all
@@ -78,8 +82,8 @@ fn with_roles(place: &Place, mut nodes: Vec<NodeId>) -> Wish {
     Wish::new(&nodes, &learners)
 }
 
-/// The meta group votes on a few nodes; all others learn, so that every node has a copy of the topology for as long as it
-/// belongs to the cluster.
+/// The meta group votes on a few nodes; the others learn, as many as there may be, so that nodes have a copy of the topology for as long
+/// as they belong to the cluster.
 fn wished_meta(health: &Health) -> Wish {
     let topology = health.topology;
     let (candidates, replicas) = candidates(health, topology.replicas.max(META_VOTERS_MIN));
@@ -89,7 +93,10 @@ fn wished_meta(health: &Health) -> Wish {
         .unwrap_or_default();
     let voting: BTreeSet<NodeId> = voters.iter().copied().collect();
     let learns = |id: &&NodeId| !voting.contains(*id);
-    let learners: Vec<NodeId> = topology.nodes.keys().filter(learns).copied().collect();
+    let mut learners: Vec<NodeId> = topology.nodes.keys().filter(learns).copied().collect();
+    // Those that learn already go on doing so.
+    learners.sort_by_key(|id| (!topology.meta.wish.learners.contains(id), *id));
+    learners.truncate(META_LEARNERS_MAX);
     Wish::new(&voters, &learners)
 }
 

@@ -71,14 +71,14 @@ impl Replica {
             lag_max: self.promote_lag_entries_max,
             progress: &|id| self.matched(id),
         };
-        check_change(change, &situation)?;
+        check_change(&change, &situation)?;
         self.leave_solo();
-        self.append_change(change)
+        self.append_change(&change)
     }
 
     /// What `RawNode::propose_conf_change` comes to, with bytes of our own instead of protobuf's.
-    fn append_change(&mut self, change: MembershipChange) -> Result<ChangeTicket, ChangeError> {
-        let data = codec::encode(&change).expect("a change is a few bytes long");
+    fn append_change(&mut self, change: &MembershipChange) -> Result<ChangeTicket, ChangeError> {
+        let data = codec::encode(change).expect("a change is a few bytes long");
         let entry = Entry {
             entry_type: EntryType::EntryConfChangeV2,
             data: data.into(),
@@ -128,13 +128,20 @@ impl Replica {
         self.lease.reset();
         self.raw.raft.read_only.pending_read_index.clear();
         self.raw.raft.read_only.read_index_queue.clear();
+        let before = self.membership();
         if let Ok(state) = self.raw.apply_conf_change(&change.to_raft()) {
-            let epoch = self.raw.raft.store().membership().epoch.next();
-            let membership = Membership::from_raft(&state, epoch);
+            let membership = Membership::from_raft(&state, before.epoch.next());
             self.raw.raft.mut_store().set_membership(membership);
             self.note_membership();
         }
-        Ok(self.membership())
+        let membership = self.membership();
+        // Invariant 8: a replay, which has no `raft`, comes to the same.
+        assert!(
+            before.after(&change).as_ref().unwrap_or(&before) == &membership,
+            "invariant 8: shard {} has {membership:?} after {change:?} on {before:?}",
+            self.shard
+        );
+        Ok(membership)
     }
 
     /// Takes up what follows from the membership alone.
@@ -166,7 +173,7 @@ impl Replica {
         }
         if membership.voters.contains(&self.id()) {
             // Refused when too much is uncommitted; the next tick tries again.
-            let _ = self.append_change(MembershipChange::Leave);
+            let _ = self.append_change(&MembershipChange::Leave);
             return;
         }
         let ready = |&id: &ReplicaId| self.could_lead(id);

@@ -74,6 +74,66 @@ impl Membership {
         self.voters.is_empty()
     }
 
+    /// The membership after a committed change; `None` when the change cannot be carried out, which leaves it as it was. What
+    /// `raft` makes of the same change is compared with this (invariant 8), so that a replay needs no `raft`.
+    #[must_use]
+    pub fn after(&self, change: &MembershipChange) -> Option<Self> {
+        let mut next = self.clone();
+        match change {
+            MembershipChange::Leave if self.is_joint() => {
+                next.outgoing.clear();
+                next.learners.append(&mut next.learners_next);
+            }
+            MembershipChange::Leave => return None,
+            _ if self.is_joint() => return None,
+            MembershipChange::AddLearner(id) | MembershipChange::Demote(id) => next.learn(*id),
+            MembershipChange::Promote(id) => next.vote(*id),
+            MembershipChange::Remove(id) => {
+                next.voters.retain(|member| member != id);
+                next.learners.retain(|member| member != id);
+            }
+            MembershipChange::ChangeVoters { promote, demote } => {
+                next.outgoing.clone_from(&self.voters);
+                promote.iter().for_each(|id| next.vote(*id));
+                demote.iter().for_each(|id| next.learn(*id));
+            }
+        }
+        if next.voters.is_empty() {
+            return None;
+        }
+        let Self {
+            voters,
+            outgoing,
+            learners,
+            learners_next,
+            epoch,
+        } = &mut next;
+        for ids in [voters, outgoing, learners, learners_next] {
+            ids.sort_unstable();
+        }
+        *epoch = epoch.next();
+        Some(next)
+    }
+
+    fn vote(&mut self, id: ReplicaId) {
+        self.learners.retain(|member| *member != id);
+        self.learners_next.retain(|member| *member != id);
+        if !self.voters.contains(&id) {
+            self.voters.push(id);
+        }
+    }
+
+    fn learn(&mut self, id: ReplicaId) {
+        self.voters.retain(|member| *member != id);
+        let place = match self.outgoing.contains(&id) {
+            true => &mut self.learners_next,
+            false => &mut self.learners,
+        };
+        if !place.contains(&id) {
+            place.push(id);
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), RestoreError> {
         let mut ids: Vec<ReplicaId> = [&self.voters, &self.learners, &self.learners_next]
             .into_iter()
@@ -188,7 +248,7 @@ fn ids<D: Decoder>(decoder: &mut D, count: u64) -> Result<Vec<ReplicaId>, Decode
 }
 
 /// One step from a membership to the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum MembershipChange {
     /// A new replica, which gets the log and has no vote. The first step of every newcomer.
     AddLearner(ReplicaId),
@@ -198,34 +258,35 @@ pub enum MembershipChange {
     Demote(ReplicaId),
     /// A learner leaves the shard. A voter is demoted first.
     Remove(ReplicaId),
-    /// A learner that has caught up takes the vote of another replica, which becomes a learner. Leads into the joint
-    /// state; the leader leaves it again by itself.
-    Replace {
-        promote: ReplicaId,
-        demote: ReplicaId,
+    /// Learners that have caught up get votes while voters become learners, all at once. Leads into the joint state; the
+    /// leader leaves it again by itself.
+    ChangeVoters {
+        promote: Vec<ReplicaId>,
+        demote: Vec<ReplicaId>,
     },
     /// Ends the joint state. Proposed by the leader itself.
     Leave,
 }
 
 impl MembershipChange {
-    pub(super) fn to_raft(self) -> ConfChangeV2 {
-        let change = |id: ReplicaId, kind| ConfChangeSingle {
+    pub(super) fn to_raft(&self) -> ConfChangeV2 {
+        let change = |id: &ReplicaId, kind| ConfChangeSingle {
             node_id: id.get(),
             change_type: kind,
             ..Default::default()
         };
-        let (learn, vote) = (ConfChangeType::AddLearnerNode, ConfChangeType::AddNode);
-        let changes = match self {
-            Self::AddLearner(id) | Self::Demote(id) => vec![change(id, learn)],
-            Self::Promote(id) => vec![change(id, vote)],
-            Self::Remove(id) => vec![change(id, ConfChangeType::RemoveNode)],
-            Self::Replace { promote, demote } => vec![change(promote, vote), change(demote, learn)],
-            Self::Leave => Vec::new(),
-        };
+        let vote = |id| change(id, ConfChangeType::AddNode);
+        let learn = |id| change(id, ConfChangeType::AddLearnerNode);
+        let mut changes: Vec<_> = self.promoted().iter().map(vote).collect();
+        changes.extend(self.demoted().iter().map(learn));
+        match self {
+            Self::AddLearner(id) => changes.push(learn(id)),
+            Self::Remove(id) => changes.push(change(id, ConfChangeType::RemoveNode)),
+            _ => {}
+        }
         let transition = match self {
             // Left explicitly: a leader that dies in between may never leave by itself.
-            Self::Replace { .. } => ConfChangeTransition::Explicit,
+            Self::ChangeVoters { .. } => ConfChangeTransition::Explicit,
             _ => ConfChangeTransition::Auto,
         };
         ConfChangeV2 {
@@ -235,24 +296,26 @@ impl MembershipChange {
         }
     }
 
-    fn promoted(self) -> Option<ReplicaId> {
+    fn promoted(&self) -> &[ReplicaId] {
         match self {
-            Self::Promote(id) | Self::Replace { promote: id, .. } => Some(id),
-            _ => None,
+            Self::Promote(id) => std::slice::from_ref(id),
+            Self::ChangeVoters { promote, .. } => promote,
+            _ => &[],
         }
     }
 
-    fn demoted(self) -> Option<ReplicaId> {
+    fn demoted(&self) -> &[ReplicaId] {
         match self {
-            Self::Demote(id) | Self::Replace { demote: id, .. } => Some(id),
-            _ => None,
+            Self::Demote(id) => std::slice::from_ref(id),
+            Self::ChangeVoters { demote, .. } => demote,
+            _ => &[],
         }
     }
 
     /// The voters that decide alone after the change.
-    fn voters_after(self, membership: &Membership) -> Vec<ReplicaId> {
+    fn voters_after(&self, membership: &Membership) -> Vec<ReplicaId> {
         let mut voters = membership.voters.clone();
-        voters.retain(|&id| Some(id) != self.demoted());
+        voters.retain(|id| !self.demoted().contains(id));
         voters.extend(self.promoted());
         voters
     }
@@ -331,6 +394,12 @@ pub enum ChangeError {
     /// [`MEMBERS_MAX`].
     #[error("a shard has at most {MEMBERS_MAX} replicas")]
     TooMany,
+    /// The same replica in both lists, or twice in one.
+    #[error("replica {0} is named twice")]
+    Twice(ReplicaId),
+    /// Neither promotes nor demotes anybody.
+    #[error("the change changes nothing")]
+    Nothing,
     /// The id 0 stands for nobody.
     #[error("0 is not the id of a replica")]
     NoId,
@@ -338,11 +407,11 @@ pub enum ChangeError {
 
 /// Decides whether a change may be proposed (invariant 8). Whether one is under way is the caller's to know.
 pub(super) fn check_change(
-    change: MembershipChange,
+    change: &MembershipChange,
     situation: &Situation<'_>,
 ) -> Result<(), ChangeError> {
     let membership = situation.membership;
-    if change == MembershipChange::Leave {
+    if *change == MembershipChange::Leave {
         return match membership.is_joint() {
             true => Ok(()),
             false => Err(ChangeError::NotJoint),
@@ -351,18 +420,14 @@ pub(super) fn check_change(
     if membership.is_joint() {
         return Err(ChangeError::Joint);
     }
-    match change {
+    match *change {
         MembershipChange::AddLearner(id) if id.get() == 0 => return Err(ChangeError::NoId),
         MembershipChange::AddLearner(id) if membership.contains(id) => {
             return Err(ChangeError::Duplicate(id))
         }
         MembershipChange::AddLearner(_) => {
             let members = membership.voters.len() + membership.learners.len();
-            // In the joint state voters count twice.
-            return match members + membership.voters.len() < MEMBERS_MAX {
-                true => Ok(()),
-                false => Err(ChangeError::TooMany),
-            };
+            return check_count(members + 1, membership.voters.len());
         }
         MembershipChange::Remove(id) => {
             check_leaves(id, situation)?;
@@ -370,19 +435,44 @@ pub(super) fn check_change(
         }
         _ => {}
     }
-    if let Some(id) = change.demoted() {
+    check_voters(change, situation)
+}
+
+/// In the joint state voters count twice.
+fn check_count(members: usize, voters: usize) -> Result<(), ChangeError> {
+    match members + voters <= MEMBERS_MAX {
+        true => Ok(()),
+        false => Err(ChangeError::TooMany),
+    }
+}
+
+fn check_voters(change: &MembershipChange, situation: &Situation<'_>) -> Result<(), ChangeError> {
+    let membership = situation.membership;
+    let (promoted, demoted) = (change.promoted(), change.demoted());
+    let mut named: Vec<ReplicaId> = promoted.iter().chain(demoted).copied().collect();
+    named.sort_unstable();
+    if let Some(pair) = named.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(ChangeError::Twice(pair[0]));
+    }
+    let voters = change.voters_after(membership);
+    for &id in demoted {
         check_leaves(id, situation)?;
         if !membership.voters.contains(&id) {
             return Err(ChangeError::NotVoter(id));
         }
-        if change.voters_after(membership).is_empty() {
+        if voters.is_empty() {
             return Err(ChangeError::LastVoter(id));
         }
     }
-    if let Some(id) = change.promoted() {
+    for &id in promoted {
         check_caught_up(id, situation)?;
     }
-    check_quorum(&change.voters_after(membership), situation)
+    if named.is_empty() {
+        return Err(ChangeError::Nothing);
+    }
+    let members = membership.voters.len() + membership.learners.len();
+    check_count(members, membership.voters.len().max(voters.len()))?;
+    check_quorum(&voters, situation)
 }
 
 fn check_leaves(id: ReplicaId, situation: &Situation<'_>) -> Result<(), ChangeError> {

@@ -1,6 +1,6 @@
 //! What a replica can be asked. Nothing here changes anything.
 
-use super::{HardState, Membership, Replica};
+use super::{HardState, Matched, Membership, Replica};
 use crate::types::{Epoch, Index, Monotonic, ReplicaId, ShardId, Term};
 use raft::{StateRole, INVALID_ID};
 
@@ -107,7 +107,23 @@ impl Replica {
         membership.is_unknown() || membership.contains(self.id())
     }
 
-    /// The epoch of its membership, for the messages that it sends.
+    /// Whether a change of the membership may be in the log and not carried out yet, as this leader knows.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.raw.raft.has_pending_conf()
+    }
+
+    /// Whether a member lacks nothing but the newest entries, as this leader knows; it may be promoted then.
+    #[must_use]
+    pub fn has_caught_up(&self, id: ReplicaId) -> bool {
+        let behind = |matched: Matched| self.last_index().get().saturating_sub(matched.index.get());
+        let near = |matched: Matched| behind(matched) <= self.promote_lag_entries_max;
+        let matched = self.matched(id).filter(|matched| matched.follows);
+        matched.is_some_and(near)
+    }
+
+    /// The version of its membership: how many changes led to it. Every replica that has applied as much has the same, and so has one
+    /// that was restored from a snapshot or from its log, because the membership carries it. Messages carry it too.
     #[inline]
     #[must_use]
     pub fn epoch(&self) -> Epoch {

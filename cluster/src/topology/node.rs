@@ -88,6 +88,15 @@ impl Node {
         }
     }
 
+    /// Where other nodes call it: `host:port`, with brackets around an IPv6 address.
+    #[must_use]
+    pub fn peer_address(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.peer_port),
+            false => format!("{}:{}", self.host, self.peer_port),
+        }
+    }
+
     /// Whether another node would be called under the same address.
     #[must_use]
     pub fn has_address_of(&self, other: &Self) -> bool {

@@ -1,6 +1,6 @@
 //! Where one group, a shard or the meta group, is: its replicas, who of them votes, and where it should be.
 
-use crate::types::{Index, ReplicaId};
+use crate::types::{Epoch, ReplicaId};
 use crate::NodeId;
 use bincode::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ pub struct Replica {
     pub node: NodeId,
     /// The membership that the group had when the id was given out. An id that is no member of a newer one can
     /// never become one, because the step that would add it builds on the older: so it is forgotten then.
-    pub based_on: Index,
+    pub based_on: Epoch,
     /// Its node has lost it and will not bring it back. It counts as dead and never holds the node's place.
     pub lost: bool,
 }
@@ -56,8 +56,8 @@ pub struct Place {
     pub replicas: BTreeMap<ReplicaId, Replica>,
     /// Who belongs to the group, as last recorded.
     pub members: Members,
-    /// The index in the group's log of the change that made `members`. The first are of 0.
-    pub changed: Index,
+    /// The epoch of `members`: how many changes have led to them.
+    pub changed: Epoch,
     pub wish: Wish,
 }
 
@@ -146,14 +146,14 @@ impl Place {
     pub fn beginning_on(node: NodeId) -> Self {
         let first = Replica {
             node,
-            based_on: Index::ZERO,
+            based_on: Epoch::ZERO,
             lost: false,
         };
         Self {
             next_replica: ReplicaId(2),
             replicas: BTreeMap::from([(ReplicaId(1), first)]),
             members: Members::new(&[ReplicaId(1)], &[]),
-            changed: Index::ZERO,
+            changed: Epoch::ZERO,
             wish: Wish::new(&[node], &[]),
         }
     }

@@ -1,7 +1,7 @@
 //! The topology as bytes and back, and what no bytes may say.
 
 use super::*;
-use crate::types::{Index, Term};
+use crate::types::{Epoch, Term};
 use proptest::prelude::*;
 
 pub(crate) fn node(id: u128) -> Node {
@@ -55,7 +55,7 @@ fn the_largest_topology_fits() {
     }
     let held = Replica {
         node: NodeId(1),
-        based_on: Index(7),
+        based_on: Epoch(7),
         lost: false,
     };
     let ids: Vec<ReplicaId> = (1..=14).map(ReplicaId).collect();

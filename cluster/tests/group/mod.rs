@@ -261,14 +261,19 @@ impl Group {
             }
             (2, Some(_)) if voters.len() > 2 => MembershipChange::Demote(voter),
             (3 | 4, Some(learner)) => MembershipChange::Promote(learner),
-            (5 | 6, Some(learner)) => MembershipChange::Replace {
-                promote: learner,
-                demote: voter,
+            (5, Some(learner)) => MembershipChange::ChangeVoters {
+                promote: vec![learner],
+                demote: vec![voter],
+            },
+            // As many at once as there are.
+            (6, Some(_)) => MembershipChange::ChangeVoters {
+                promote: learners.clone(),
+                demote: Vec::new(),
             },
             (7, Some(learner)) => MembershipChange::Remove(learner),
             _ => return newest,
         };
-        match (self.change(id, change), change) {
+        match (self.change(id, change.clone()), change) {
             (Ok(_), MembershipChange::AddLearner(id)) => {
                 self.join(id.get());
                 id.get()

@@ -99,6 +99,24 @@ fn the_nth_node_moves_no_more_than_its_share() {
 }
 
 #[test]
+fn the_meta_group_never_has_more_members_than_a_group_can_have() {
+    let mut world = World::new(1, 3, node(1, ""));
+    for id in 2..=100 {
+        join(&mut world, id);
+        world.settle(ROUNDS_MAX);
+    }
+    let meta = &world.groups[&META_GROUP].members;
+    assert_eq!((meta.voters.len(), meta.learners.len()), (3, 40));
+    let before = meta.clone();
+    join(&mut world, 101);
+    world.settle(ROUNDS_MAX);
+    assert_eq!(
+        world.groups[&META_GROUP].members, before,
+        "nobody gives way"
+    );
+}
+
+#[test]
 fn copies_are_made_a_bounded_number_at_a_time() {
     let mut world = grown_to(3, 64);
     join(&mut world, 4);

@@ -3,14 +3,14 @@
 
 use ringfort_cluster::placement::{plan, wishes, GroupSeen, Limits, Observed, Step};
 use ringfort_cluster::topology::{ClusterId, Members, Node, META_GROUP};
-use ringfort_cluster::{Index, MetaCommand, NodeId, ReplicaId, ShardId, Topology};
+use ringfort_cluster::{Epoch, MetaCommand, NodeId, ReplicaId, ShardId, Topology};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A group as it really is.
 #[derive(Debug, Clone)]
 pub struct Group {
     pub members: Members,
-    pub changed: Index,
+    pub changed: Epoch,
     pub leader: Option<ReplicaId>,
     /// Those that have all the data.
     pub copied: BTreeSet<ReplicaId>,

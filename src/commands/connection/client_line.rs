@@ -51,6 +51,7 @@ pub fn own_line(known: ClientReport, session: &Session, command: &'static str) -
         lib_version: session.lib_version.clone(),
         no_evict: session.no_evict,
         no_touch: session.no_touch,
+        readonly: session.is_readonly,
         idle_seconds: 0,
         ..known
     })
@@ -62,6 +63,7 @@ fn flags(client: &ClientReport) -> String {
         (client.channels + client.patterns > 0, 'P'),
         (client.blocked, 'b'),
         (client.closing, 'c'),
+        (client.readonly, 'r'),
         (client.no_evict, 'e'),
         (client.no_touch, 'T'),
     ];

@@ -193,8 +193,14 @@ fn reset(session: &mut Session, host: &dyn Host, _: &Call, reply: &mut Reply) ->
 }
 
 fn select(session: &mut Session, host: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+    let number = call.int(1)?;
+    if session.is_cluster && number != 0 {
+        return Err(CommandError::new(
+            "ERR SELECT is not allowed in cluster mode",
+        ));
+    }
     session.database =
-        database_of(host, call.int(1)?).ok_or(CommandError::new("ERR DB index is out of range"))?;
+        database_of(host, number).ok_or(CommandError::new("ERR DB index is out of range"))?;
     reply.ok();
     Ok(())
 }
@@ -290,7 +296,11 @@ fn hello(session: &mut Session, host: &dyn Host, call: &Call, reply: &mut Reply)
     reply.bulk(b"id");
     reply.int(session.id as i64);
     reply.bulk(b"mode");
-    reply.bulk(b"standalone");
+    reply.bulk(if session.is_cluster {
+        b"cluster"
+    } else {
+        b"standalone"
+    });
     reply.bulk(b"role");
     reply.bulk(b"master");
     reply.bulk(b"modules");

@@ -76,7 +76,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::Exact(3),
         args: &[Arg::int("index1"), Arg::int("index2")],
         acl: Acl::KEYSPACE.and(Acl::DANGEROUS),
-        flags: Flags::WRITE.and(Flags::FAST),
+        flags: Flags::WRITE.and(Flags::FAST).and(Flags::CLUSTER_LIMITED),
         run: Run::Databases(database::swapdb),
         spread: Spread::Everywhere(Merge::Ok),
         ..Command::BASE

@@ -17,7 +17,7 @@ pub static COMMANDS: &[Command] = &[
         keys: &[KeySpec::one(1, KeyFlags::RO_ACCESS), KeySpec::one(2, KeyFlags::OW_UPDATE)],
         args: &[Arg::key("source"), Arg::key("destination").spec(1), Arg::int("destination-db").after("DB").optional(), Arg::word("replace", "REPLACE").optional()],
         acl: Acl::KEYSPACE,
-        flags: Flags::WRITE.and(Flags::DENYOOM),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::CLUSTER_LIMITED),
         run: Run::Databases(rename::copy),
         ..Command::BASE
     },
@@ -94,7 +94,7 @@ pub static COMMANDS: &[Command] = &[
         keys: &[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)],
         args: &[Arg::key("key"), Arg::int("db")],
         acl: Acl::KEYSPACE,
-        flags: Flags::WRITE.and(Flags::FAST),
+        flags: Flags::WRITE.and(Flags::FAST).and(Flags::CLUSTER_LIMITED),
         run: Run::Databases(rename::move_key),
         ..Command::BASE
     },

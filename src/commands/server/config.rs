@@ -4,7 +4,7 @@ use crate::protocol::Reply;
 
 use super::super::help::help;
 use super::super::spec::{Arg, Arity, Command, Flags, Group, Run};
-use super::super::{Call, CommandError, CommandResult, Host};
+use super::super::{Call, CommandError, CommandResult, Host, Session};
 
 pub const CONFIG: Command = Command {
     name: "CONFIG",
@@ -27,7 +27,7 @@ pub const CONFIG: Command = Command {
                 .and(Flags::NOSCRIPT)
                 .and(Flags::LOADING)
                 .and(Flags::STALE),
-            run: Run::Admin(get),
+            run: Run::Session(get),
             history: &[(
                 "7.0.0",
                 "Added the ability to pass multiple pattern parameters in one call",
@@ -99,11 +99,14 @@ pub const CONFIG: Command = Command {
     ..Command::BASE
 };
 
-fn get(host: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+fn get(session: &mut Session, host: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
     let patterns: Vec<&[u8]> = call.args.from(2).collect();
     let found = host.settings().get(&patterns);
     reply.map(found.len());
-    for (name, value) in found {
+    for (name, mut value) in found {
+        if session.is_cluster && name.eq_ignore_ascii_case("cluster-enabled") {
+            value = "yes".into();
+        }
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
     }

@@ -42,7 +42,7 @@ pub static COMMANDS: &[Command] = &[
         args: &[Arg::string("section").optional().multiple()],
         acl: Acl::DANGEROUS,
         flags: Flags::LOADING.and(Flags::STALE),
-        run: Run::Admin(info::info),
+        run: Run::Session(info::info),
         history: &[(
             "7.0.0",
             "Added support for taking multiple section arguments.",

@@ -362,11 +362,54 @@ fn a_voter_gone_with_its_quorum_is_not_demoted_when_the_rest_lacks_the_log() {
         lag_max: 10,
         progress: &progress,
     };
-    let demote = |id| check_change(MembershipChange::Demote(ReplicaId(id)), &situation);
+    let demote = |id| check_change(&MembershipChange::Demote(ReplicaId(id)), &situation);
     assert_eq!(demote(3), Ok(()));
     let refused = demote(2).unwrap_err();
     assert!(
         matches!(refused, ChangeError::BeforeLog { .. }),
         "{refused}"
     );
+}
+
+#[test]
+fn several_votes_change_at_once_or_none_of_them() {
+    use super::super::membership::{check_change, Situation};
+    let ids = |ids: &[u64]| ids.iter().copied().map(ReplicaId).collect::<Vec<_>>();
+    let membership = Membership {
+        learners: ids(&[4, 5, 6]),
+        ..voters(&[1, 2, 3]).membership
+    };
+    let progress = |id: ReplicaId| {
+        let index = Index(if id.get() == 6 { 4 } else { 100 });
+        let follows = true;
+        Some(Matched { index, follows })
+    };
+    let situation = Situation {
+        membership: &membership,
+        leader: ReplicaId(1),
+        first_index: Index(1),
+        last_index: Index(100),
+        lag_max: 10,
+        progress: &progress,
+    };
+    let check = |promote: &[u64], demote: &[u64]| {
+        let (promote, demote) = (ids(promote), ids(demote));
+        let change = MembershipChange::ChangeVoters { promote, demote };
+        check_change(&change, &situation)
+    };
+    assert_eq!(check(&[4, 5], &[2, 3]), Ok(()));
+    assert_eq!(check(&[4, 5], &[]), Ok(()));
+    assert_eq!(check(&[], &[2, 3]), Ok(()));
+    let lags = check(&[4, 6], &[2]).unwrap_err();
+    assert!(matches!(lags, ChangeError::NotCaughtUp { .. }), "{lags}");
+    for (promote, demote, why) in [
+        (&[4, 4][..], &[][..], ChangeError::Twice(ReplicaId(4))),
+        (&[2], &[2], ChangeError::Twice(ReplicaId(2))),
+        (&[], &[], ChangeError::Nothing),
+        (&[4], &[1, 2], ChangeError::Leader(ReplicaId(1))),
+        (&[4], &[5], ChangeError::NotVoter(ReplicaId(5))),
+        (&[3], &[], ChangeError::NotLearner(ReplicaId(3))),
+    ] {
+        assert_eq!(check(promote, demote), Err(why), "{promote:?} {demote:?}");
+    }
 }

@@ -1,5 +1,8 @@
 //! Everyday operations through redis-rs, over RESP2 and RESP3. Reads PORT and PASSWORD from the environment
-//! and ends with a panic at the first reply that is not what Redis would answer.
+//! and ends with a panic at the first reply that is not what Redis would answer. With the argument `cluster` it is the
+//! cluster client, on CLUSTER_PORT.
+
+mod cluster;
 
 use std::collections::{HashMap, HashSet};
 use std::thread::sleep;
@@ -8,6 +11,9 @@ use std::time::Duration;
 use redis::{Client, Commands, Connection, ErrorKind, RedisResult, ServerErrorKind};
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("cluster") {
+        return cluster::run(&variable("CLUSTER_PORT"), &variable("PASSWORD"));
+    }
     let port = variable("PORT");
     let password = variable("PASSWORD");
     for protocol in ["resp2", "resp3"] {

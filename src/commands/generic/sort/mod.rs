@@ -76,7 +76,10 @@ pub static COMMANDS: &[Command] = &[
         keys: &[SORTED_KEY, PATTERN_KEYS, STORED_KEY],
         args: &[Arg::key("key"), BY, LIMIT, GET, ORDER, SORTING, STORE],
         acl: CATEGORIES,
-        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLE_KEYS),
+        flags: Flags::WRITE
+            .and(Flags::DENYOOM)
+            .and(Flags::MOVABLE_KEYS)
+            .and(Flags::CLUSTER_LIMITED),
         run: Run::Write(sort),
         more_keys: Some(pattern_keys),
         ..Command::BASE
@@ -91,7 +94,9 @@ pub static COMMANDS: &[Command] = &[
         keys: &[SORTED_KEY, PATTERN_KEYS],
         args: &[Arg::key("key"), BY, LIMIT, GET, ORDER, SORTING],
         acl: CATEGORIES,
-        flags: Flags::READONLY.and(Flags::MOVABLE_KEYS),
+        flags: Flags::READONLY
+            .and(Flags::MOVABLE_KEYS)
+            .and(Flags::CLUSTER_LIMITED),
         run: Run::Read(sort_ro),
         more_keys: Some(pattern_keys),
         ..Command::BASE

@@ -8,13 +8,15 @@ use crate::protocol::Reply;
 use crate::settings::Live;
 
 use super::super::report::Report;
-use super::super::{Call, CommandResult, Host};
+use super::super::{Call, CommandResult, Host, Session};
 
 /// What a section is written from.
 struct Source<'a> {
     report: Report,
     live: &'a Live,
     host: &'a dyn Host,
+    /// Of the connection that asks.
+    session: &'a Session,
 }
 
 /// When a section is shown without being named.
@@ -94,12 +96,18 @@ impl Lines {
     }
 }
 
-pub fn info(host: &dyn Host, call: &Call, reply: &mut Reply) -> CommandResult {
+pub fn info(
+    session: &mut Session,
+    host: &dyn Host,
+    call: &Call,
+    reply: &mut Reply,
+) -> CommandResult {
     let live = host.settings().live();
     let source = Source {
         report: host.report(),
         live: &live,
         host,
+        session,
     };
     let mut lines = Lines::default();
     for (name, heading, shown, write) in SECTIONS {

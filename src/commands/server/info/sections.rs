@@ -12,7 +12,11 @@ pub fn server(source: &Source, lines: &mut Lines) {
     lines.put("redis_git_sha1", "00000000");
     lines.put("redis_git_dirty", 0);
     lines.put("redis_build_id", identity.build_id());
-    lines.put("redis_mode", "standalone");
+    let mode = match source.session.is_cluster {
+        true => "cluster",
+        false => "standalone",
+    };
+    lines.put("redis_mode", mode);
     lines.put("os", &identity.os);
     lines.put("arch_bits", usize::BITS);
     lines.put("monotonic_clock", "POSIX clock_gettime");
@@ -22,10 +26,11 @@ pub fn server(source: &Source, lines: &mut Lines) {
     lines.put("process_id", identity.process_id);
     lines.put("process_supervised", "no");
     lines.put("run_id", &identity.run_id);
-    lines.put(
-        "tcp_port",
-        identity.listeners.first().map_or(0, |at| at.port()),
-    );
+    let listeners = match source.session.is_cluster {
+        true => &identity.cluster_listeners,
+        false => &identity.listeners,
+    };
+    lines.put("tcp_port", listeners.first().map_or(0, |at| at.port()));
     lines.put("server_time_usec", source.host.now_us());
     lines.put("uptime_in_seconds", report.uptime_seconds());
     lines.put("uptime_in_days", report.uptime_seconds() / 86_400);
@@ -36,12 +41,11 @@ pub fn server(source: &Source, lines: &mut Lines) {
     lines.put("executable", &identity.executable);
     lines.put("config_file", &identity.config_file);
     lines.put("io_threads_active", 0);
-    let binds: String = identity
-        .listeners
+    let binds: String = listeners
         .iter()
         .map(|at| format!("bind={},", at.ip()))
         .collect();
-    if let Some(first) = identity.listeners.first() {
+    if let Some(first) = listeners.first() {
         lines.put(
             "listener0",
             format_args!("name=tcp,{binds}port={}", first.port()),
@@ -160,8 +164,8 @@ pub fn cpu(source: &Source, lines: &mut Lines) {
     seconds("used_cpu_user_main_thread", cpu.user);
 }
 
-pub fn cluster(_: &Source, lines: &mut Lines) {
-    lines.put("cluster_enabled", 0);
+pub fn cluster(source: &Source, lines: &mut Lines) {
+    lines.flag("cluster_enabled", source.session.is_cluster);
 }
 
 /// What Redis has no field for.
@@ -174,6 +178,7 @@ pub fn ringfort(source: &Source, lines: &mut Lines) {
         State::WritesRefused(reason) => ("writes-refused", reason.as_str()),
         State::Stopping => ("stopping", ""),
     };
+    lines.put("node_id", &source.host.cluster_view().own_id);
     lines.put("state", state);
     lines.put("state_reason", reason);
     lines.put("durability", startup.durability.name());

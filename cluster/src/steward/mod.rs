@@ -1,0 +1,323 @@
+//! The loop of the meta group's leader: from what the nodes report to what is proposed to the meta group and ordered of the leaders of the
+//! other groups. Pure; the node sends, proposes and reports.
+//!
+//! Every node sends a [`NodeReport`] to the leader of the meta group about once a second and after changes, the leader to itself too.
+//! There each goes to [`Steward::heard`], and [`Steward::tick`] gives what to do. An [`Order`] goes to the node that it names, which hands
+//! it to [`carry_out`] and forgets it: what was not done will be ordered again. A node looks by [`duties`] which replicas to
+//! start and to drop whenever it has a newer topology.
+//!
+//! Nothing here is remembered for long: a new leader of the meta group begins with a new `Steward`, waits for reports, and goes on.
+
+mod duties;
+mod members;
+mod order;
+mod report;
+mod under_way;
+
+pub use duties::{duties, Duties, Since};
+pub use order::{carry_out, Begun, Order, OrderRefused, Task};
+pub use report::{GroupReport, LedGroup, NodeReport, GROUPS_OF_REPORT_MAX};
+
+use crate::codec::{self, CodecError};
+use crate::forming::member::is_described_by;
+use crate::meta::MetaCommand;
+use crate::placement::{plan, wishes, GroupSeen, Limits, Observed, Step};
+use crate::topology::{Topology, NODES_MAX};
+use crate::types::{Monotonic, ReplicaId, ShardId, Term};
+use crate::NodeId;
+use bincode::{Decode, Encode};
+use std::collections::BTreeMap;
+use under_way::UnderWay;
+
+/// The layout of reports and orders.
+const SCHEMA: u16 = 1;
+
+/// Why bytes are no report and no order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    #[error("of layout {0}, but this program knows only layout {SCHEMA}: it was sent by a newer ringfort")]
+    Schema(u16),
+    #[error("cannot be read: {0}")]
+    Codec(#[from] CodecError),
+    #[error("what no node sends: {0}")]
+    Unsound(&'static str),
+}
+
+fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, WireError> {
+    let mut bytes = codec::encode(&SCHEMA)?;
+    codec::encode_into(value, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, WireError> {
+    let (schema, length) = codec::decode_prefix::<u16>(bytes)?;
+    if schema != SCHEMA {
+        return Err(WireError::Schema(schema));
+    }
+    Ok(codec::decode(&bytes[length..])?)
+}
+
+/// How careful the steward is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StewardLimits {
+    /// `alive_ticks_max` is set from `node_down_after_us`.
+    pub placement: Limits,
+    /// The tick in which `placement` counts.
+    pub tick_us: u64,
+    /// A node without a report for so long is down.
+    pub node_down_after_us: u64,
+    /// What was proposed or ordered is not repeated within so long.
+    pub repeat_after_us: u64,
+    /// An order of which nothing was seen for so long is not counted as under way any more.
+    pub order_timeout_us: u64,
+    /// Orders under way at once.
+    pub orders_max: usize,
+}
+
+impl Default for StewardLimits {
+    fn default() -> Self {
+        Self {
+            placement: Limits::default(),
+            tick_us: 100_000,
+            node_down_after_us: 3_000_000,
+            repeat_after_us: 1_500_000,
+            order_timeout_us: 5_000_000,
+            orders_max: 64,
+        }
+    }
+}
+
+/// One thing to do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StewardAction {
+    /// Propose it to the meta group, here.
+    Propose(MetaCommand),
+    /// Send it to the node that it names, which may be this one.
+    Order(Order),
+}
+
+/// A report and when it came.
+#[derive(Debug)]
+struct Heard {
+    report: NodeReport,
+    at: Monotonic,
+}
+
+/// What the leader of the meta group keeps while it leads.
+#[derive(Debug)]
+pub struct Steward {
+    limits: StewardLimits,
+    since: Option<Monotonic>,
+    reports: BTreeMap<NodeId, Heard>,
+    under_way: UnderWay,
+}
+
+/// The groups as their newest leaders see them, with their terms.
+type Seen = BTreeMap<ShardId, (Term, GroupSeen)>;
+
+impl Steward {
+    /// For a node that has just become the leader of the meta group.
+    #[must_use]
+    pub fn new(mut limits: StewardLimits) -> Self {
+        limits.placement.alive_ticks_max = limits.node_down_after_us / limits.tick_us.max(1);
+        Self {
+            limits,
+            since: None,
+            reports: BTreeMap::new(),
+            under_way: UnderWay::default(),
+        }
+    }
+
+    /// Takes in the report of a node.
+    pub fn heard(&mut self, report: NodeReport, now: Monotonic) {
+        let id = report.node.id;
+        if self.reports.len() < NODES_MAX || self.reports.contains_key(&id) {
+            self.reports.insert(id, Heard { report, at: now });
+        }
+    }
+
+    /// Whether a node has reported lately.
+    #[must_use]
+    pub fn is_up(&self, node: NodeId, now: Monotonic) -> bool {
+        let heard = self.reports.get(&node);
+        heard.is_some_and(|heard| self.is_fresh(heard, now))
+    }
+
+    /// What to do now; to be called every 100 ms or so, with the topology as the meta group has applied it.
+    pub fn tick(&mut self, now: Monotonic, topology: &Topology) -> Vec<StewardAction> {
+        let since = *self.since.get_or_insert(now);
+        if !topology.is_formed() {
+            return Vec::new();
+        }
+        self.reports.retain(|id, _| topology.nodes.contains_key(id));
+        let seen = self.seen(now, topology);
+        self.under_way.forget(now, &self.limits, &seen);
+        let observed = Observed {
+            silent_ticks: self.silent(now, since, topology),
+            groups: (seen.iter())
+                .map(|(&shard, (_, group))| (shard, group.clone()))
+                .collect(),
+        };
+        let mut actions: Vec<StewardAction> = self
+            .news(now, topology, &seen)
+            .map(StewardAction::Propose)
+            .collect();
+        let decided = wishes(topology, &observed, &self.limits.placement);
+        if decided.is_empty() {
+            let steps = plan(topology, &observed, &self.limits.placement);
+            actions.extend(
+                steps
+                    .into_iter()
+                    .filter_map(|step| act(step, topology, &seen)),
+            );
+        } else {
+            actions.extend(decided.into_iter().map(StewardAction::Propose));
+        }
+        actions.retain(|action| self.under_way.begin(action, now, &self.limits));
+        actions
+    }
+
+    fn is_fresh(&self, heard: &Heard, now: Monotonic) -> bool {
+        now.since_us(heard.at) <= self.limits.node_down_after_us
+    }
+
+    fn fresh(&self, now: Monotonic) -> impl Iterator<Item = &NodeReport> {
+        let fresh = self.reports.values();
+        fresh
+            .filter(move |heard| self.is_fresh(heard, now))
+            .map(|heard| &heard.report)
+    }
+
+    /// For how long each node has been silent. Of one that has not reported yet nothing is known until it would be down.
+    fn silent(
+        &self,
+        now: Monotonic,
+        since: Monotonic,
+        topology: &Topology,
+    ) -> BTreeMap<NodeId, u64> {
+        let silent = |id: &NodeId| {
+            let heard = self.reports.get(id);
+            let us = now.since_us(heard.map_or(since, |heard| heard.at));
+            let known = heard.is_some() || us > self.limits.node_down_after_us;
+            known.then(|| (*id, us / self.limits.tick_us.max(1)))
+        };
+        topology.nodes.keys().filter_map(silent).collect()
+    }
+
+    /// The groups that somebody leads: of several that say so the one of the newest term does. Who is not the node of its replica is not
+    /// believed.
+    fn seen(&self, now: Monotonic, topology: &Topology) -> Seen {
+        let mut seen = Seen::new();
+        for report in self.fresh(now) {
+            for group in &report.groups {
+                let (Some(led), Some(place)) = (&group.leads, topology.place(group.shard)) else {
+                    continue;
+                };
+                let newest = seen.get(&group.shard).map(|(term, _)| *term);
+                if newest >= Some(group.term)
+                    || place.node_of(group.replica) != Some(report.node.id)
+                {
+                    continue;
+                }
+                let group_seen = GroupSeen {
+                    leader: group.replica,
+                    members: led.members.clone(),
+                    changed: led.changed,
+                    changing: led.changing,
+                    caught_up: led.caught_up.iter().copied().collect(),
+                };
+                seen.insert(group.shard, (group.term, group_seen));
+            }
+        }
+        seen
+    }
+
+    /// What the reports say that the topology does not.
+    fn news(
+        &self,
+        now: Monotonic,
+        topology: &Topology,
+        seen: &Seen,
+    ) -> impl Iterator<Item = MetaCommand> {
+        let mut commands = Vec::new();
+        for report in self.fresh(now) {
+            let node = &report.node;
+            let known = topology.nodes.get(&node.id);
+            let differs = known.is_some_and(|known| !is_described_by(known, node));
+            // Two that claim one address would call each other suspect for ever.
+            let mut others = self.fresh(now).map(|other| &other.node);
+            if differs && !others.any(|other| other.id != node.id && other.has_address_of(node)) {
+                let node = node.clone();
+                commands.push(MetaCommand::Update { node });
+            }
+            let led_by_another = |shard: ShardId, id: ReplicaId| {
+                seen.get(&shard)
+                    .is_some_and(|(_, group)| group.leader != id)
+            };
+            // A suspect replica comes back as a new one where the others could elect a leader without it; else it may be needed.
+            let suspects = report.suspect.iter();
+            let given_up = suspects.filter(|(shard, id)| led_by_another(*shard, *id));
+            for &(shard, replica) in report.lost.iter().chain(given_up) {
+                let place = topology.place(shard);
+                let held = place.and_then(|place| place.replicas.get(&replica));
+                if held.is_some_and(|held| held.node == node.id && !held.lost) {
+                    commands.push(MetaCommand::MarkLost { shard, replica });
+                }
+            }
+        }
+        commands.into_iter()
+    }
+}
+
+/// A step of the placement as something to do.
+fn act(step: Step, topology: &Topology, seen: &Seen) -> Option<StewardAction> {
+    let shard = step.shard();
+    let (term, group) = seen.get(&shard)?;
+    let place = topology.place(shard)?;
+    let order = |based_on, task| {
+        let to = place.node_of(group.leader)?;
+        let term = *term;
+        Some(StewardAction::Order(Order {
+            to,
+            shard,
+            term,
+            based_on,
+            task,
+        }))
+    };
+    match step {
+        Step::Record {
+            shard,
+            members,
+            changed,
+        } => Some(StewardAction::Propose(MetaCommand::RecordMembership {
+            shard,
+            members,
+            changed,
+        })),
+        // The meta group gives the id out before the group hears of it.
+        Step::AddLearner { node, replica, .. } if place.node_of(replica) != Some(node) => {
+            Some(StewardAction::Propose(MetaCommand::Allot {
+                shard,
+                node,
+                replica,
+            }))
+        }
+        Step::AddLearner {
+            replica, based_on, ..
+        } => order(based_on, Task::AddLearner(replica)),
+        Step::ChangeVoters {
+            promote,
+            demote,
+            based_on,
+            ..
+        } => order(based_on, Task::ChangeVoters { promote, demote }),
+        Step::Remove {
+            replica, based_on, ..
+        } => order(based_on, Task::Remove(replica)),
+        Step::TransferLeader { to, .. } => order(group.changed, Task::TransferLeader(to)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,423 @@
+//! Commands whose shard another node leads: sent there in batches, answered in order, held back while nobody leads. A write whose outcome is
+//! unknown is never sent again (REPLICATION "Commands").
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use ringfort_cluster::{Monotonic, NodeId};
+
+use crate::commands::{registry, Flags, Registered, Spread};
+use crate::protocol::{Args, Proto, Span};
+
+use super::forward_wire::{put_command, put_reply, Command, Head, Outcome, Record, Records};
+use super::outbox::{Target, Waiter};
+use super::peer::Peer;
+use super::router::Question;
+use super::worker::Worker;
+
+/// Bytes of commands that one worker keeps for other nodes, or until somebody leads their shard; beyond it they are refused.
+pub const HELD_BYTES_MAX: usize = 256 << 20;
+/// What a command costs beside its arguments, for that bound.
+const HELD_OVERHEAD_BYTES: usize = 256;
+
+const UNKNOWN: &str = "UNKNOWN the node that leads the shard was lost while the command was under way: it may have been applied or not";
+const NO_LEADER: &str =
+    "CLUSTERDOWN nobody leads the shard at the moment; the command was not applied";
+const TOO_MUCH: &str = "BUSY too many commands wait for other nodes; the command was not applied";
+
+/// A command that cannot be run here.
+struct Held {
+    target: Target,
+    command: &'static Registered,
+    shard: u16,
+    database: u16,
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+    /// Until when it may wait for a leader.
+    until: Monotonic,
+    /// Counts what was asked, in order.
+    number: u64,
+}
+
+impl Held {
+    fn cost(&self) -> usize {
+        self.bytes.len() + HELD_OVERHEAD_BYTES
+    }
+
+    fn args(&self) -> Args<'_> {
+        Args::new(&self.bytes, &self.spans)
+    }
+
+    fn proto(&self) -> Proto {
+        self.target.proto
+    }
+}
+
+/// A command on its way to another node.
+struct Sent {
+    held: Held,
+    to: NodeId,
+}
+
+/// The commands of one worker that other nodes run, and what they ask of this one.
+#[derive(Default)]
+pub struct Forwarding {
+    next_request: u64,
+    next_number: u64,
+    sent: HashMap<u64, Sent>,
+    /// By shard, in the order in which they were asked.
+    waiting: BTreeMap<u16, VecDeque<Held>>,
+    held_bytes: usize,
+    /// By shard: how often a node has refused it, and who was named as its leader then.
+    rounds: BTreeMap<u16, u32>,
+    hints: BTreeMap<u16, NodeId>,
+    /// Workers of other nodes that ask.
+    askers: Vec<Peer>,
+    /// By asker and shard: the round whose commands are refused, and those before it.
+    refused: HashMap<(u16, u16), u32>,
+}
+
+impl Forwarding {
+    /// Whether commands of the shard wait: later ones must not overtake them.
+    #[inline]
+    pub fn has_waiting(&self, shard: u16) -> bool {
+        !self.waiting.is_empty() && self.waiting.contains_key(&shard)
+    }
+
+    fn asker(&mut self, peer: Peer) -> u16 {
+        let known = self.askers.iter().position(|asker| *asker == peer);
+        known.unwrap_or_else(|| {
+            self.askers.push(peer);
+            self.askers.len() - 1
+        }) as u16
+    }
+}
+
+impl Worker {
+    /// A command that cannot be run on this replica now: goes to the leader's node, or waits.
+    #[cold]
+    pub(super) fn ask_elsewhere(&mut self, question: &Question, shard: u16, target: Target) {
+        if self.forwarding.held_bytes > HELD_BYTES_MAX {
+            return self.complete_error(target, TOO_MUCH);
+        }
+        let mut bytes = Vec::with_capacity(question.args.payload_bytes());
+        let mut spans = Vec::with_capacity(question.args.len());
+        for arg in question.args.from(0) {
+            let start = bytes.len() as u32;
+            bytes.extend_from_slice(arg);
+            spans.push((start, bytes.len() as u32));
+        }
+        let wait_us = self.live.unavailable_wait_ms.saturating_mul(1000);
+        let held = Held {
+            target,
+            command: question.command,
+            shard,
+            database: question.database,
+            bytes,
+            spans,
+            until: self.monotonic().plus_us(wait_us),
+            number: self.forwarding.next_number,
+        };
+        self.forwarding.next_number += 1;
+        self.forwarding.held_bytes += held.cost();
+        if self.forwarding.has_waiting(shard) {
+            return self.hold(held);
+        }
+        if let Err(held) = self.send_on(held) {
+            self.hold(held);
+        }
+    }
+
+    fn hold(&mut self, held: Held) {
+        // The node that asked for it holds it back itself.
+        if let Waiter::Remote {
+            asker,
+            round,
+            request,
+        } = held.target.waiter
+        {
+            self.forwarding.held_bytes -= held.cost();
+            return self.refuse_remote((asker, round), request, held.shard);
+        }
+        let shard = held.shard;
+        let waiting = self.forwarding.waiting.entry(shard).or_default();
+        waiting.push_back(held);
+        let place = self.place(shard);
+        let now = self.monotonic();
+        let shard = &mut self.shards[place];
+        if shard.leads() && shard.replica.renew_lease(now) {
+            self.stir(place);
+        }
+    }
+
+    /// The node to which commands of a shard are to be sent, if it is another and can be reached.
+    fn leader_elsewhere(&self, shard: u16) -> Option<NodeId> {
+        let held = &self.shards[self.place(shard)];
+        let known = match held.standing.is_held {
+            true => held.leader_node(),
+            false => self.forwarding.hints.get(&shard).copied(),
+        };
+        let peers = self.peers.as_ref()?;
+        let any = || {
+            let nodes = held.standing.nodes.iter().map(|(_, node)| *node);
+            nodes.into_iter().find(|node| peers.can_forward(*node))
+        };
+        let candidate = match held.standing.is_held {
+            true => known,
+            false => known.or_else(any),
+        };
+        candidate.filter(|node| *node != self.shared.node_id() && peers.can_forward(*node))
+    }
+
+    /// Sends a command to its leader's node; gives it back when there is none.
+    fn send_on(&mut self, held: Held) -> Result<(), Held> {
+        // What another node has sent here is not sent on: the two might send it back and forth.
+        if matches!(held.target.waiter, Waiter::Remote { .. }) {
+            return Err(held);
+        }
+        let Some(to) = self.leader_elsewhere(held.shard) else {
+            return Err(held);
+        };
+        let Some(peers) = &mut self.peers else {
+            return Err(held);
+        };
+        let forwarding = &mut self.forwarding;
+        forwarding.next_request += 1;
+        // Replies come to the worker of the leader's choice; it sees here whose they are.
+        let request = u64::from(self.number) << 48 | forwarding.next_request & ((1 << 48) - 1);
+        let head = Head {
+            request,
+            round: 1 + forwarding.rounds.get(&held.shard).copied().unwrap_or(0),
+            shard: held.shard,
+            database: held.database,
+            proto: held.proto(),
+            untouched: held.target.untouched,
+        };
+        peers.push_forward(to, |frame| put_command(frame, &head, &held.args()));
+        forwarding.sent.insert(request, Sent { held, to });
+        self.flush_wanted = true;
+        Ok(())
+    }
+
+    /// Looks again at the commands that wait, in their order.
+    pub fn retry_waiting(&mut self) {
+        if self.forwarding.waiting.is_empty() {
+            return;
+        }
+        let now = self.monotonic();
+        let shards: Vec<u16> = self.forwarding.waiting.keys().copied().collect();
+        for shard in shards {
+            let mut waiting = self.forwarding.waiting.remove(&shard).unwrap_or_default();
+            while let Some(held) = waiting.pop_front() {
+                if let Err(held) = self.retry(held, now) {
+                    waiting.push_front(held);
+                    break;
+                }
+            }
+            if !waiting.is_empty() {
+                self.forwarding.waiting.insert(shard, waiting);
+            }
+        }
+    }
+
+    fn retry(&mut self, held: Held, now: Monotonic) -> Result<(), Held> {
+        let shard = &self.shards[self.place(held.shard)];
+        let runs_here = match held.command.is_write {
+            true => shard.leads(),
+            false => shard.may_read(now),
+        };
+        if runs_here {
+            self.forwarding.held_bytes -= held.cost();
+            let question = Question {
+                command: held.command,
+                args: held.args(),
+                database: held.database,
+                proto: held.proto(),
+            };
+            match held.command.command.spread {
+                Spread::Cursor => self.scan_for(&question, held.target),
+                _ => self.join_turn(&question, held.shard, None, held.target),
+            }
+            return Ok(());
+        }
+        if now >= held.until {
+            self.forwarding.held_bytes -= held.cost();
+            self.complete_error(held.target, NO_LEADER);
+            return Ok(());
+        }
+        self.send_on(held)
+    }
+
+    // ---- what comes back -----------------------------------------------------------------------------
+
+    /// Takes in a frame of commands and replies.
+    pub fn take_forward_frame(&mut self, from: Peer, frame: &[u8]) {
+        for record in Records::new(frame) {
+            match record {
+                None => {
+                    tracing::warn!("node {} sent a frame of commands that is none", from.node);
+                    return;
+                }
+                Some(Record::Command(command)) => self.run_for(from, command),
+                Some(Record::Reply { request, outcome }) => self.heard(request, &outcome),
+            }
+        }
+    }
+
+    fn heard(&mut self, request: u64, outcome: &Outcome) {
+        let asker = (request >> 48) as u16;
+        if asker != self.number && asker < self.workers {
+            // It was asked by another worker of this node.
+            let mut bytes = Vec::new();
+            put_reply(&mut bytes, request, outcome);
+            return self.task(asker, move |there| {
+                for record in Records::new(&bytes).flatten() {
+                    if let Record::Reply { request, outcome } = record {
+                        there.heard(request, &outcome);
+                    }
+                }
+            });
+        }
+        // One that was given up is not waited for any more.
+        let Some(Sent { held, to }) = self.forwarding.sent.remove(&request) else {
+            return;
+        };
+        match outcome {
+            Outcome::Reply(reply) => {
+                self.forwarding.held_bytes -= held.cost();
+                self.io.complete(held.target, reply);
+                self.flush_wanted = true;
+            }
+            Outcome::NotLeader(leader) => {
+                match leader.filter(|leader| *leader != to) {
+                    Some(leader) => self.forwarding.hints.insert(held.shard, leader),
+                    None => self.forwarding.hints.remove(&held.shard),
+                };
+                *self.forwarding.rounds.entry(held.shard).or_default() += 1;
+                self.hold_again(held);
+            }
+        }
+    }
+
+    /// A command comes back to wait: before those that were asked behind it.
+    fn hold_again(&mut self, held: Held) {
+        let waiting = self.forwarding.waiting.entry(held.shard).or_default();
+        let behind = waiting.partition_point(|other| other.number < held.number);
+        waiting.insert(behind, held);
+        self.flush_wanted = true;
+    }
+
+    /// A node cannot be reached any more: what it was asked may have been done or not.
+    pub fn forward_down(&mut self, node: NodeId) {
+        self.give_up(|sent| sent.to == node);
+    }
+
+    /// Another node leads the shard now: the former leader may never answer.
+    pub(super) fn leader_moved(&mut self, shard: u16, leader: Option<NodeId>) {
+        self.give_up(|sent| sent.held.shard == shard && Some(sent.to) != leader);
+    }
+
+    fn give_up(&mut self, which: impl Fn(&Sent) -> bool) {
+        let sent = self.forwarding.sent.iter();
+        let mut requests: Vec<u64> = sent
+            .filter(|(_, sent)| which(sent))
+            .map(|(request, _)| *request)
+            .collect();
+        requests.sort_unstable();
+        for request in requests {
+            let Some(Sent { held, .. }) = self.forwarding.sent.remove(&request) else {
+                continue;
+            };
+            // A read changes nothing: it is asked again.
+            if !held.command.is_write {
+                self.hold_again(held);
+                continue;
+            }
+            self.forwarding.held_bytes -= held.cost();
+            self.complete_error(held.target, UNKNOWN);
+        }
+        self.flush_wanted = true;
+    }
+
+    /// Another node's worker is gone: if it comes again it counts its rounds anew.
+    pub fn asker_gone(&mut self, peer: Peer) {
+        let askers = &self.forwarding.askers;
+        if let Some(gone) = askers.iter().position(|asker| *asker == peer) {
+            let refused = &mut self.forwarding.refused;
+            refused.retain(|(asker, _), _| usize::from(*asker) != gone);
+        }
+    }
+
+    // ---- for other nodes -----------------------------------------------------------------------------
+
+    fn run_for(&mut self, from: Peer, asked: Command) {
+        let asker = self.forwarding.asker(from);
+        let args = Args::new(&asked.bytes, &asked.spans);
+        let command = registry().called(&args);
+        let target = Target {
+            worker: self.number,
+            waiter: Waiter::Remote {
+                asker,
+                round: asked.round,
+                request: asked.request,
+            },
+            proto: asked.proto,
+            untouched: asked.untouched,
+        };
+        let fits =
+            asked.shard < self.map.shards() && usize::from(asked.database) < self.databases();
+        let Some(command) = command.filter(|command| command.runs_on_shards && fits) else {
+            return self.complete_error(
+                target,
+                "ERR this node cannot run a command that another sent: are both of one version?",
+            );
+        };
+        let refused = self.forwarding.refused.get(&(asker, asked.shard));
+        let is_late = refused.is_some_and(|&round| asked.round <= round);
+        if is_late || !self.shared.leads(asked.shard) {
+            return self.refuse_remote((asker, asked.round), asked.request, asked.shard);
+        }
+        let question = Question {
+            command,
+            args,
+            database: asked.database,
+            proto: asked.proto,
+        };
+        if command.command.flags.has(Flags::DENYOOM) && !self.make_room() {
+            let text = "OOM command not allowed when used memory > 'maxmemory'.";
+            return self.complete_error(target, text);
+        }
+        match command.command.spread {
+            Spread::Cursor => self.scan_for(&question, target),
+            _ => self.send(&question, asked.shard, target),
+        }
+    }
+
+    /// Answers that a command was not applied here, and by whom it could be.
+    fn refuse_remote(&mut self, (asker, round): (u16, u32), request: u64, shard: u16) {
+        let refused = self.forwarding.refused.entry((asker, shard)).or_default();
+        *refused = round.max(*refused);
+        let leader = match self.worker_of(shard) == self.number {
+            true => self.shards[self.place(shard)].leader_node(),
+            false => None,
+        };
+        self.reply_remote(asker, request, &Outcome::NotLeader(leader));
+    }
+
+    fn reply_remote(&mut self, asker: u16, request: u64, outcome: &Outcome) {
+        let to = self.forwarding.askers[usize::from(asker)];
+        if let Some(peers) = &mut self.peers {
+            peers.push_forward(to.node, |frame| put_reply(frame, request, outcome));
+        }
+        self.flush_wanted = true;
+    }
+
+    /// Sends the replies that this turn has brought for other nodes.
+    pub(super) fn send_remote_replies(&mut self) {
+        let replies = std::mem::take(&mut self.io.remote);
+        for (asker, request, reply) in &replies {
+            self.reply_remote(*asker, *request, &Outcome::Reply(reply));
+        }
+        self.io.remote = replies;
+        self.io.remote.clear();
+    }
+}

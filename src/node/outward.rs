@@ -1,0 +1,146 @@
+//! What a worker has to say to other nodes: collected over a turn, one frame for a node and channel, one write for a link. Knows
+//! nothing of what commands and messages mean.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use ringfort_cluster::replica::wire::{FrameBuilder, WireError};
+use ringfort_cluster::replica::Message;
+use ringfort_cluster::{Epoch, NodeId, ShardId};
+
+use super::peer::{Channel, Links, SendError};
+
+/// A frame of forwarded commands or replies is sent when it has grown to this size, in bytes.
+const FORWARD_BYTES_SOFT: usize = 1 << 20;
+
+/// To one node.
+struct ToNode {
+    node: NodeId,
+    raft: FrameBuilder,
+    forward: Vec<u8>,
+}
+
+/// The other nodes, as one worker speaks to them.
+pub struct Outward {
+    pub links: Rc<Links>,
+    nodes: Vec<ToNode>,
+    /// A frame in one piece.
+    joined: Vec<u8>,
+}
+
+impl Outward {
+    pub fn new(links: Rc<Links>) -> Self {
+        Self {
+            links,
+            nodes: Vec::new(),
+            joined: Vec::new(),
+        }
+    }
+
+    fn to(&mut self, node: NodeId) -> usize {
+        if let Some(at) = self.nodes.iter().position(|to| to.node == node) {
+            return at;
+        }
+        self.nodes.push(ToNode {
+            node,
+            raft: FrameBuilder::new(),
+            forward: Vec::new(),
+        });
+        self.nodes.len() - 1
+    }
+
+    /// The frame of Raft messages that is being filled for a node.
+    pub fn raft_to(&mut self, node: NodeId) -> &mut FrameBuilder {
+        let at = self.to(node);
+        &mut self.nodes[at].raft
+    }
+
+    /// Adds a replica's message; false when it cannot be sent.
+    pub fn push_raft(
+        &mut self,
+        node: NodeId,
+        group: ShardId,
+        epoch: Epoch,
+        message: &Message,
+    ) -> bool {
+        if !self.links.is_up(node, Channel::Raft) {
+            return false;
+        }
+        let at = self.to(node);
+        let mut pushed = self.nodes[at].raft.push(group, epoch, message);
+        if pushed == Err(WireError::Full) {
+            self.send_raft(at);
+            pushed = self.nodes[at].raft.push(group, epoch, message);
+        }
+        if let Err(error) = &pushed {
+            tracing::error!("shard {group}: {error}");
+        }
+        if self.nodes[at].raft.is_large() {
+            self.send_raft(at);
+        }
+        pushed.is_ok()
+    }
+
+    /// Lost frames are what Raft is made for.
+    fn send_raft(&mut self, at: usize) {
+        let to = &mut self.nodes[at];
+        let pieces: Vec<Bytes> = to.raft.finish();
+        let sent = match &pieces[..] {
+            [] => Ok(()),
+            [whole] => self.links.send(to.node, Channel::Raft, whole),
+            pieces => {
+                self.joined.clear();
+                pieces
+                    .iter()
+                    .for_each(|piece| self.joined.extend_from_slice(piece));
+                self.links.send(to.node, Channel::Raft, &self.joined)
+            }
+        };
+        if let Err(error) = sent {
+            tracing::debug!("messages to node {}: {error}", to.node);
+        }
+    }
+
+    /// Whether commands and replies can be sent to a node.
+    pub fn can_forward(&self, node: NodeId) -> bool {
+        self.links.is_up(node, Channel::Forward)
+    }
+
+    /// Adds a forwarded command or a reply, written by `put`. When the frame cannot be sent `Err` says that nothing of it was: it
+    /// is told at the next [`Outward::flush`], so the caller learns of that by the link's going down.
+    pub fn push_forward(&mut self, node: NodeId, put: impl FnOnce(&mut Vec<u8>)) {
+        let at = self.to(node);
+        put(&mut self.nodes[at].forward);
+        if self.nodes[at].forward.len() >= FORWARD_BYTES_SOFT {
+            let _ = self.send_forward(at);
+        }
+    }
+
+    fn send_forward(&mut self, at: usize) -> Result<(), SendError> {
+        let to = &mut self.nodes[at];
+        if to.forward.is_empty() {
+            return Ok(());
+        }
+        let sent = self.links.send(to.node, Channel::Forward, &to.forward);
+        to.forward.clear();
+        if to.forward.capacity() > 2 * FORWARD_BYTES_SOFT {
+            to.forward = Vec::new();
+        }
+        sent
+    }
+
+    /// Sends everything; gives the nodes whose frame of commands and replies was not taken.
+    pub fn flush(&mut self) -> Vec<NodeId> {
+        let mut lost = Vec::new();
+        for at in 0..self.nodes.len() {
+            if !self.nodes[at].raft.is_empty() {
+                self.send_raft(at);
+            }
+            if self.send_forward(at).is_err() {
+                lost.push(self.nodes[at].node);
+            }
+        }
+        self.links.flush();
+        lost
+    }
+}
