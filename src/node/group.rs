@@ -103,7 +103,7 @@ impl Worker {
                 return true;
             }
             shard.standing.is_stirred = false;
-            if !active.contains(&place) {
+            if shard.standing.is_held && !active.contains(&place) {
                 active.push(place);
             }
             false
@@ -161,9 +161,11 @@ impl Worker {
         if led != leads {
             self.shared.note_leads(number, leads);
             self.leadership_changed = true;
+            self.shared.topology.wake();
         }
         if leader != std::mem::replace(&mut self.shards[place].standing.leader, leader) {
             self.leadership_changed = true;
+            self.shared.topology.wake();
             self.leader_moved(number, leader);
         }
     }
@@ -225,6 +227,10 @@ impl Worker {
             Packet::Message(envelope, message) => (envelope, message),
             Packet::Gone { shard, replica } => return self.heard_gone(shard, replica),
         };
+        // Snapshots come a way of their own; a message alone would stand for data that is not here.
+        if message.get_snapshot().get_metadata().index > 0 {
+            return tracing::warn!("node {from} sent a snapshot of no data");
+        }
         let Some(shard) = self.local_number(envelope.shard) else {
             return;
         };
@@ -234,7 +240,12 @@ impl Worker {
             id: held.replica.id(),
             membership: &held.membership,
         });
-        match judge(&envelope, &message, mine, None) {
+        // The ids of replicas that were here once.
+        let tombstone = match mine {
+            Some(_) => None,
+            None => self.shared.cluster_state().tombstone(envelope.shard),
+        };
+        match judge(&envelope, &message, mine, tombstone) {
             Verdict::Deliver => {
                 // A newcomer hears of the others by their messages before the topology names them.
                 if held.node_of(envelope.from).is_none() {
@@ -319,6 +330,10 @@ impl Worker {
         }
         if self.outputs.committed.iter().any(is_membership) {
             self.look_at_membership(place);
+            self.shared.topology.wake();
+        }
+        if self.shards[place].meta.is_some() {
+            self.meta_applied(place);
         }
     }
 }

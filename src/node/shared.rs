@@ -13,6 +13,7 @@ use crate::commands::latency::LatencyLog;
 use crate::commands::report::{ClientsReport, LogReport, MemoryReport, Report};
 use crate::commands::slowlog::SlowLog;
 use crate::commands::{registry, Pause, Shutdown};
+use crate::durability::StateKeeper;
 use crate::settings::Settings;
 use crate::store::Timestamp;
 
@@ -22,8 +23,9 @@ use super::process;
 use super::report::{Identity, NodeHandle, NodeReport, State};
 use super::snapshots::Present;
 use super::stats::{NodeStats, WorkerStats};
+use super::topology::TopologyCell;
 use super::view::ViewCell;
-use super::worker::wall_clock;
+use super::worker::{wall_clock, Worker};
 
 /// Messages to one worker. Bounded by what connections may have under way ([`super::PIPELINE_MAX`] each).
 #[derive(Default)]
@@ -56,6 +58,8 @@ pub struct Shared {
     pub clients: Clients,
     /// The cluster as this node knows it; shows nothing until the node has loaded.
     pub view: ViewCell,
+    /// The newest topology; nothing before the node has loaded.
+    pub topology: TopologyCell,
     pub inboxes: Vec<Inbox>,
     pub slowlog: Mutex<SlowLog>,
     pub acl_log: Mutex<AclLog>,
@@ -87,12 +91,13 @@ pub struct Shared {
     /// By shard: whether no other node has a say or a copy.
     alone: Vec<AtomicBool>,
     node_id: OnceLock<NodeId>,
+    cluster_state: OnceLock<Arc<StateKeeper>>,
     /// Held by the one command that runs over keys of several workers.
     pub gather_lock: Mutex<()>,
 }
 
 impl Shared {
-    /// `shards` counts all shards of the node.
+    /// `shards` counts all shards of the node, the copy of the meta group among them.
     pub fn new(settings: Arc<Settings>, identity: Identity, shards: usize) -> Arc<Self> {
         let workers = settings.startup().threads;
         let names: Vec<String> = registry()
@@ -111,6 +116,7 @@ impl Shared {
             stats: NodeStats::new(stats, names),
             clients: Clients::default(),
             view: ViewCell::default(),
+            topology: TopologyCell::default(),
             inboxes: (0..workers).map(|_| Inbox::default()).collect(),
             slowlog: Mutex::default(),
             acl_log: Mutex::default(),
@@ -135,6 +141,7 @@ impl Shared {
             led: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             alone: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             node_id: OnceLock::new(),
+            cluster_state: OnceLock::new(),
             gather_lock: Mutex::default(),
         })
     }
@@ -172,8 +179,26 @@ impl Shared {
         let _ = self.node_id.set(id);
     }
 
+    /// What this node has on disk about its part in the cluster.
+    ///
+    /// # Panics
+    /// Before its directory was read.
+    pub fn cluster_state(&self) -> &Arc<StateKeeper> {
+        self.cluster_state.get().expect("the directory was read")
+    }
+
+    pub fn set_cluster_state(&self, state: Arc<StateKeeper>) {
+        let _ = self.cluster_state.set(state);
+    }
+
     pub fn set_state(&self, state: State) {
         *lock(&self.state) = state;
+    }
+
+    /// Has a worker do something, from any thread.
+    pub fn task(&self, worker: u16, task: impl FnOnce(&mut Worker) + Send + 'static) {
+        let mut batch = vec![Message::Task(Box::new(task))];
+        self.inboxes[usize::from(worker)].send(&mut batch);
     }
 
     /// Asks the node to go down.

@@ -1,7 +1,11 @@
 //! Listeners and connections: bytes in, commands to the node's router, bytes out. Knows the node and the
 //! protocol, no command by name.
 
+mod catch_up;
 mod connection;
+mod control;
+pub mod formation;
+pub mod govern;
 mod listener;
 mod peers;
 #[cfg(test)]
@@ -20,6 +24,7 @@ use tokio::task::LocalSet;
 use crate::node::peer::Accepted as PeerAccepted;
 use crate::node::{ConnKey, Shared, Worker, WorkerParts};
 
+pub use govern::Office;
 pub use listener::{bind, Listener};
 pub use peers::PeerSetup;
 
@@ -53,6 +58,8 @@ pub(crate) struct Local {
     conns: RefCell<Vec<Option<Rc<connection::Handle>>>>,
     /// The other nodes; none where there is no peer port.
     peers: OnceCell<peers::Peers>,
+    /// Snapshots on their way from and to other nodes.
+    catch_up: catch_up::CatchUp,
     /// How many requests the connections have brought.
     requests: Cell<u64>,
     /// What a connection reads into before it is known how much there is.
@@ -137,6 +144,7 @@ fn run(
         number,
         conns: RefCell::default(),
         peers: OnceCell::new(),
+        catch_up: catch_up::CatchUp::default(),
         requests: Cell::new(0),
         read_buffer: RefCell::new(vec![0; connection::READ_BYTES]),
     });

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::node::peer::{ControlHandler, SnapshotHandler};
+use crate::node::peer::ControlHandler;
 use crate::node::{ConnKey, CYCLE_MS};
 
-use super::{connection, peers, Arrival, Local, PeerSetup};
+use super::govern::Office;
+use super::{catch_up, connection, peers, Arrival, Local, PeerSetup};
 
 /// How often a turn looks for further connections that are ready: a bound for how long the first one waits.
 const LOOKS_MAX: usize = 4;
@@ -25,9 +26,12 @@ pub async fn serve(
     mut accepted: mpsc::Receiver<Arrival>,
 ) {
     if let Some(setup) = &setup {
-        let control: ControlHandler = Rc::new(|_, _| Box::pin(async { Vec::new() }));
-        let snapshots: SnapshotHandler = Rc::new(drop);
-        peers::start(&local, setup, control, snapshots);
+        let silent: ControlHandler = Rc::new(|_, _| Box::pin(async { Vec::new() }));
+        let control = setup.office.as_ref().map_or(silent, Office::handler);
+        peers::start(&local, setup, control, catch_up::snapshot_handler(&local));
+        if let Some(office) = &setup.office {
+            office.open(&local);
+        }
     }
     let turns = tokio::task::spawn_local(turns(local.clone()));
     let clock = tokio::task::spawn_local(clock(local.clone()));
@@ -114,9 +118,10 @@ async fn clock(local: Rc<Local>) {
     }
 }
 
-fn run_cycle(local: &Local) {
+fn run_cycle(local: &Rc<Local>) {
     local.worker.borrow_mut().cycle();
     local.want_turn();
+    catch_up::send_wanted(local);
     connection::close_over_limit(local);
     connection::close_idle(local);
 }

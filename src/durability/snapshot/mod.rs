@@ -5,6 +5,7 @@ mod format;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod writer;
 
 use std::io;
@@ -18,6 +19,7 @@ use super::disk::SharedDisk;
 
 pub use format::{CHUNK_BYTES_MAX, META_BYTES_MAX};
 pub use reader::SnapshotReader;
+pub use transfer::{remove_older, remove_snapshot, IncomingFile, OutgoingFile, ROOM_LEFT_BYTES};
 pub use writer::{BackgroundSnapshot, SnapshotInfo, SnapshotWriter, CHUNKS_WAITING_MAX};
 
 /// What a snapshot says about itself.
@@ -68,6 +70,20 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
+    /// What is wrong, for another node: paths and what to do about it are no concern of its.
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        match self {
+            Self::Damaged { offset, what, .. } => format!("corrupt at byte {offset}: {what}"),
+            Self::Version { version, known, .. } => {
+                format!("format version {version}, but only {known} is known here")
+            }
+            Self::Full { .. } => "the disk is full".into(),
+            Self::Io { action, source, .. } => format!("cannot {action} it: {source}"),
+            Self::Meta { what, .. } => format!("its description: {what}"),
+        }
+    }
+
     fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         if super::disk::is_full(&source) {
             Self::Full {
@@ -89,6 +105,27 @@ pub struct SnapshotFile {
     pub shard: ShardId,
     pub index: Index,
     pub path: PathBuf,
+}
+
+/// Removes all snapshots of a shard, durably. Those that are being written stay what they are.
+///
+/// # Errors
+/// A failing disk; some may be left.
+pub fn remove_snapshots(
+    disk: &SharedDisk,
+    dir: &Path,
+    shard: ShardId,
+) -> Result<(), SnapshotError> {
+    let names = disk.list(dir);
+    for name in names.map_err(|error| SnapshotError::io("list", dir, error))? {
+        if format::parse_name(&name).is_some_and(|(of, _)| of == shard) {
+            let path = dir.join(name);
+            disk.remove(&path)
+                .map_err(|error| SnapshotError::io("remove", &path, error))?;
+        }
+    }
+    disk.sync_dir(dir)
+        .map_err(|error| SnapshotError::io("sync the names of", dir, error))
 }
 
 /// The newest snapshot of every shard, in order of shards. Removes what a crash left behind: half-written files, and
