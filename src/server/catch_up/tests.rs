@@ -421,6 +421,7 @@ fn a_receiver_that_dies_in_the_middle_is_an_error_for_the_sender() {
                 local.peers.get().unwrap().take_over(node);
             }
         });
+        until("the leader", || leader.local.peers.get().is_some()).await;
         let error = transfer(&leader.local, &leader.wanted(1))
             .await
             .unwrap_err();
