@@ -17,10 +17,13 @@ import sys
 import threading
 import time
 
+import groups
 import server as servers
 from resp import Client, ProtocolError, ReplyError, encode
 
 ROWS = ["p1", "p16", "p64", "always", "memory", "restart", "tests", "full"]
+CLUSTER_ROWS = ["c1", "c16", "c64", "cget"]
+CLUSTER_LIMITS = {"c1": 1.0, "c16": 0.6, "c64": 0.5, "cget": 0.6}
 LIMITS = {"p1": 1.0, "p16": 0.55, "p64": 0.35, "always": 0.5, "memory": 0.75, "restart": 1.0, "tests": 1.0}
 KEYSPACE = 100_000
 KEYS = 1_000_000
@@ -76,6 +79,8 @@ def benchmark(server, arguments):
     """One run of redis-benchmark; returns (requests per second, CPU seconds of the server)."""
     command = [os.environ.get("REDIS_BENCHMARK", "redis-benchmark"), "-p", str(server.port), "--csv",
                "-c", "50", "-d", "64", "-r", str(KEYSPACE), *arguments]
+    if getattr(server, "cluster", False):
+        command.append("--cluster")
     before = server.cpu_seconds()
     output = run_while_serving(server, command, 600)
     cpu = server.cpu_seconds() - before
@@ -162,6 +167,21 @@ def measure(options, table, pair, test, pipeline, limit, prefix=""):
         for server in pair:
             samples.take(server, test, pipeline, requests)
     samples.add_to(table, f"{prefix}{test.upper()}, pipeline {pipeline}", limit)
+
+
+def run_cluster(options, table, rows):
+    """Three nodes against a redis with two replicas, every process counted; a cluster client sends to the leaders."""
+    pair = [groups.redis_replicated(options.dir), groups.ringfort_cluster(options.dir)]
+
+    def run():
+        for row in rows:
+            if row != "cget":
+                measure(options, table, pair, "set", int(row[1:]), CLUSTER_LIMITS[row], "three nodes, ")
+
+    with_servers(pair, run)
+    if "cget" in rows:
+        pair = [servers.redis(options.dir), groups.ringfort_cluster(options.dir)]
+        with_servers(pair, lambda: measure(options, table, pair, "get", 16, CLUSTER_LIMITS["cget"], "three nodes against one redis, "))
 
 
 def run_default_tests(options, table):
@@ -364,17 +384,19 @@ def describe_machine():
 def parse_options():
     parser = argparse.ArgumentParser(prog="bench.sh", description="Compares ringfort with redis-server.")
     parser.add_argument("--quick", action="store_true", help="one short round, 100,000 keys: shows that it runs")
-    parser.add_argument("--rows", default=",".join(ROWS), help="which rows, by comma (default: all)")
+    parser.add_argument("--cluster", action="store_true", help="three nodes against a redis with two replicas: rows " + ", ".join(CLUSTER_ROWS))
+    parser.add_argument("--rows", help="which rows, by comma (default: all of one node, or of the cluster)")
     parser.add_argument("--rounds", type=int, help="rounds of each measurement (default 3, quick 1)")
     parser.add_argument("--seconds", type=float, help="length of one run on redis (default 2.5, quick 0.3)")
     parser.add_argument("--no-check", action="store_true", help="exit 0 also when a row is above its limit")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (0.3 if options.quick else 2.5)
-    options.rows = options.rows.split(",")
-    unknown = set(options.rows) - set(ROWS)
+    known = CLUSTER_ROWS if options.cluster else ROWS
+    options.rows = options.rows.split(",") if options.rows else known
+    unknown = set(options.rows) - set(known)
     if unknown:
-        parser.error(f"unknown rows {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+        parser.error(f"unknown rows {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     return options
 
 
@@ -384,6 +406,8 @@ def main():
     describe_machine()
     table = Table()
     try:
+        if options.cluster:
+            run_cluster(options, table, options.rows)
         pipelines = [row for row in options.rows if row in ("p1", "p16", "p64")]
         if pipelines:
             run_pipelines(options, table, pipelines)

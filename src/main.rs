@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 
 use ringfort::cli::{self, CliError, Invocation};
 use ringfort::node::report::{Identity, State};
-use ringfort::node::view::own_node;
+use ringfort::node::topology::described_node;
 use ringfort::node::{process, recovery, wall_clock, Node, Shared, Shutdown};
 use ringfort::server::{bind, Listener, Port, Workers};
 use ringfort::settings::Settings;
@@ -26,6 +27,7 @@ const EXIT_FAILURE: u8 = 1;
 fn main() -> ExitCode {
     let settings = match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(Invocation::Serve(settings)) => settings,
+        Ok(Invocation::Demo(demo)) => return run_demo(&demo),
         Ok(Invocation::Print(text)) => {
             print!("{text}");
             return ExitCode::SUCCESS;
@@ -39,6 +41,41 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
+            eprintln!("ringfort: {error}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+/// A cluster on this machine, until Ctrl-C.
+fn run_demo(demo: &cli::demo::Demo) -> ExitCode {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let tell = stopped.clone();
+    let watch = std::thread::spawn(move || -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let (mut terminate, mut interrupt) = (
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+            );
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tell.store(true, Relaxed);
+            Ok(())
+        })
+    });
+    let program = std::env::current_exe();
+    let done = program
+        .map_err(AnyError::from)
+        .and_then(|program| cli::demo::run(demo, &program, &|| stopped.load(Relaxed)));
+    drop(watch);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
             eprintln!("ringfort: {error}");
             ExitCode::from(EXIT_FAILURE)
         }
@@ -75,8 +112,8 @@ fn serve(settings: Arc<Settings>) -> Result<(), AnyError> {
     let topology = match directory.topology()? {
         Some(topology) => topology,
         None => {
-            let http_port = http_addresses.first().map_or(0, SocketAddr::port);
-            let node = own_node(directory.node_id, &startup.cluster, &identity, http_port);
+            let peer_port = startup.cluster.peer_port;
+            let node = described_node(directory.node_id, &startup, &identity, peer_port);
             recovery::found_alone(&directory, node, &startup)?
         }
     };
@@ -90,7 +127,7 @@ fn serve(settings: Arc<Settings>) -> Result<(), AnyError> {
         None => None,
     };
     let mut node = Node::load(shared.clone(), directory, &topology)?;
-    let workers = Workers::start(node.take_parts(), &shared)?;
+    let workers = Workers::start(node.take_parts(), &shared, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -101,6 +101,8 @@ pub(super) static SINGLE: &[Single] = &[
 #[rustfmt::skip]
 pub(super) static WORKER: &[PerWorker] = &[
     ("ringfort_worker_shards", Gauge, "Shards of a worker", |w| w.shards as f64),
+    ("ringfort_worker_shards_led", Gauge, "Shards that a worker's replicas lead", |w| w.shards_led as f64),
+    ("ringfort_worker_shards_voting", Gauge, "Shards in which a worker's replicas vote", |w| w.shards_voting as f64),
     ("ringfort_worker_connected_clients", Gauge, "Connections of a worker", |w| w.connected_clients as f64),
     ("ringfort_worker_commands_processed", Counter, "Commands run by a worker", |w| w.commands_processed as f64),
     ("ringfort_worker_commands_forwarded", Counter, "Commands handed to another worker", |w| w.forwarded as f64),

@@ -1,5 +1,6 @@
 //! The command line: reads arguments, environment and file into settings. Starts nothing itself.
 
+pub mod demo;
 mod flags;
 pub mod logging;
 
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub enum Invocation {
     /// Run a node.
     Serve(Box<Settings>),
+    /// Run a cluster on this machine.
+    Demo(demo::Demo),
     /// Print this (help, version) and end well.
     Print(String),
 }
@@ -46,6 +49,9 @@ where
         }
         Err(error) => return Ok(Invocation::Print(error.to_string())),
     };
+    if let Some(matches) = matches.subcommand_matches("demo") {
+        return Ok(Invocation::Demo(demo::Demo::from_matches(matches)));
+    }
     let matches = matches.subcommand_matches("serve").unwrap_or(&matches);
     let env = own_variables(env)?;
     Ok(Invocation::Serve(Box::new(settings(matches, env)?)))
@@ -67,6 +73,7 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .after_help("`ringfort` runs a node. `ringfort serve --help` lists its settings; they may follow `ringfort` directly.")
         .subcommand(serve)
+        .subcommand(demo::command())
 }
 
 fn settings(matches: &ArgMatches, env: Vec<(String, String)>) -> Result<Settings, CliError> {
@@ -145,6 +152,7 @@ mod tests {
         match run(args, env) {
             Ok(Invocation::Serve(settings)) => *settings,
             Ok(Invocation::Print(text)) => panic!("printed {text}"),
+            Ok(Invocation::Demo(demo)) => panic!("{demo:?}"),
             Err(error) => panic!("{error}"),
         }
     }
@@ -152,7 +160,7 @@ mod tests {
     fn printed(args: &[&str]) -> String {
         match run(args, &[]) {
             Ok(Invocation::Print(text)) => text,
-            Ok(Invocation::Serve(_)) => panic!("served"),
+            Ok(_) => panic!("served"),
             Err(error) => panic!("{error}"),
         }
     }
@@ -170,6 +178,19 @@ mod tests {
         assert_eq!(served(&["serve"], &[]).startup().port, 6379);
         assert_eq!(served(&["--port", "7"], &[]).startup().port, 7);
         assert_eq!(served(&["serve", "--port=7"], &[]).startup().port, 7);
+    }
+
+    #[test]
+    fn a_demo_has_three_nodes_unless_told_otherwise() {
+        let demo = |args: &[&str]| match run(args, &[]) {
+            Ok(Invocation::Demo(demo)) => demo,
+            _ => panic!("no demo"),
+        };
+        let usual = demo(&["demo"]);
+        assert_eq!((usual.nodes, usual.port, usual.dir), (3, 6379, None));
+        assert_eq!(demo(&["demo", "--nodes", "5", "--port", "7001"]).nodes, 5);
+        assert!(refused(&["demo", "--nodes", "0"]).contains("--nodes"));
+        assert!(refused(&["demo", "--port", "65535"]).contains("--port"));
     }
 
     #[test]

@@ -201,6 +201,9 @@ pub struct DatabaseSize {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WorkerReport {
     pub shards: u64,
+    /// Of these, those that it leads, and those in which it votes.
+    pub shards_led: u64,
+    pub shards_voting: u64,
     pub connected_clients: u64,
     pub commands_processed: u64,
     pub turns: u64,

@@ -64,15 +64,11 @@ impl Worker {
 
     /// Brings changed settings to the shards. What decides about data goes through the log.
     pub fn take_up_settings(&mut self) {
-        let lfu = matches!(
-            self.live.maxmemory_policy,
-            MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
-        );
-        let (factor, decay) = (self.live.lfu_log_factor, self.live.lfu_decay_time_minutes);
         let limits = limits(&self.live);
         let mut changed = Vec::new();
-        for (place, shard) in self.shards.iter_mut().enumerate() {
-            shard.databases.set_access(lfu, factor, decay);
+        for place in 0..self.shards.len() {
+            self.set_access(place);
+            let shard = &self.shards[place];
             if shard.leads() && shard.meta.is_none() && *shard.databases.limits() != limits {
                 changed.push(place);
             }
@@ -85,6 +81,16 @@ impl Worker {
         self.io.slow.threshold_us = self.live.slowlog_log_slower_than_us;
         self.io.slow.len_max = self.live.slowlog_max_len;
         self.io.slow.latency_ms = self.live.latency_monitor_threshold_ms;
+    }
+
+    /// How use of a shard's keys is counted. No part of the data: every node may have it its own way.
+    pub(super) fn set_access(&mut self, place: usize) {
+        let lfu = matches!(
+            self.live.maxmemory_policy,
+            MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
+        );
+        let (factor, decay) = (self.live.lfu_log_factor, self.live.lfu_decay_time_minutes);
+        self.shards[place].databases.set_access(lfu, factor, decay);
     }
 
     /// Adds a command of the node's own to a shard's turn.
@@ -325,9 +331,14 @@ impl Worker {
         stats.publish_databases(sizes);
         stats.memory_bytes.set(bytes as u64);
         stats.entries_applied.set(applied);
-        let numbers = self.shards.iter().map(|shard| shard.id.0);
-        let shards = numbers.filter(|&number| number < self.map.shards());
-        stats.shards.set(shards.count() as u64);
+        let data = |shard: &&super::shard::Shard| shard.id.0 < self.map.shards();
+        let shards = self.shards.iter().filter(data);
+        stats.shards.set(shards.clone().count() as u64);
+        let led = shards.clone().filter(|shard| shard.leads());
+        stats.shards_led.set(led.count() as u64);
+        let voting = shards
+            .filter(|shard| shard.standing.is_held && shard.membership.votes(shard.replica.id()));
+        stats.shards_voting.set(voting.count() as u64);
         if let Some(wal) = &self.wal {
             let (bytes, segments) = self.old_log();
             stats.log_bytes.set(wal.bytes() + bytes);

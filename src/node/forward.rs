@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use ringfort_cluster::{Monotonic, NodeId};
 
-use crate::commands::{registry, Flags, Registered};
+use crate::commands::{registry, Flags, Registered, Spread};
 use crate::protocol::{Args, Proto, Span};
 
 use super::forward_wire::{put_command, put_reply, Command, Head, Outcome, Record, Records};
@@ -199,7 +199,7 @@ impl Worker {
     }
 
     /// Looks again at the commands that wait, in their order.
-    pub(super) fn retry_parked(&mut self) {
+    pub fn retry_waiting(&mut self) {
         if self.forwarding.waiting.is_empty() {
             return;
         }
@@ -233,7 +233,10 @@ impl Worker {
                 database: held.database,
                 proto: held.proto(),
             };
-            self.join_turn(&question, held.shard, None, held.target);
+            match held.command.command.spread {
+                Spread::Cursor => self.scan_for(&question, held.target),
+                _ => self.join_turn(&question, held.shard, None, held.target),
+            }
             return Ok(());
         }
         if now >= held.until {
@@ -335,6 +338,15 @@ impl Worker {
         self.flush_wanted = true;
     }
 
+    /// Another node's worker is gone: if it comes again it counts its rounds anew.
+    pub fn asker_gone(&mut self, peer: Peer) {
+        let askers = &self.forwarding.askers;
+        if let Some(gone) = askers.iter().position(|asker| *asker == peer) {
+            let refused = &mut self.forwarding.refused;
+            refused.retain(|(asker, _), _| usize::from(*asker) != gone);
+        }
+    }
+
     // ---- for other nodes -----------------------------------------------------------------------------
 
     fn run_for(&mut self, from: Peer, asked: Command) {
@@ -374,7 +386,10 @@ impl Worker {
             let text = "OOM command not allowed when used memory > 'maxmemory'.";
             return self.complete_error(target, text);
         }
-        self.send(&question, asked.shard, target);
+        match command.command.spread {
+            Spread::Cursor => self.scan_for(&question, target),
+            _ => self.send(&question, asked.shard, target),
+        }
     }
 
     /// Answers that a command was not applied here, and by whom it could be.

@@ -58,6 +58,12 @@ impl Worker {
             .into_iter()
             .map(|(at, _)| question.args.at(at).to_vec())
             .collect();
+        // Effects would have to wait for other nodes, and leaders of several nodes to stand still.
+        let decided_here = |key: &Vec<u8>| self.shared.decides_alone(self.shard_of(key));
+        if !keys.iter().all(decided_here) {
+            let text = format!("ERR the keys of '{}' lie in several shards, which this version runs on a cluster of one node only; give them one {{hash tag}}", question.command.full_name);
+            return self.complete_error(target, &text);
+        }
         let home = self.worker_of(self.shard_of(&keys[0]));
         let together = keys
             .iter()

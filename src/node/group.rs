@@ -6,9 +6,13 @@ use ringfort_cluster::replica::{EntryKind, Message};
 use ringfort_cluster::topology::META_GROUP;
 use ringfort_cluster::{Index, LogEntry, Monotonic, NodeId, ReplicaId, ShardId, Term};
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 
 use super::io::Message as WorkerMessage;
+use super::outward::Outward;
+use super::peer::Links;
 use super::shard::Shard;
 use super::worker::Worker;
 
@@ -17,6 +21,9 @@ pub(super) const LEADER_LOST: &[u8] = b"-UNKNOWN the shard's leader was lost whi
 /// What queued commands are told that were not proposed.
 pub(super) const NOT_PROPOSED: &[u8] =
     b"-TRYAGAIN the shard's leader has changed; the command was not applied\r\n";
+
+/// Below this much room for the log replicas do not follow their leaders: more than one round of messages can bring.
+const FOLLOW_ROOM_BYTES: u64 = 8 << 20;
 
 /// How a replica stands in its group.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +43,7 @@ pub struct Standing {
     /// The index of a snapshot that replaced the data in this round.
     pub(super) taken_in: Option<Index>,
     /// Where the other replicas are.
-    pub(super) nodes: Vec<(ReplicaId, NodeId)>,
+    pub nodes: Vec<(ReplicaId, NodeId)>,
 }
 
 impl Shard {
@@ -86,18 +93,27 @@ impl Worker {
 
     /// The replicas to be driven in this turn: those with writes, and those that time or a message has moved.
     pub(super) fn take_stirred(&mut self, active: &mut Vec<usize>) {
-        for place in self.stirred.drain(..) {
-            let standing = &mut self.shards[place].standing;
-            standing.is_stirred = false;
-            if standing.is_held && !active.contains(&place) {
+        let may_follow = self.may_follow;
+        let shards = &mut self.shards;
+        self.stirred.retain(|&place| {
+            let shard = &mut shards[place];
+            // What a leader sends must find room in the log: until then this replica is silent, and the others decide.
+            let must_wait = !may_follow && !shard.replica.is_leader();
+            if must_wait {
+                return true;
+            }
+            shard.standing.is_stirred = false;
+            if shard.standing.is_held && !active.contains(&place) {
                 active.push(place);
             }
-        }
+            false
+        });
     }
 
     /// Lets time pass for the groups with several replicas.
     pub fn tick_groups(&mut self) {
         let now = self.refresh_monotonic();
+        self.look_whether_to_follow();
         for place in 0..self.shards.len() {
             let shard = &mut self.shards[place];
             if !shard.standing.is_held || shard.standing.decides_alone {
@@ -107,8 +123,22 @@ impl Worker {
             self.look_at_leadership(place);
             self.stir(place);
         }
-        self.retry_parked();
+        self.retry_waiting();
         self.flush_wanted = true;
+    }
+
+    /// Followers cannot refuse what they are sent, so they stop before the disk is full.
+    fn look_whether_to_follow(&mut self) {
+        let room = self.wal.as_ref().map_or(u64::MAX, |wal| wal.room());
+        let may_follow = room >= FOLLOW_ROOM_BYTES;
+        if may_follow != std::mem::replace(&mut self.may_follow, may_follow) {
+            match may_follow {
+                true => tracing::info!("there is room again: this node's replicas follow their leaders"),
+                false => tracing::error!(
+                    "the disk is nearly full ({room} bytes left for the log): this node's replicas are silent until space is freed"
+                ),
+            }
+        }
     }
 
     /// Notices that a replica has become its group's leader or is it no more: nobody else can answer for what it proposed.
@@ -131,9 +161,11 @@ impl Worker {
         if led != leads {
             self.shared.note_leads(number, leads);
             self.leadership_changed = true;
+            self.shared.topology.wake();
         }
         if leader != std::mem::replace(&mut self.shards[place].standing.leader, leader) {
             self.leadership_changed = true;
+            self.shared.topology.wake();
             self.leader_moved(number, leader);
         }
     }
@@ -144,6 +176,13 @@ impl Worker {
         let members = &shard.membership;
         shard.standing.decides_alone =
             members.is_one_voter() && members.learners.is_empty() && shard.standing.is_held;
+        self.shared
+            .note_alone(shard.id.0, shard.standing.decides_alone);
+    }
+
+    /// From now on other nodes can be spoken to.
+    pub fn meet(&mut self, links: Rc<Links>) {
+        self.peers = Some(Outward::new(links));
     }
 
     // ---- messages ------------------------------------------------------------------------------------
@@ -188,6 +227,10 @@ impl Worker {
             Packet::Message(envelope, message) => (envelope, message),
             Packet::Gone { shard, replica } => return self.heard_gone(shard, replica),
         };
+        // Snapshots come a way of their own; a message alone would stand for data that is not here.
+        if message.get_snapshot().get_metadata().index > 0 {
+            return tracing::warn!("node {from} sent a snapshot of no data");
+        }
         let Some(shard) = self.local_number(envelope.shard) else {
             return;
         };
@@ -200,7 +243,7 @@ impl Worker {
         // The ids of replicas that were here once.
         let tombstone = match mine {
             Some(_) => None,
-            None => self.shared.cluster_state().tombstone(envelope.shard),
+            None => self.shared.tombstone(envelope.shard),
         };
         match judge(&envelope, &message, mine, tombstone) {
             Verdict::Deliver => {
@@ -287,6 +330,10 @@ impl Worker {
         }
         if self.outputs.committed.iter().any(is_membership) {
             self.look_at_membership(place);
+            self.shared.topology.wake();
+        }
+        if self.shards[place].meta.is_some() {
+            self.meta_applied(place);
         }
     }
 }

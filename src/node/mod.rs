@@ -14,7 +14,7 @@ mod guests;
 mod host;
 mod io;
 mod look_ahead;
-mod meta;
+pub mod meta;
 pub mod outbox;
 mod outward;
 pub mod peer;
@@ -31,6 +31,7 @@ mod slots;
 mod slowlog;
 mod snapshots;
 pub mod stats;
+pub mod topology;
 pub mod view;
 mod worker;
 
@@ -47,7 +48,7 @@ pub use recovery::StartError;
 pub use router::{Prepared, PREPARED_MAX};
 pub use shared::Shared;
 pub use slots::SlotWalk;
-pub use worker::{wall_clock, Worker};
+pub use worker::{monotonic_clock, wall_clock, Worker};
 
 // What the server needs of the commands room, so that it depends on the node alone.
 pub use crate::commands::{registry, Pending, Session, Shutdown};
@@ -78,28 +79,38 @@ pub struct Node {
 }
 
 impl Node {
-    /// Reads the data back. HTTP can already ask `shared` how far it is. `topology` is what the node knows of its cluster.
+    /// Reads the data back. HTTP can already ask `shared` how far it is. `known` is the topology of its
+    /// cluster as far as the node knows it.
     ///
     /// # Errors
     /// Damage, settings that do not fit the data.
     pub fn load(
         shared: Arc<Shared>,
         directory: Directory,
-        topology: &Topology,
+        known: &Topology,
     ) -> Result<Self, StartError> {
         let settings = shared.settings.clone();
         let startup = settings.startup().clone();
         let limits = cycle::limits(&settings.live());
-        let loaded = recovery::load(directory, &startup, topology, limits)?;
+        let loaded = recovery::load(directory, &startup, known, limits)?;
         shared.set_node_id(loaded.node_id);
-        shared.set_cluster_state(loaded.state.clone());
+        let state = loaded.state.clone();
+        shared.set_cluster_state(state.clone());
+        shared.topology.set_keeper(Box::new(move |topology| {
+            let kept = state.keep_topology(topology);
+            kept.map_err(|error| error.to_string())
+        }));
+        shared.topology.set_doubts(topology::Doubts {
+            lost: loaded.lost.clone(),
+            suspect: loaded.suspect.clone(),
+        });
         shared
             .keys_loaded
             .store(loaded.keys, std::sync::atomic::Ordering::Relaxed);
         let view = view::alone(loaded.node_id, &startup.cluster, &shared.identity);
         shared.view.publish(Arc::new(view));
         let workers = startup.threads as u16;
-        let map = topology
+        let map = known
             .shard_map()
             .ok_or_else(|| StartError("the topology names no shards".into()))?;
         for (shard, present) in (0..).zip(&loaded.snapshots) {
@@ -122,7 +133,7 @@ impl Node {
                 }
                 None => None,
             };
-            let snapshots = Snapshots::on(loaded.disk.as_ref());
+            let snapshots = Snapshots::on(loaded.disk.as_ref(), workers);
             let stats = shared.stats.workers()[usize::from(number)].clone();
             let io = Io::new(number, workers, stats, Slow::new(shared.clone()));
             let live = LiveView::new(settings.clone());
@@ -148,9 +159,33 @@ impl Node {
         })
     }
 
+    /// As a program does that stands alone.
+    #[cfg(test)]
+    pub fn load_alone(shared: Arc<Shared>) -> Result<Self, StartError> {
+        let startup = shared.settings.startup().clone();
+        let directory = recovery::open_directory(&startup)?;
+        let known = match directory.topology()? {
+            Some(known) => known,
+            None => {
+                let node =
+                    topology::described_node(directory.node_id, &startup, &shared.identity, 0);
+                recovery::found_alone(&directory, node, &startup)?
+            }
+        };
+        Self::load(shared, directory, &known)
+    }
+
     /// The workers' makings, each to be taken to its thread and given to [`Worker::start`].
     pub fn take_parts(&mut self) -> Vec<Parts> {
         std::mem::take(&mut self.parts)
+    }
+
+    /// As if the process had died.
+    #[cfg(test)]
+    pub fn kill(self) {
+        if let Some(disk) = self.disk {
+            disk.end();
+        }
     }
 
     /// After all workers have stopped and closed their logs: says so in the data directory.

@@ -54,18 +54,24 @@ struct Scan {
 
 impl Worker {
     pub(super) fn scan(&mut self, question: &Question, conn: ConnKey, wanted: bool) {
+        let target = self.io.target(conn, question.proto, wanted);
+        self.scan_for(question, target);
+    }
+
+    /// SCAN for whoever waits, here or on another node.
+    pub(super) fn scan_for(&mut self, question: &Question, target: Target) {
         let number = std::str::from_utf8(question.args.at(1))
             .ok()
             .and_then(|text| text.parse::<u64>().ok());
         let Some(number) = number else {
-            return self.answer_error(conn, wanted, "ERR invalid cursor");
+            return self.complete_error(target, "ERR invalid cursor");
         };
         let count = (2..question.args.len().saturating_sub(1))
             .find(|&at| question.args.at(at).eq_ignore_ascii_case(b"count"))
             .and_then(|at| crate::store::canonical_int(question.args.at(at + 1)))
             .map_or(COUNT_DEFAULT, |count| count.max(1) as usize);
         let scan = Scan {
-            target: self.io.target(conn, question.proto, wanted),
+            target,
             command: question.command,
             args: OwnedArgs::new(question.args.from(0)),
             database: question.database,
@@ -89,6 +95,10 @@ impl Worker {
             if home != self.number {
                 return self.task(home, move |there| there.scan_on(scan));
             }
+            let place = self.place(scan.cursor.shard);
+            if !self.shards[place].may_read(self.monotonic()) {
+                return self.scan_elsewhere(scan);
+            }
             match self.scan_step(&mut scan) {
                 Err(error) => return self.complete_error(scan.target, &error),
                 Ok(visited) => scan.visits_left = scan.visits_left.saturating_sub(visited),
@@ -99,6 +109,27 @@ impl Worker {
                 return self.end_scan(scan, cursor);
             }
         }
+    }
+
+    /// The next shard is led by another node: what was found so far is an answer; else that node goes on from there.
+    fn scan_elsewhere(&mut self, scan: Scan) {
+        let cursor = scan.cursor.encode();
+        if scan.count > 0 {
+            return self.end_scan(scan, cursor);
+        }
+        let (given, cursor) = (scan.args.as_args(), cursor.to_string());
+        let args = OwnedArgs::new(
+            [given.at(0), cursor.as_bytes()]
+                .into_iter()
+                .chain(given.from(2)),
+        );
+        let question = Question {
+            command: scan.command,
+            args: args.as_args(),
+            database: scan.database,
+            proto: scan.target.proto,
+        };
+        self.ask_elsewhere(&question, scan.cursor.shard, scan.target);
     }
 
     /// One step on one shard; the shard's handler sees the hash as its cursor. Returns about how many keys it
@@ -199,6 +230,17 @@ impl Worker {
         let mut out = Vec::new();
         let (now, seed) = (self.now(), self.rng.next_u64());
         let first = self.drawn_place(&lens, total);
+        let drawn = &self.shards[first];
+        if !drawn.standing.decides_alone {
+            let question = Question {
+                command,
+                args: args.as_args(),
+                database,
+                proto: target.proto,
+            };
+            let shard = drawn.id.0;
+            return self.send(&question, shard, target);
+        }
         // The drawn shard may hold nothing but keys that are due: then any other serves.
         for offset in 0..self.shards.len() {
             out.clear();

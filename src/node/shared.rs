@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use ringfort_cluster::NodeId;
+use ringfort_cluster::{NodeId, ReplicaId, ShardId};
 
 use tokio::sync::Notify;
 
@@ -23,8 +23,9 @@ use super::process;
 use super::report::{Identity, NodeHandle, NodeReport, State};
 use super::snapshots::Present;
 use super::stats::{NodeStats, WorkerStats};
+use super::topology::TopologyCell;
 use super::view::ViewCell;
-use super::worker::wall_clock;
+use super::worker::{wall_clock, Worker};
 
 /// Messages to one worker. Bounded by what connections may have under way ([`super::PIPELINE_MAX`] each).
 #[derive(Default)]
@@ -57,6 +58,8 @@ pub struct Shared {
     pub clients: Clients,
     /// The cluster as this node knows it; shows nothing until the node has loaded.
     pub view: ViewCell,
+    /// The newest topology; nothing before the node has loaded.
+    pub topology: TopologyCell,
     pub inboxes: Vec<Inbox>,
     pub slowlog: Mutex<SlowLog>,
     pub acl_log: Mutex<AclLog>,
@@ -85,6 +88,8 @@ pub struct Shared {
     pub stop: Notify,
     /// By shard: whether this node leads it.
     led: Vec<AtomicBool>,
+    /// By shard: whether no other node has a say or a copy.
+    alone: Vec<AtomicBool>,
     node_id: OnceLock<NodeId>,
     cluster_state: OnceLock<Arc<StateKeeper>>,
     /// Held by the one command that runs over keys of several workers.
@@ -111,6 +116,7 @@ impl Shared {
             stats: NodeStats::new(stats, names),
             clients: Clients::default(),
             view: ViewCell::default(),
+            topology: TopologyCell::default(),
             inboxes: (0..workers).map(|_| Inbox::default()).collect(),
             slowlog: Mutex::default(),
             acl_log: Mutex::default(),
@@ -133,6 +139,7 @@ impl Shared {
             stopping: Mutex::default(),
             stop: Notify::new(),
             led: (0..shards).map(|_| AtomicBool::new(false)).collect(),
+            alone: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             node_id: OnceLock::new(),
             cluster_state: OnceLock::new(),
             gather_lock: Mutex::default(),
@@ -148,6 +155,18 @@ impl Shared {
     pub(super) fn note_leads(&self, shard: u16, leads: bool) {
         if let Some(led) = self.led.get(usize::from(shard)) {
             led.store(leads, Relaxed);
+        }
+    }
+
+    /// Whether this node decides alone over a shard.
+    pub fn decides_alone(&self, shard: u16) -> bool {
+        let alone = self.alone.get(usize::from(shard));
+        alone.is_some_and(|alone| alone.load(Relaxed))
+    }
+
+    pub(super) fn note_alone(&self, shard: u16, alone: bool) {
+        if let Some(place) = self.alone.get(usize::from(shard)) {
+            place.store(alone, Relaxed);
         }
     }
 
@@ -168,12 +187,23 @@ impl Shared {
         self.cluster_state.get().expect("the directory was read")
     }
 
+    /// The last replica of a group that was given up here, if any.
+    pub(super) fn tombstone(&self, group: ShardId) -> Option<ReplicaId> {
+        self.cluster_state.get()?.tombstone(group)
+    }
+
     pub fn set_cluster_state(&self, state: Arc<StateKeeper>) {
         let _ = self.cluster_state.set(state);
     }
 
     pub fn set_state(&self, state: State) {
         *lock(&self.state) = state;
+    }
+
+    /// Has a worker do something, from any thread.
+    pub fn task(&self, worker: u16, task: impl FnOnce(&mut Worker) + Send + 'static) {
+        let mut batch = vec![Message::Task(Box::new(task))];
+        self.inboxes[usize::from(worker)].send(&mut batch);
     }
 
     /// Asks the node to go down.

@@ -73,6 +73,9 @@ pub struct WorkerStats {
     /// Gauges.
     pub connected_clients: Counter,
     pub shards: Counter,
+    /// Shards that this worker's replicas lead, and those in which they vote.
+    pub shards_led: Counter,
+    pub shards_voting: Counter,
     /// Bytes of all keyspaces.
     pub memory_bytes: Counter,
     /// Bytes of disk that the next snapshots of this worker's shards need.
@@ -127,6 +130,8 @@ impl WorkerStats {
             snapshots_failed: counter(),
             connected_clients: counter(),
             shards: counter(),
+            shards_led: counter(),
+            shards_voting: counter(),
             memory_bytes: counter(),
             snapshot_need_bytes: counter(),
             log_bytes: counter(),
@@ -191,6 +196,8 @@ impl WorkerStats {
     fn report(&self) -> WorkerReport {
         WorkerReport {
             shards: self.shards.get(),
+            shards_led: self.shards_led.get(),
+            shards_voting: self.shards_voting.get(),
             connected_clients: self.connected_clients.get(),
             commands_processed: self.commands_processed.get(),
             turns: self.turns.get(),

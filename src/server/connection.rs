@@ -22,7 +22,7 @@ use crate::protocol::{Args, Parsed, ParserLimits, ProtocolError, RequestParser, 
 use crate::settings::OutputLimit;
 
 use super::pending;
-use super::{Arrival, Local, Port};
+use super::{Local, Port, StdStream};
 
 /// Bytes read at once when nothing tells how much is coming.
 pub const READ_BYTES: usize = 64 << 10;
@@ -123,15 +123,14 @@ impl Handle {
 }
 
 /// Takes an accepted connection over and serves it on this thread.
-pub fn take_over(local: &Rc<Local>, arrival: Arrival) {
-    match open(local, arrival) {
+pub fn take_over(local: &Rc<Local>, stream: StdStream, port: Port) {
+    match open(local, stream, port) {
         Ok(connection) => drop(tokio::task::spawn_local(connection.run())),
         Err(error) => tracing::debug!("a connection was gone before it was served: {error}"),
     }
 }
 
-fn open(local: &Rc<Local>, arrival: Arrival) -> std::io::Result<Connection> {
-    let Arrival { stream, port } = arrival;
+fn open(local: &Rc<Local>, stream: StdStream, port: Port) -> std::io::Result<Connection> {
     let fd = stream.as_raw_fd();
     let (peer, own) = (stream.peer_addr()?, stream.local_addr()?);
     let stream = TcpStream::from_std(stream)?;

@@ -118,7 +118,11 @@ async fn accept(listener: TcpListener, port: Port, shared: Arc<Shared>, workers:
             continue;
         };
         next = (next + 1) % workers.len();
-        if workers[next].send(Arrival { stream, port }).await.is_err() {
+        if workers[next]
+            .send(Arrival::Client { stream, port })
+            .await
+            .is_err()
+        {
             return; // The node is going down.
         }
     }

@@ -1,12 +1,19 @@
 //! Listeners and connections: bytes in, commands to the node's router, bytes out. Knows the node and the
 //! protocol, no command by name.
 
+mod catch_up;
 mod connection;
+mod control;
+pub mod formation;
+pub mod govern;
 mod listener;
+mod peers;
+#[cfg(test)]
+mod peers_tests;
 mod pending;
 mod turn;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::TcpStream as StdStream;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,17 +21,19 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::node::peer::Accepted as PeerAccepted;
 use crate::node::{ConnKey, Shared, Worker, WorkerParts};
 
 pub use listener::{bind, Listener};
+pub use peers::PeerSetup;
 
 /// Connections accepted and not yet taken over by their worker.
 const ACCEPTED_MAX: usize = 1024;
 
 /// A connection that was accepted, on its way to its worker.
-pub struct Arrival {
-    stream: StdStream,
-    port: Port,
+pub enum Arrival {
+    Client { stream: StdStream, port: Port },
+    Node(PeerAccepted),
 }
 
 /// By which port a client came in (DESIGN 7).
@@ -46,6 +55,10 @@ pub(crate) struct Local {
     number: usize,
     /// The connections, by their place in the worker's slab.
     conns: RefCell<Vec<Option<Rc<connection::Handle>>>>,
+    /// The other nodes; none where there is no peer port.
+    peers: OnceCell<peers::Peers>,
+    /// Snapshots on their way from and to other nodes.
+    catch_up: catch_up::CatchUp,
     /// How many requests the connections have brought.
     requests: Cell<u64>,
     /// What a connection reads into before it is known how much there is.
@@ -76,18 +89,22 @@ impl Workers {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(parts: Vec<WorkerParts>, shared: &Arc<Shared>) -> std::io::Result<Self> {
+    pub fn start(
+        parts: Vec<WorkerParts>,
+        shared: &Arc<Shared>,
+        setup: Option<PeerSetup>,
+    ) -> std::io::Result<Self> {
         let mut workers = Self {
             threads: Vec::new(),
             accepted: Vec::new(),
         };
         for parts in parts {
             let (sender, receiver) = mpsc::channel(ACCEPTED_MAX);
-            let shared = shared.clone();
+            let (shared, setup) = (shared.clone(), setup.clone());
             let name = format!("worker-{}", parts.number);
             let thread = std::thread::Builder::new()
                 .name(name)
-                .spawn(move || run(parts, shared, receiver))?;
+                .spawn(move || run(parts, shared, setup, receiver))?;
             workers.threads.push(thread);
             workers.accepted.push(sender);
         }
@@ -106,7 +123,12 @@ impl Workers {
 }
 
 /// One worker's thread. Ends when nobody can hand it connections any more.
-fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<Arrival>) {
+fn run(
+    parts: WorkerParts,
+    shared: Arc<Shared>,
+    setup: Option<PeerSetup>,
+    accepted: mpsc::Receiver<Arrival>,
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -120,11 +142,13 @@ fn run(parts: WorkerParts, shared: Arc<Shared>, accepted: mpsc::Receiver<Arrival
         shared,
         number,
         conns: RefCell::default(),
+        peers: OnceCell::new(),
+        catch_up: catch_up::CatchUp::default(),
         requests: Cell::new(0),
         read_buffer: RefCell::new(vec![0; connection::READ_BYTES]),
     });
     let tasks = LocalSet::new();
-    tasks.block_on(&runtime, turn::serve(local.clone(), accepted));
+    tasks.block_on(&runtime, turn::serve(local.clone(), setup, accepted));
     // The connections' tasks hold the worker: they end here, before the log is closed.
     drop(tasks);
     match Rc::try_unwrap(local) {

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::node::peer::ControlHandler;
 use crate::node::{ConnKey, CYCLE_MS};
 
-use super::{connection, Arrival, Local};
+use super::govern::Office;
+use super::{catch_up, connection, peers, Arrival, Local, PeerSetup};
 
 /// How often a turn looks for further connections that are ready: a bound for how long the first one waits.
 const LOOKS_MAX: usize = 4;
@@ -18,11 +20,30 @@ const WORTH_A_LOOK: u64 = 8;
 const SNAPSHOT_PAUSE: Duration = Duration::from_micros(500);
 
 /// Serves until nobody can hand over connections any more.
-pub async fn serve(local: Rc<Local>, mut accepted: mpsc::Receiver<Arrival>) {
+pub async fn serve(
+    local: Rc<Local>,
+    setup: Option<PeerSetup>,
+    mut accepted: mpsc::Receiver<Arrival>,
+) {
+    if let Some(setup) = &setup {
+        let silent: ControlHandler = Rc::new(|_, _| Box::pin(async { Vec::new() }));
+        let control = setup.office.as_ref().map_or(silent, Office::handler);
+        peers::start(&local, setup, control, catch_up::snapshot_handler(&local));
+        if let Some(office) = &setup.office {
+            office.open(&local);
+        }
+    }
     let turns = tokio::task::spawn_local(turns(local.clone()));
     let clock = tokio::task::spawn_local(clock(local.clone()));
     while let Some(arrival) = accepted.recv().await {
-        connection::take_over(&local, arrival);
+        match arrival {
+            Arrival::Client { stream, port } => connection::take_over(&local, stream, port),
+            Arrival::Node(accepted) => {
+                if let Some(peers) = local.peers.get() {
+                    peers.take_over(accepted);
+                }
+            }
+        }
     }
     turns.abort();
     clock.abort();
@@ -97,9 +118,10 @@ async fn clock(local: Rc<Local>) {
     }
 }
 
-fn run_cycle(local: &Local) {
+fn run_cycle(local: &Rc<Local>) {
     local.worker.borrow_mut().cycle();
     local.want_turn();
+    catch_up::send_wanted(local);
     connection::close_over_limit(local);
     connection::close_idle(local);
 }

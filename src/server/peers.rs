@@ -1,0 +1,156 @@
+//! A worker's other nodes: what comes from them goes to the worker, the links follow the topology, time passes for the groups. Knows no
+//! command and no shard.
+
+use std::cell::OnceCell;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringfort_cluster::NodeId;
+
+use crate::node::peer::{
+    Accepted, Channel, ControlHandler, Home, Incoming, Links, Peer, Serving, SnapshotHandler,
+};
+
+use super::govern::Office;
+use super::Local;
+
+/// How often time passes for the groups: `Config::tick_us`.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What a worker is given to meet other nodes with.
+#[derive(Clone)]
+pub struct PeerSetup {
+    pub home: Arc<Home>,
+    /// The nodes that are known at the start, and where they are.
+    pub peers: Vec<(NodeId, String)>,
+    /// Who answers their questions.
+    pub office: Option<Office>,
+}
+
+/// The other nodes, on one worker's thread.
+pub(crate) struct Peers {
+    pub home: Arc<Home>,
+    pub links: Rc<Links>,
+    serving: Rc<Serving>,
+    /// The links hold it weakly.
+    _sink: Rc<dyn Incoming>,
+}
+
+impl Peers {
+    /// Takes over a connection that another node has opened.
+    pub fn take_over(&self, accepted: Accepted) {
+        self.serving.take_over(accepted);
+    }
+}
+
+/// Brings what other nodes send to the worker.
+struct Sink {
+    local: Weak<Local>,
+    links: OnceCell<Rc<Links>>,
+}
+
+impl Sink {
+    fn with(&self, act: impl FnOnce(&Local)) {
+        if let Some(local) = self.local.upgrade() {
+            act(&local);
+        }
+    }
+}
+
+impl Incoming for Sink {
+    fn frame(&self, from: Peer, channel: Channel, frame: Bytes) {
+        self.with(|local| {
+            let mut worker = local.worker.borrow_mut();
+            worker.refresh_clock();
+            match channel {
+                Channel::Raft => worker.take_raft_frame(from.node, frame),
+                Channel::Forward => worker.take_forward_frame(from, &frame),
+            }
+        });
+    }
+
+    fn end_of_batch(&self) {
+        self.with(|local| {
+            if local.worker.borrow().flush_wanted {
+                local.want_turn();
+            }
+        });
+    }
+
+    fn incoming_up(&self, from: Peer, _channel: Channel) {
+        if let Some(links) = self.links.get() {
+            links.nudge(from.node);
+        }
+    }
+
+    fn incoming_down(&self, from: Peer, channel: Channel) {
+        if channel == Channel::Forward {
+            self.with(|local| local.worker.borrow_mut().asker_gone(from));
+        }
+    }
+
+    fn link_up(&self, to: NodeId, channel: Channel) {
+        tracing::debug!("the {channel:?} link to node {to} is up");
+        self.with(|local| {
+            local.worker.borrow_mut().retry_waiting();
+            local.want_turn();
+        });
+    }
+
+    fn link_down(&self, to: NodeId, channel: Channel) {
+        tracing::debug!("the {channel:?} link to node {to} is down");
+        self.with(|local| {
+            if channel == Channel::Forward {
+                local.worker.borrow_mut().forward_down(to);
+            }
+            local.want_turn();
+        });
+    }
+
+    fn wrong_node(&self, expected: NodeId, found: NodeId, address: &str) {
+        tracing::warn!("at {address} node {found} answers, not node {expected}");
+    }
+}
+
+/// Meets the other nodes. To be called on the worker's thread, within its `LocalSet`.
+pub(super) fn start(
+    local: &Rc<Local>,
+    setup: &PeerSetup,
+    control: ControlHandler,
+    snapshots: SnapshotHandler,
+) {
+    let sink = Rc::new(Sink {
+        local: Rc::downgrade(local),
+        links: OnceCell::new(),
+    });
+    let incoming: Rc<dyn Incoming> = sink.clone();
+    let number = local.number as u16;
+    let links = Rc::new(Links::new(setup.home.clone(), number, &incoming));
+    let _ = sink.links.set(links.clone());
+    links.set_peers(&setup.peers);
+    local.worker.borrow_mut().meet(links.clone());
+    let serving = Serving::new(setup.home.clone(), incoming.clone(), control, snapshots);
+    let _ = local.peers.set(Peers {
+        home: setup.home.clone(),
+        links,
+        serving,
+        _sink: incoming,
+    });
+    tokio::task::spawn_local(ticks(Rc::downgrade(local)));
+}
+
+async fn ticks(local: Weak<Local>) {
+    let mut tick = tokio::time::interval(TICK);
+    // Ticks of a pause are not made up for (invariant 6).
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(local) = local.upgrade() else {
+            return;
+        };
+        local.worker.borrow_mut().tick_groups();
+        local.want_turn();
+    }
+}

@@ -1,0 +1,312 @@
+//! Three nodes in one process, on real sockets: what one acknowledges the others have, any of them answers, and one may go. The replicas'
+//! places are given here; how nodes agree on them is tested elsewhere.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::channel;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ringfort_cluster::replica::Membership;
+use ringfort_cluster::{Config, NodeId, Replica, ReplicaId, Restored};
+
+use crate::node::peer::{accept_loop, Home, PeerSecurity, Timing};
+use crate::node::report::Identity;
+use crate::node::{wall_clock, Node, Shared, WorkerParts};
+use crate::settings::Builder;
+
+use super::{bind, Arrival, PeerSetup, Port, Workers};
+
+const NODES: u64 = 3;
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A node of the group.
+struct Member {
+    port: u16,
+    dir: tempfile::TempDir,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn free_listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").expect("a free port")
+}
+
+fn identity() -> Identity {
+    Identity {
+        run_id: "run".into(),
+        replication_id: "replication".into(),
+        process_id: 1,
+        started: wall_clock(),
+        os: String::new(),
+        executable: String::new(),
+        config_file: String::new(),
+        listeners: Vec::new(),
+        cluster_listeners: Vec::new(),
+    }
+}
+
+/// Every shard has a voter on every node.
+fn place_replicas(parts: &mut [WorkerParts], me: u64) {
+    let voters = || (1..=NODES).map(ReplicaId);
+    for shard in parts.iter_mut().flat_map(|parts| &mut parts.shards) {
+        let restored = Restored::fresh(voters());
+        let config = Config::new(shard.replica.shard(), ReplicaId(me));
+        shard.replica = Replica::new(&config, restored).expect("a fresh replica");
+        shard.membership = Membership::of_voters(voters());
+        let nodes = voters().map(|id| (id, NodeId(id.get().into())));
+        shard.standing.nodes = nodes.collect();
+    }
+}
+
+fn start(me: u64, threads: u16, listener: TcpListener, peers: Vec<(NodeId, String)>) -> Member {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().to_str().expect("text").to_string();
+    let (tell, told) = channel();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let flags = [
+            ("dir", path.as_str()),
+            ("shards", "8"),
+            ("threads", &threads.to_string()),
+            ("port", "0"),
+            ("unavailable-wait-ms", "5000"),
+        ];
+        let settings = Arc::new(Builder::new().flags(flags).expect("settings").build());
+        let startup = settings.startup().clone();
+        let clients = bind(&startup.bind, 0, 64).expect("a port");
+        let shared = Shared::new(settings, identity(), usize::from(startup.shards) + 1);
+        shared.set_node_id(NodeId(me.into()));
+        let mut node = Node::load_alone(shared.clone()).expect("an empty directory");
+        let mut parts = node.take_parts();
+        place_replicas(&mut parts, me);
+        let home = Arc::new(Home::new(
+            NodeId(me.into()),
+            PeerSecurity::default(),
+            Timing::default(),
+        ));
+        let setup = PeerSetup {
+            home: home.clone(),
+            peers,
+            office: None,
+        };
+        let workers = Workers::start(parts, &shared, Some(setup)).expect("threads");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let accepted = workers.accepted.clone();
+            let nodes = tokio::spawn(accept_loop(listener, home, threads, move |worker, node| {
+                let _ = accepted[usize::from(worker)].try_send(Arrival::Node(node));
+            }));
+            let port = clients.addresses()[0].port();
+            let accepting = clients
+                .accept(Port::Plain, &shared, &workers.accepted)
+                .expect("a listener");
+            tell.send(port).expect("the test waits");
+            let _ = stopped.await;
+            nodes.abort();
+            let _ = nodes.await;
+            accepting.iter().for_each(tokio::task::JoinHandle::abort);
+            for task in accepting {
+                let _ = task.await;
+            }
+        });
+        workers.stop();
+        node.close();
+    });
+    Member {
+        port: told.recv().expect("a node that starts"),
+        dir,
+        stop: Some(stop),
+        thread: Some(thread),
+    }
+}
+
+impl Member {
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("a node that ends in order");
+        }
+    }
+
+    fn client(&self) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a node that listens");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        Client(BufReader::new(stream))
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.end();
+        let _ = &self.dir;
+    }
+}
+
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn send(&mut self, commands: &[&str]) {
+        let text: String = commands.iter().map(|line| format!("{line}\r\n")).collect();
+        self.0.get_mut().write_all(text.as_bytes()).expect("sent");
+    }
+
+    /// A simple string, an error, a number or a bulk string.
+    fn reply(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("a reply in time");
+        let line = line.trim_end();
+        match line.strip_prefix('$').map(|len| len.parse::<i64>()) {
+            Some(Ok(-1)) => "(nil)".into(),
+            Some(Ok(len)) => {
+                let mut bulk = vec![0; len as usize + 2];
+                self.0.read_exact(&mut bulk).expect("a whole reply");
+                String::from_utf8_lossy(&bulk[..len as usize]).into_owned()
+            }
+            _ => line.to_string(),
+        }
+    }
+
+    fn ask(&mut self, command: &str) -> String {
+        self.send(&[command]);
+        self.reply()
+    }
+}
+
+fn three(threads: [u16; 3]) -> Vec<Member> {
+    let listeners: Vec<TcpListener> = (0..NODES).map(|_| free_listener()).collect();
+    let peers: Vec<(NodeId, String)> = listeners
+        .iter()
+        .zip(1u128..)
+        .map(|(listener, id)| (NodeId(id), listener.local_addr().unwrap().to_string()))
+        .collect();
+    let starts = listeners.into_iter().zip(1..).zip(threads);
+    starts
+        .map(|((listener, me), threads)| start(me, threads, listener, peers.clone()))
+        .collect()
+}
+
+/// Keys of all shards.
+fn keys() -> impl Iterator<Item = String> {
+    (0..64).map(|number| format!("key:{number}"))
+}
+
+#[test]
+fn what_one_node_acknowledges_every_node_answers() {
+    for threads in [[1, 1, 1], [2, 1, 3]] {
+        let nodes = three(threads);
+        let mut clients: Vec<Client> = nodes.iter().map(Member::client).collect();
+        for (number, key) in keys().enumerate() {
+            let writer = number % clients.len();
+            assert_eq!(clients[writer].ask(&format!("SET {key} {number}")), "+OK");
+        }
+        for client in &mut clients {
+            for (number, key) in keys().enumerate() {
+                assert_eq!(client.ask(&format!("GET {key}")), number.to_string());
+            }
+            assert_eq!(client.ask("DBSIZE"), ":64");
+        }
+    }
+}
+
+#[test]
+fn a_pipeline_is_answered_in_its_order_whoever_leads() {
+    let nodes = three([1, 1, 1]);
+    for node in &nodes {
+        let mut client = node.client();
+        client.ask("FLUSHALL");
+        let mut sent = Vec::new();
+        for round in 1..=20 {
+            for key in keys() {
+                sent.push((format!("INCR {key}"), format!(":{round}")));
+                sent.push((format!("GET {key}"), round.to_string()));
+            }
+        }
+        let commands: Vec<&str> = sent.iter().map(|(command, _)| command.as_str()).collect();
+        client.send(&commands);
+        for (command, reply) in &sent {
+            assert_eq!(client.reply(), *reply, "{command}");
+        }
+    }
+}
+
+#[test]
+fn two_of_three_nodes_go_on_with_all_that_was_acknowledged() {
+    let mut nodes = three([1, 1, 1]);
+    let mut client = nodes[0].client();
+    for key in keys() {
+        assert_eq!(client.ask(&format!("SET {key} before")), "+OK");
+    }
+    nodes.remove(1).end();
+    let began = Instant::now();
+    for key in keys() {
+        assert_eq!(client.ask(&format!("GET {key}")), "before");
+        assert_eq!(client.ask(&format!("SET {key} after")), "+OK");
+    }
+    assert!(began.elapsed() < DEADLINE);
+    let mut other = nodes[1].client();
+    for key in keys() {
+        assert_eq!(other.ask(&format!("GET {key}")), "after");
+    }
+}
+
+#[test]
+fn a_scan_from_any_node_returns_every_key_once() {
+    let nodes = three([1, 1, 1]);
+    let mut client = nodes[0].client();
+    for key in keys() {
+        client.ask(&format!("SET {key} value"));
+    }
+    for node in &nodes {
+        let mut client = node.client();
+        let (mut cursor, mut found) = ("0".to_string(), Vec::new());
+        loop {
+            client.send(&[&format!("SCAN {cursor} COUNT 5")]);
+            assert_eq!(client.reply(), "*2");
+            cursor = client.reply();
+            let count: usize = client.reply()[1..].parse().expect("a count");
+            found.extend((0..count).map(|_| client.reply()));
+            if cursor == "0" {
+                break;
+            }
+        }
+        found.sort();
+        let mut expected: Vec<String> = keys().collect();
+        expected.sort();
+        assert_eq!(found, expected);
+        assert!(expected.contains(&client.ask("RANDOMKEY")));
+    }
+}
+
+#[test]
+fn commands_that_several_nodes_cannot_run_together_are_refused() {
+    let nodes = three([1, 1, 1]);
+    let mut client = nodes[0].client();
+    assert_eq!(client.ask("MSET key:1 a key:2 b key:3 c"), "+OK");
+    let answer = client.ask("RENAME key:1 key:2");
+    assert!(
+        answer.starts_with("-ERR the keys of 'rename' lie in several shards"),
+        "{answer}"
+    );
+    assert_eq!(client.ask("RENAME key:1 {key:1}2"), "+OK");
+    assert_eq!(client.ask("GET {key:1}2"), "a");
+    assert_eq!(client.ask("DEL key:1 key:2 key:3"), ":2");
+}
+
+#[test]
+fn a_node_without_a_majority_says_that_nobody_leads() {
+    let mut nodes = three([1, 1, 1]);
+    let mut client = nodes[2].client();
+    assert_eq!(client.ask("SET key value"), "+OK");
+    nodes.remove(0).end();
+    nodes.remove(0).end();
+    let answer = client.ask("SET key other");
+    let is_told = answer.starts_with("-CLUSTERDOWN") || answer.starts_with("-UNKNOWN");
+    assert!(is_told, "{answer}");
+    let answer = client.ask("GET key");
+    assert!(answer.starts_with("-CLUSTERDOWN"), "{answer}");
+}
