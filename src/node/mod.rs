@@ -48,6 +48,7 @@ pub use recovery::StartError;
 pub use router::{Prepared, PREPARED_MAX};
 pub use shared::Shared;
 pub use slots::SlotWalk;
+pub use topology::{described_node, peers_of};
 pub use worker::{monotonic_clock, wall_clock, Worker};
 
 // What the server needs of the commands room, so that it depends on the node alone.
@@ -78,6 +79,21 @@ pub struct Node {
     parts: Vec<Parts>,
 }
 
+#[cfg(test)]
+impl Node {
+    /// A node that founds a cluster of its own in the directory of its settings, unless it has done so before.
+    pub fn load_alone(shared: Arc<Shared>) -> Result<Self, StartError> {
+        let startup = shared.settings.startup().clone();
+        let directory = recovery::open_directory(&startup)?;
+        let described = described_node(directory.node_id, &startup, &shared.identity, 0);
+        let topology = match directory.topology()? {
+            Some(topology) => topology,
+            None => recovery::found_alone(&directory, described, &startup)?,
+        };
+        Self::load(shared, directory, &topology)
+    }
+}
+
 impl Node {
     /// Reads the data back. HTTP can already ask `shared` how far it is. `known` is the topology of its
     /// cluster as far as the node knows it.
@@ -94,12 +110,7 @@ impl Node {
         let limits = cycle::limits(&settings.live());
         let loaded = recovery::load(directory, &startup, known, limits)?;
         shared.set_node_id(loaded.node_id);
-        let state = loaded.state.clone();
-        shared.set_cluster_state(state.clone());
-        shared.topology.set_keeper(Box::new(move |topology| {
-            let kept = state.keep_topology(topology);
-            kept.map_err(|error| error.to_string())
-        }));
+        shared.set_cluster_state(loaded.state.clone());
         shared.topology.set_doubts(topology::Doubts {
             lost: loaded.lost.clone(),
             suspect: loaded.suspect.clone(),
@@ -157,22 +168,6 @@ impl Node {
             _lock: loaded.lock,
             parts,
         })
-    }
-
-    /// As a program does that stands alone.
-    #[cfg(test)]
-    pub fn load_alone(shared: Arc<Shared>) -> Result<Self, StartError> {
-        let startup = shared.settings.startup().clone();
-        let directory = recovery::open_directory(&startup)?;
-        let known = match directory.topology()? {
-            Some(known) => known,
-            None => {
-                let node =
-                    topology::described_node(directory.node_id, &startup, &shared.identity, 0);
-                recovery::found_alone(&directory, node, &startup)?
-            }
-        };
-        Self::load(shared, directory, &known)
     }
 
     /// The workers' makings, each to be taken to its thread and given to [`Worker::start`].

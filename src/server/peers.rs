@@ -141,6 +141,32 @@ pub(super) fn start(
     tokio::task::spawn_local(ticks(Rc::downgrade(local)));
 }
 
+/// Does what a newer topology asks for: links, and replicas that come and go.
+fn follow_topology(local: &Local) {
+    let mut worker = local.worker.borrow_mut();
+    let Some(taken) = worker.take_up_topology() else {
+        return;
+    };
+    if let Some(peers) = local.peers.get() {
+        peers.links.set_peers(&taken.peers);
+    }
+    let state = worker.shared.cluster_state().clone();
+    let mut done = Ok(());
+    // All at once: each note is synced. What cannot be noted so is told below, one by one.
+    let _ = state.end_replicas(&taken.drop);
+    for (group, id) in taken.drop {
+        done = done.and(worker.drop_replica(group, id));
+    }
+    let _ = state.begin_replicas(&taken.start);
+    for (group, id) in taken.start {
+        done = done.and(worker.start_replica(group, id));
+    }
+    if let Err(error) = done {
+        tracing::warn!("{error}");
+        worker.take_up_topology_again();
+    }
+}
+
 async fn ticks(local: Weak<Local>) {
     let mut tick = tokio::time::interval(TICK);
     // Ticks of a pause are not made up for (invariant 6).
@@ -150,6 +176,7 @@ async fn ticks(local: Weak<Local>) {
         let Some(local) = local.upgrade() else {
             return;
         };
+        follow_topology(&local);
         local.worker.borrow_mut().tick_groups();
         local.want_turn();
     }

@@ -421,9 +421,10 @@ fn a_receiver_that_dies_in_the_middle_is_an_error_for_the_sender() {
                 local.peers.get().unwrap().take_over(node);
             }
         });
-        let error = transfer(&leader.local, &leader.wanted(1)).await;
-        assert!(error.is_err(), "{error:?}");
-        assert_eq!(received.get(), CHUNK_BYTES);
+        let error = transfer(&leader.local, &leader.wanted(1))
+            .await
+            .unwrap_err();
+        assert_eq!(received.get(), CHUNK_BYTES, "{error}");
         let nowhere = WantedSnapshot {
             to: NodeId(9),
             ..leader.wanted(1)
