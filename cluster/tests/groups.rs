@@ -211,3 +211,101 @@ fn a_voter_is_replaced_while_commands_go_on() {
     assert!(group.can_read(leader));
     assert!(!group.membership(leader).contains(ReplicaId(gone)));
 }
+
+/// Proposes until the change is taken, and gives how many proposals that took.
+fn change_under_load(group: &mut Group, leader: u64, change: MembershipChange) -> u64 {
+    let mut proposals = 0;
+    group.wait_until("the change is taken", 10 * SECOND_US, |group| {
+        group.propose(leader);
+        proposals += 1;
+        match group.change(leader, change.clone()) {
+            Ok(_) => true,
+            Err(ChangeError::NotCaughtUp { .. } | ChangeError::Running | ChangeError::Busy) => {
+                false
+            }
+            Err(error) => panic!("{error}"),
+        }
+    });
+    proposals
+}
+
+#[test]
+fn a_group_grows_from_one_to_three_and_shrinks_again_under_constant_proposals() {
+    for seed in 0..20 {
+        let mut group = Group::new(4000 + seed, &[1]);
+        let leader = group.wait_for_leader(3 * SECOND_US);
+        group.wait_until("reads", SECOND_US, |group| group.can_read(leader));
+        for _ in 0..100 {
+            let proposal = group.propose(leader);
+            assert!(group.is_acknowledged(proposal), "seed {seed}");
+        }
+        group.lose(seed % 3 * 10);
+        let term = group.term(leader);
+        for id in [2, 3] {
+            group.join(id);
+            let add = MembershipChange::AddLearner(ReplicaId(id));
+            let proposals = change_under_load(&mut group, leader, add);
+            // It leads alone and in the same term before and after, and serves reads all the while.
+            assert!(id == 3 || proposals == 1, "seed {seed}: {proposals}");
+            assert!(id == 3 || group.can_read(leader), "seed {seed}");
+            let promote = MembershipChange::Promote(ReplicaId(id));
+            change_under_load(&mut group, leader, promote);
+        }
+        assert_eq!(group.term(leader), term, "seed {seed}");
+        for id in [2, 3] {
+            for change in [MembershipChange::Demote, MembershipChange::Remove] {
+                change_under_load(&mut group, leader, change(ReplicaId(id)));
+            }
+        }
+        group.wait_until("alone again", 5 * SECOND_US, |group| {
+            let membership = group.membership(leader);
+            membership.voters.len() == 1 && membership.learners.is_empty()
+        });
+        let proposal = group.propose(leader);
+        assert!(group.is_acknowledged(proposal), "seed {seed}");
+        assert_eq!(group.term(leader), term, "seed {seed}");
+        group.lose(0);
+        group.settle();
+    }
+}
+
+#[test]
+fn a_learner_of_a_lone_leader_gets_a_snapshot_and_catches_up() {
+    let mut group = Group::new(77, &[1]);
+    let leader = group.wait_for_leader(3 * SECOND_US);
+    for _ in 0..500 {
+        group.propose(leader);
+    }
+    group.join(2);
+    group
+        .change(leader, MembershipChange::AddLearner(ReplicaId(2)))
+        .unwrap();
+    // It has all that the leader has, which keeps nothing from before it was there.
+    group.settle();
+    group.wait_until("promotion", 5 * SECOND_US, |group| {
+        group
+            .change(leader, MembershipChange::Promote(ReplicaId(2)))
+            .is_ok()
+    });
+    group.settle();
+}
+
+#[test]
+fn a_group_that_began_alone_stays_sound_under_loss_and_crashes() {
+    for seed in 0..20 {
+        let mut group = Group::new(5000 + seed, &[1]);
+        group.lose(10);
+        let mut newest = 1;
+        group.chaos(60 * SECOND_US, |group, draw| {
+            if draw % 10 == 0 {
+                for id in group.leaders() {
+                    newest = group.wander(id, draw / 10, newest);
+                }
+            }
+        });
+        assert!(group.changes() > 1, "seed {seed}: {}", group.changes());
+        group.heal();
+        group.lose(0);
+        group.settle();
+    }
+}

@@ -95,7 +95,7 @@ impl Demo {
                 "dir",
                 dir.join(format!("node-{}", node + 1)).display().to_string(),
             ),
-            ("log-level", "warning".to_string()),
+            ("log-level", "warn".to_string()),
             ("threads", "1".to_string()),
         ];
         if self.nodes > 1 {

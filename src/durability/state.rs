@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bincode::{Decode, Encode};
+use ringfort_cluster::topology::Topology;
 use ringfort_cluster::{codec, NodeId, ReplicaId, ShardId};
 
 use super::disk::{read_full_at, write_all_at, SharedDisk};
@@ -237,6 +238,27 @@ impl StateKeeper {
         let mut kept = self.lock();
         let mut next = kept.state.clone();
         change(&mut next);
+        self.put(&mut kept, next)
+    }
+
+    /// Keeps a topology, unless one is kept that is at least as new: before anything is done because of it.
+    ///
+    /// # Errors
+    /// A failing or full disk.
+    pub fn keep_topology(&self, topology: &Topology) -> Result<(), DirectoryError> {
+        let mut kept = self.lock();
+        let before = kept.state.topology.as_ref();
+        let before = before.and_then(|bytes| Topology::decode(bytes).ok());
+        if before.is_some_and(|before| before.epoch >= topology.epoch) {
+            return Ok(());
+        }
+        let path = self.dir.join(NAME);
+        let encoded = topology.encode().map_err(io::Error::other);
+        let encoded = encoded.map_err(|error| DirectoryError::io("write", &path, error))?;
+        let next = NodeState {
+            topology: Some(encoded),
+            ..kept.state.clone()
+        };
         self.put(&mut kept, next)
     }
 

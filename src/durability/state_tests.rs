@@ -148,6 +148,47 @@ fn an_id_that_is_given_up_late_does_not_end_its_successor() {
 }
 
 #[test]
+fn an_older_topology_never_replaces_a_newer_one() {
+    let (_, disk) = sim(1);
+    let keeper = open(&disk);
+    let topology = |epoch| Topology {
+        epoch: ringfort_cluster::Epoch(epoch),
+        ..formed()
+    };
+    for epoch in [3, 5, 4] {
+        keeper.keep_topology(&topology(epoch)).unwrap();
+    }
+    let kept = open(&disk).state().topology.unwrap();
+    assert_eq!(Topology::decode(&kept).unwrap(), topology(5));
+}
+
+fn formed() -> Topology {
+    let node = ringfort_cluster::topology::Node {
+        id: ME,
+        host: "a".into(),
+        port: 1,
+        cluster_port: 2,
+        peer_port: 3,
+        http_port: 4,
+        zone: String::new(),
+        weight: 1,
+        version: String::new(),
+        semantics: 1,
+        draining: false,
+        suspect: false,
+    };
+    let mut topology = Topology::default();
+    let init = ringfort_cluster::MetaCommand::Init {
+        cluster_id: ringfort_cluster::topology::ClusterId(1),
+        shards: 2,
+        replicas: 3,
+        node,
+    };
+    topology.apply(&init).unwrap();
+    topology
+}
+
+#[test]
 fn a_full_disk_leaves_the_state_as_it_was() {
     let (sim, disk) = sim(1);
     let keeper = open(&disk);

@@ -243,7 +243,7 @@ impl Worker {
         // The ids of replicas that were here once.
         let tombstone = match mine {
             Some(_) => None,
-            None => self.shared.cluster_state().tombstone(envelope.shard),
+            None => self.shared.tombstone(envelope.shard),
         };
         match judge(&envelope, &message, mine, tombstone) {
             Verdict::Deliver => {

@@ -95,28 +95,33 @@ impl Node {
 }
 
 impl Node {
-    /// Reads the data back. HTTP can already ask `shared` how far it is. `topology` is what the node knows of its cluster.
+    /// Reads the data back. HTTP can already ask `shared` how far it is. `known` is the topology of its
+    /// cluster as far as the node knows it.
     ///
     /// # Errors
     /// Damage, settings that do not fit the data.
     pub fn load(
         shared: Arc<Shared>,
         directory: Directory,
-        topology: &Topology,
+        known: &Topology,
     ) -> Result<Self, StartError> {
         let settings = shared.settings.clone();
         let startup = settings.startup().clone();
         let limits = cycle::limits(&settings.live());
-        let loaded = recovery::load(directory, &startup, topology, limits)?;
+        let loaded = recovery::load(directory, &startup, known, limits)?;
         shared.set_node_id(loaded.node_id);
         shared.set_cluster_state(loaded.state.clone());
+        shared.topology.set_doubts(topology::Doubts {
+            lost: loaded.lost.clone(),
+            suspect: loaded.suspect.clone(),
+        });
         shared
             .keys_loaded
             .store(loaded.keys, std::sync::atomic::Ordering::Relaxed);
         let view = view::alone(loaded.node_id, &startup.cluster, &shared.identity);
         shared.view.publish(Arc::new(view));
         let workers = startup.threads as u16;
-        let map = topology
+        let map = known
             .shard_map()
             .ok_or_else(|| StartError("the topology names no shards".into()))?;
         for (shard, present) in (0..).zip(&loaded.snapshots) {
@@ -168,6 +173,14 @@ impl Node {
     /// The workers' makings, each to be taken to its thread and given to [`Worker::start`].
     pub fn take_parts(&mut self) -> Vec<Parts> {
         std::mem::take(&mut self.parts)
+    }
+
+    /// As if the process had died.
+    #[cfg(test)]
+    pub fn kill(self) {
+        if let Some(disk) = self.disk {
+            disk.end();
+        }
     }
 
     /// After all workers have stopped and closed their logs: says so in the data directory.

@@ -112,7 +112,7 @@ impl Worker {
         shard.standing.decides_alone = false;
         shard.standing.taken_in = None;
         self.look_at_leadership(place);
-        self.received.retain(|received| received.shard != number);
+        self.set_access(place);
         self.shared.snapshot_indexes[usize::from(number)].store(0, Release);
         self.shared.note_loaded_snapshot(number, Present::default());
     }
@@ -120,9 +120,9 @@ impl Worker {
     /// Sees to it that neither a snapshot nor the log brings back what earlier replicas of the group have left.
     fn tidy(&mut self, place: usize, group: ShardId) -> Result<(), ReplicaError> {
         let number = self.shards[place].id;
+        let failed = |error: String| ReplicaError::Log(group, error);
+        self.snapshots.remove_files(number).map_err(failed)?;
         if let Some(wal) = &mut self.wal {
-            let failed = |error: String| ReplicaError::Log(group, error);
-            self.snapshots.remove_files(number).map_err(failed)?;
             match wal.forget(&[number]) {
                 Ok(()) => {}
                 Err(error) if error.is_full() => return Err(failed(error.to_string())),
@@ -153,3 +153,7 @@ impl super::snapshots::Snapshots {
             .unwrap_or_else(|_| Err("the disk thread is gone".into()))
     }
 }
+
+#[cfg(test)]
+#[path = "replicas_tests.rs"]
+mod tests;

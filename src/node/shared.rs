@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use ringfort_cluster::NodeId;
+use ringfort_cluster::{NodeId, ReplicaId, ShardId};
 
 use tokio::sync::Notify;
 
@@ -185,6 +185,11 @@ impl Shared {
     /// Before its directory was read.
     pub fn cluster_state(&self) -> &Arc<StateKeeper> {
         self.cluster_state.get().expect("the directory was read")
+    }
+
+    /// The last replica of a group that was given up here, if any.
+    pub(super) fn tombstone(&self, group: ShardId) -> Option<ReplicaId> {
+        self.cluster_state.get()?.tombstone(group)
     }
 
     pub fn set_cluster_state(&self, state: Arc<StateKeeper>) {

@@ -214,10 +214,19 @@ impl Worker {
 
     fn duties_here(&self, topology: &Topology, me: NodeId) -> TakenUp {
         let held = self.shards.iter().filter(|shard| shard.standing.is_held);
-        let here: BTreeMap<ShardId, ReplicaId> = held
+        let mut here: BTreeMap<ShardId, ReplicaId> = held
             .map(|shard| (shard.replica.shard(), shard.replica.id()))
             .collect();
         let doubts = self.shared.topology.doubts();
+        // Those stand still, but they are here: what the cluster decides about them is to be done.
+        let is_here = |(group, id): &&(ShardId, ReplicaId)| {
+            let shard = self
+                .worker_of_group(*group)
+                .filter(|&worker| worker == self.number);
+            let shard = shard.and(self.local_number(*group));
+            shard.is_some_and(|number| self.shards[self.place(number)].replica.id() == *id)
+        };
+        here.extend(doubts.suspect.iter().filter(is_here).copied());
         let all = duties(topology, me, &here, Since::Running);
         let is_for_here = |replica: &(ShardId, ReplicaId)| {
             self.worker_of_group(replica.0) == Some(self.number) && !doubts.has(*replica)

@@ -150,10 +150,14 @@ fn follow_topology(local: &Local) {
     if let Some(peers) = local.peers.get() {
         peers.links.set_peers(&taken.peers);
     }
+    let state = worker.shared.cluster_state().clone();
     let mut done = Ok(());
+    // All at once: each note is synced. What cannot be noted so is told below, one by one.
+    let _ = state.end_replicas(&taken.drop);
     for (group, id) in taken.drop {
         done = done.and(worker.drop_replica(group, id));
     }
+    let _ = state.begin_replicas(&taken.start);
     for (group, id) in taken.start {
         done = done.and(worker.start_replica(group, id));
     }

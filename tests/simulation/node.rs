@@ -251,6 +251,8 @@ impl Node {
             context.oracle.restored(shard).map_err(NoStart::Violation)?;
             let found = recovered.hard_states().get(&shard.id).copied();
             shard.replica = self.replica(shard, found, context)?;
+            // Its snapshots name who belongs to it; what stood in for the replica knew itself alone.
+            shard.membership = shard.replica.membership();
         }
         let workers = self.open_logs(shards, workers, &recovered, hash_seed, context)?;
         Ok(Process {

@@ -9,7 +9,7 @@ use super::{EntryKind, LogEntry, Replica};
 use crate::codec;
 use crate::types::{Index, Monotonic, ReplicaId, Term};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
-use raft::{ProgressState, StateRole};
+use raft::{Progress, ProgressState, StateRole};
 
 /// A transfer of the leadership that is under way.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +52,8 @@ impl Replica {
         if raft.state != StateRole::Leader {
             return Err(ChangeError::NotLeader);
         }
-        if self.in_flight.is_some() || raft.lead_transferee.is_some() {
+        let is_busy = self.is_writing() || !self.may_leave_solo();
+        if is_busy || raft.lead_transferee.is_some() {
             return Err(ChangeError::Busy);
         }
         // Before that it may not know of a change that is committed.
@@ -71,6 +72,7 @@ impl Replica {
             progress: &|id| self.matched(id),
         };
         check_change(&change, &situation)?;
+        self.leave_solo();
         self.append_change(&change)
     }
 
@@ -105,7 +107,7 @@ impl Replica {
     /// When the entry is damaged. The replica must not be used any more then.
     pub fn apply_membership(&mut self, entry: &LogEntry) -> Result<Membership, UnreadableChange> {
         assert!(
-            self.in_flight.is_none(),
+            !self.is_writing(),
             "apply_membership() while a write is under way"
         );
         // Invariant 9: once, and in order.
@@ -162,7 +164,7 @@ impl Replica {
         let membership = raft.store().membership();
         let possible = membership.is_joint()
             && raft.state == StateRole::Leader
-            && self.in_flight.is_none()
+            && !self.is_writing()
             && raft.lead_transferee.is_none()
             && !raft.has_pending_conf()
             && self.has_applied_own_term();
@@ -188,10 +190,17 @@ impl Replica {
         if !self.is_leader() {
             return None;
         }
+        if let Some(solo) = &self.solo {
+            let itself = Matched {
+                index: solo.committed(),
+                follows: true,
+            };
+            return (id == self.id()).then_some(itself);
+        }
         let progress = self.raw.raft.prs().get(id.get())?;
         Some(Matched {
             index: Index(progress.matched),
-            follows: progress.state == ProgressState::Replicate,
+            follows: self.follows(progress),
         })
     }
 
@@ -212,7 +221,7 @@ impl Replica {
         if let Some(transfer) = self.transfer {
             return Err(TransferError::Running(transfer.to));
         }
-        if self.in_flight.is_some() {
+        if self.is_writing() {
             return Err(TransferError::Busy);
         }
         let membership = self.raw.raft.store().membership();
@@ -233,13 +242,23 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether a member takes the log entry by entry. One whose place is known to be the end of the log does, too: after a snapshot `raft`
+    /// goes on searching for it until there is a new entry, and a shard without writes has none.
+    fn follows(&self, progress: &Progress) -> bool {
+        let is_at_end = progress.matched == self.raw.raft.raft_log.last_index();
+        match progress.state {
+            ProgressState::Replicate => true,
+            ProgressState::Probe => is_at_end,
+            ProgressState::Snapshot => false,
+        }
+    }
+
     /// Whether a follower is close enough to take over: it could not stand for election before it has carried out the
     /// changes of the membership that it knows to be committed.
     fn could_lead(&self, id: ReplicaId) -> bool {
         let progress = self.raw.raft.prs().get(id.get());
         progress.is_some_and(|progress| {
-            progress.state == ProgressState::Replicate
-                && progress.committed_index >= self.last_change.get()
+            self.follows(progress) && progress.committed_index >= self.last_change.get()
         })
     }
 

@@ -100,7 +100,7 @@ impl Replica {
         let lease = &self.lease;
         let fresh =
             self.lease_valid(now) && now < lease.last_sent.plus_us(self.timing.lease_interval_us);
-        if fresh || self.in_flight.is_some() {
+        if fresh || self.is_writing() {
             return self.lease.round.is_some();
         }
         if let Some(context) = self.begin_round() {

@@ -12,14 +12,11 @@ use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use std::cell::Cell;
 use std::collections::VecDeque;
 
-/// What an entry costs in memory beside its data, in bytes; keeps the tail bounded when entries are tiny.
-const ENTRY_OVERHEAD_BYTES: usize = std::mem::size_of::<LogEntry>();
-
 /// Entries whose memory is kept when the log runs empty.
 const CAPACITY_KEPT: usize = 64;
 
 /// The tail of a shard's log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct LogStore {
     hard_state: HardState,
     membership: Membership,
@@ -66,8 +63,19 @@ impl LogStore {
             entry.index,
             self.last()
         );
-        self.entry_bytes += entry.data.len() + ENTRY_OVERHEAD_BYTES;
+        self.entry_bytes += entry.bytes();
         self.entries.push_back(entry);
+    }
+
+    /// Starts again behind an index up to which everything is applied. Nothing is left here by then.
+    pub(super) fn begin_behind(&mut self, index: Index, term: Term) {
+        // Invariant 9: no gap, no repeat.
+        assert!(
+            self.entries.is_empty() && index >= self.compacted_index,
+            "invariant 9: the log goes on behind {index} and still begins behind {}",
+            self.compacted_index
+        );
+        (self.compacted_index, self.compacted_term) = (index, term);
     }
 
     /// Drops entries up to `to`, oldest first, as long as more than `tail_bytes_max` are kept.
@@ -81,7 +89,7 @@ impl LogStore {
             let Some(entry) = self.entries.pop_front() else {
                 break;
             };
-            self.entry_bytes -= entry.data.len() + ENTRY_OVERHEAD_BYTES;
+            self.entry_bytes -= entry.bytes();
             self.compacted_index = entry.index;
             self.compacted_term = entry.term;
         }
@@ -157,7 +165,7 @@ impl LogStore {
             return;
         };
         for entry in self.entries.drain(position.min(self.entries.len())..) {
-            self.entry_bytes -= entry.data.len() + ENTRY_OVERHEAD_BYTES;
+            self.entry_bytes -= entry.bytes();
         }
     }
 

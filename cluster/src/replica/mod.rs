@@ -24,6 +24,7 @@
 //! correct, it only waits. If the write fails the replica must not be used any more: it has promised what is not there.
 //!
 //! A group of one voter differs in nothing but this: nobody has to answer, so its entries are committed by being persisted.
+//! A replica that is alone takes a short way (`solo.rs`), which cannot be told from the long one.
 
 mod admit;
 mod change;
@@ -34,6 +35,7 @@ mod membership;
 mod outputs;
 mod questions;
 mod snapshot;
+mod solo;
 #[cfg(test)]
 mod tests;
 mod ticks;
@@ -62,6 +64,7 @@ use log_store::LogStore;
 use raft::eraftpb::MessageType;
 use raft::{RawNode, Ready, StateRole};
 use snapshot::Sending;
+use solo::Solo;
 use std::collections::VecDeque;
 use ticks::Jitter;
 
@@ -83,6 +86,13 @@ pub enum ProposeError {
 pub struct Replica {
     shard: ShardId,
     raw: RawNode<LogStore>,
+    /// What `raw` was made from; its `applied` is that of the start.
+    raft_config: raft::Config,
+    /// While this is set `raw` stands still, all but its log.
+    solo: Option<Solo>,
+    /// Takes the long way in any case, for tests that compare.
+    #[cfg(test)]
+    never_solo: bool,
     /// The `Ready` that the driver is writing.
     in_flight: Option<InFlight>,
     /// What came in meanwhile.
@@ -145,8 +155,8 @@ impl Replica {
         );
         let store = LogStore::new(restored);
         let applied_term = store.term_of(applied).unwrap_or_default();
-        let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let mut raw = RawNode::new(&config.to_raft(applied), store, &logger)
+        let raft_config = config.to_raft(applied);
+        let mut raw = RawNode::new(&raft_config, store, &no_logger())
             .map_err(|error| RestoreError::Config(error.to_string()))?;
         if unknown {
             // Whoever leads must send a snapshot: the log alone does not say who was there before its first entry.
@@ -155,6 +165,10 @@ impl Replica {
         let mut replica = Self {
             shard: config.shard,
             raw,
+            raft_config,
+            solo: None,
+            #[cfg(test)]
+            never_solo: false,
             in_flight: None,
             held: Vec::new(),
             reports: Vec::new(),
@@ -189,8 +203,8 @@ impl Replica {
     /// promise to a leader.
     pub fn campaign(&mut self) {
         // `raft` leaves it to its caller that who stands for election is a voter.
-        let may_stand = self.raw.raft.promotable();
-        if may_stand && self.in_flight.is_none() && !self.is_silent() && !self.is_bound() {
+        let may_stand = self.raw.raft.promotable() && self.solo.is_none();
+        if may_stand && !self.is_writing() && !self.is_silent() && !self.is_bound() {
             // The only refusal is that of a replica which may not stand, and then there is nothing to do.
             let _ = self.raw.campaign();
         }
@@ -203,6 +217,9 @@ impl Replica {
     #[inline]
     pub fn propose(&mut self, data: impl Into<Bytes>) -> Result<(), ProposeError> {
         let raft = &mut self.raw.raft;
+        if let Some(solo) = &mut self.solo {
+            return solo.propose(data.into(), self.delivered);
+        }
         if raft.state != StateRole::Leader || raft.prs().get(raft.id).is_none() {
             return Err(ProposeError::NotLeader);
         }
@@ -231,6 +248,9 @@ impl Replica {
     /// Takes in a message of another replica. Messages that make no sense here are dropped.
     pub fn step(&mut self, message: Message, now: Monotonic) {
         self.note_time(now);
+        if self.solo.is_some() {
+            return;
+        }
         if self.in_flight.is_some() {
             if self.held.len() < MESSAGES_HELD_MAX {
                 self.held.push(message);
@@ -248,6 +268,9 @@ impl Replica {
 
     /// Says that a message to a replica was lost, so that it is not waited for.
     pub fn unreachable(&mut self, replica: ReplicaId) {
+        if self.solo.is_some() {
+            return;
+        }
         if self.in_flight.is_some() {
             return self.hold_report(Report::Unreachable(replica));
         }
@@ -263,9 +286,17 @@ impl Replica {
 
     /// Empties `outputs` and fills it with what there is to send and to write; `false` when there is nothing. After
     /// `true`, [`persisted`](Self::persisted) must follow.
+    #[inline]
     pub fn ready(&mut self, outputs: &mut Outputs) -> bool {
         outputs.clear();
-        assert!(self.in_flight.is_none(), "ready() before persisted()");
+        assert!(!self.is_writing(), "ready() before persisted()");
+        match &mut self.solo {
+            Some(solo) => solo.ready(outputs),
+            None => self.ready_by_raft(outputs),
+        }
+    }
+
+    fn ready_by_raft(&mut self, outputs: &mut Outputs) -> bool {
         if !self.raw.has_ready() {
             return false;
         }
@@ -297,16 +328,25 @@ impl Replica {
     /// it, so that a restart knows what was committed.
     #[must_use]
     pub fn known_commit_if_persisted(&self) -> Index {
-        match &self.in_flight {
-            Some(in_flight) => in_flight.known_commit,
-            None => self.committed(),
+        match (&self.in_flight, &self.solo) {
+            (Some(in_flight), _) => in_flight.known_commit,
+            (None, Some(solo)) => self.last_to_write(solo),
+            (None, None) => self.committed(),
         }
     }
 
     /// Says that what `ready` gave is written (and synced, when the durability mode asks for it). Empties `outputs` and fills
     /// it with what there is to send and to apply.
+    #[inline]
     pub fn persisted(&mut self, outputs: &mut Outputs) {
         outputs.clear();
+        match self.solo {
+            Some(_) => self.persisted_solo(outputs),
+            None => self.persisted_by_raft(outputs),
+        }
+    }
+
+    fn persisted_by_raft(&mut self, outputs: &mut Outputs) {
         let InFlight {
             mut ready,
             known_commit,
@@ -364,12 +404,20 @@ impl Replica {
             "invariant 9: shard {} applied {index} without its membership change",
             self.shard
         );
-        self.raw.advance_apply_to(index.get());
         self.applied = index;
+        if let Some(solo) = &mut self.solo {
+            if index == self.delivered {
+                solo.forget_applied();
+            }
+            return;
+        }
+        self.raw.advance_apply_to(index.get());
         self.applied_term = self.raw.raft.store().term_of(index).unwrap_or_default();
         self.compact();
         if !self.one_voter {
             self.end_joint_state();
+        } else if self.alone {
+            self.enter_solo();
         }
     }
 
@@ -390,6 +438,13 @@ impl Replica {
 }
 
 impl Replica {
+    /// Whether the driver is between `ready` and `persisted`.
+    #[inline]
+    fn is_writing(&self) -> bool {
+        let alone = self.solo.as_ref().is_some_and(|solo| solo.is_writing);
+        alone || self.in_flight.is_some()
+    }
+
     /// The hard state of a `Ready`, when more than its commit index is new.
     fn changed_hard_state(&mut self, ready: &Ready) -> Option<HardState> {
         let state = HardState::from_raft(ready.hs()?);
@@ -472,4 +527,9 @@ impl Replica {
         );
         self.term = term;
     }
+}
+
+/// `raft` reports what it does; all that matters of it is in `Outputs`.
+fn no_logger() -> slog::Logger {
+    slog::Logger::root(slog::Discard, slog::o!())
 }

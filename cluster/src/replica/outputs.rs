@@ -61,7 +61,16 @@ pub struct LogEntry {
     pub data: Bytes,
 }
 
+/// What an entry costs in memory beside its data, in bytes; keeps the tail bounded when entries are tiny.
+const ENTRY_OVERHEAD_BYTES: usize = std::mem::size_of::<LogEntry>();
+
 impl LogEntry {
+    /// What it costs in memory.
+    #[inline]
+    pub(super) fn bytes(&self) -> usize {
+        self.data.len() + ENTRY_OVERHEAD_BYTES
+    }
+
     #[inline]
     pub(super) fn from_raft(entry: eraftpb::Entry) -> Self {
         let kind = match entry.entry_type {

@@ -52,14 +52,20 @@ impl Replica {
     #[inline]
     #[must_use]
     pub fn last_index(&self) -> Index {
-        Index(self.raw.raft.raft_log.last_index())
+        match &self.solo {
+            Some(solo) => self.last_proposed(solo),
+            None => Index(self.raw.raft.raft_log.last_index()),
+        }
     }
 
     /// The last index known to be committed.
     #[inline]
     #[must_use]
     pub fn committed(&self) -> Index {
-        Index(self.raw.raft.raft_log.committed)
+        match &self.solo {
+            Some(solo) => solo.committed(),
+            None => Index(self.raw.raft.raft_log.committed),
+        }
     }
 
     /// The last index that was applied, as told by [`applied`](Self::applied).
@@ -72,13 +78,19 @@ impl Replica {
     /// The first index whose entry is still in memory, or would be the next.
     #[must_use]
     pub fn first_index(&self) -> Index {
-        Index(self.raw.raft.raft_log.first_index())
+        match &self.solo {
+            Some(_) => self.applied.next(),
+            None => Index(self.raw.raft.raft_log.first_index()),
+        }
     }
 
     /// Bytes that the log holds in memory.
     #[must_use]
     pub fn log_bytes(&self) -> usize {
-        self.raw.raft.store().bytes()
+        match &self.solo {
+            Some(solo) => solo.log_bytes(),
+            None => self.raw.raft.store().bytes(),
+        }
     }
 
     /// Who belongs to the shard, as far as this replica has applied its log.
@@ -121,6 +133,9 @@ impl Replica {
     /// Term, vote and commit as they are now; for a write-ahead log that starts a new segment.
     #[must_use]
     pub fn hard_state(&self) -> HardState {
-        HardState::from_raft(&self.raw.raft.hard_state())
+        HardState {
+            commit: self.committed(),
+            ..HardState::from_raft(&self.raw.raft.hard_state())
+        }
     }
 }

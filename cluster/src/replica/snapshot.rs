@@ -113,6 +113,9 @@ impl Replica {
 
     /// Says how sending a snapshot to a follower ended. Every request must be answered so.
     pub fn report_snapshot(&mut self, to: ReplicaId, ok: bool) {
+        if self.solo.is_some() {
+            return;
+        }
         if self.in_flight.is_some() {
             return self.hold_report(super::Report::Snapshot(to, ok));
         }

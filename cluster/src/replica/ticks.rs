@@ -60,6 +60,9 @@ impl Replica {
             return;
         }
         self.last_tick = Some(now);
+        if self.solo.is_some() {
+            return;
+        }
         if self.in_flight.is_some() {
             self.tick_owed = true;
         } else {

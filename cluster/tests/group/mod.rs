@@ -189,6 +189,10 @@ impl Group {
         self.replica(id).membership()
     }
 
+    pub fn term(&mut self, id: u64) -> u64 {
+        self.replica(id).term().get()
+    }
+
     pub fn is_acknowledged(&self, proposal: u64) -> bool {
         self.acknowledged.contains(&proposal)
     }

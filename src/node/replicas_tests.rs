@@ -1,0 +1,208 @@
+//! Replicas that end and begin on a node that runs, over its restarts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ringfort_cluster::topology::META_GROUP;
+use ringfort_cluster::{HardState, ReplicaId, ShardId};
+
+use crate::commands::registry;
+use crate::durability::snapshot::find_snapshots;
+use crate::durability::{RealDisk, ReplicaError, SharedDisk};
+use crate::node::outbox::Target;
+use crate::node::report::Identity;
+use crate::node::worker::Worker;
+use crate::node::{Node, Shared};
+use crate::protocol::OwnedArgs;
+use crate::settings::Builder;
+
+const ZERO: ShardId = ShardId(0);
+const FIRST: ReplicaId = ReplicaId(1);
+
+/// A node with one worker.
+struct Alone {
+    worker: Worker,
+    node: Node,
+}
+
+fn start(dir: &Path, durability: &str) -> Alone {
+    let flags = [
+        ("dir", dir.to_str().unwrap()),
+        ("shards", "2"),
+        ("threads", "1"),
+        ("durability", durability),
+    ];
+    let settings = Arc::new(Builder::new().flags(flags).unwrap().build());
+    let shared = Shared::new(settings, Identity::default(), 3);
+    let mut node = Node::load_alone(shared).unwrap();
+    let parts = node.take_parts().remove(0);
+    let worker = Worker::start(parts);
+    Alone { worker, node }
+}
+
+impl Alone {
+    fn write(&mut self, place: usize, keys: std::ops::Range<usize>) {
+        for key in keys {
+            let text = format!("key:{key}");
+            let args = OwnedArgs::new(["SET", &text, "value"]);
+            let set = registry().find(b"SET").unwrap();
+            let shard = &mut self.worker.shards[place];
+            let was_idle = shard.is_idle();
+            let asked = shard.ask_write(0, &args.as_args(), set, None, Target::NOBODY);
+            asked.unwrap();
+            self.worker.mark_dirty(place, was_idle, 100);
+        }
+        self.worker.flush();
+    }
+
+    fn keys(&self, place: usize) -> usize {
+        let databases = &self.worker.shards[place].databases;
+        databases.keyspace(0).len()
+    }
+
+    fn snapshot_all(&mut self) {
+        self.worker.snapshot_all();
+        while self.worker.snapshot_step() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    fn stop(self) {
+        self.worker.stop();
+        self.node.close();
+    }
+}
+
+fn snapshots(dir: &Path) -> Vec<u16> {
+    let disk: SharedDisk = Arc::new(RealDisk);
+    let found = find_snapshots(&disk, &dir.join("snapshots")).unwrap();
+    found.iter().map(|file| file.shard.0).collect()
+}
+
+#[test]
+fn a_replica_that_was_dropped_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = start(dir.path(), "everysec");
+    alone.write(0, 0..10);
+    alone.write(1, 0..20);
+    alone.snapshot_all();
+    alone.write(0, 10..15);
+    assert_eq!((alone.keys(0), snapshots(dir.path())), (15, vec![0, 1, 2]));
+    assert!(alone.node.shared.leads(0));
+    alone.worker.drop_replica(ZERO, FIRST).unwrap();
+    // Again: whoever does not know whether it was done.
+    alone.worker.drop_replica(ZERO, FIRST).unwrap();
+    assert_eq!((alone.keys(0), alone.keys(1)), (0, 20));
+    assert_eq!(snapshots(dir.path()), [1, 2]);
+    assert!(!alone.node.shared.leads(0) && !alone.worker.shards[0].leads());
+    assert!(alone.worker.leadership_changed);
+    alone.worker.tick_groups();
+    alone.worker.cycle();
+    alone.snapshot_all();
+    assert_eq!(snapshots(dir.path()), [1, 2], "there is nothing to keep");
+    let refused = alone.worker.start_replica(ZERO, FIRST);
+    assert!(matches!(refused, Err(ReplicaError::GivenUp(..))));
+    alone.stop();
+
+    let alone = start(dir.path(), "everysec");
+    assert!(!alone.worker.shards[0].standing.is_held);
+    assert_eq!((alone.keys(0), alone.keys(1)), (0, 20));
+    alone.stop();
+}
+
+#[test]
+fn a_new_replica_begins_with_nothing_and_stays_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = start(dir.path(), "everysec");
+    alone.write(0, 0..10);
+    let next = ReplicaId(4);
+    let refused = alone.worker.start_replica(ZERO, next);
+    assert!(matches!(refused, Err(ReplicaError::Occupied(_, FIRST))));
+    alone.worker.drop_replica(ZERO, FIRST).unwrap();
+    alone.worker.start_replica(ZERO, next).unwrap();
+    alone.worker.start_replica(ZERO, next).unwrap();
+    // The end of the replica before it comes late.
+    alone.worker.drop_replica(ZERO, FIRST).unwrap();
+    let check = |alone: &mut Alone| {
+        alone.worker.tick_groups();
+        alone.worker.flush();
+        let shard = &alone.worker.shards[0];
+        assert!(shard.standing.is_held && !shard.leads());
+        assert_eq!((shard.replica.id(), shard.replica.shard()), (next, ZERO));
+        assert_eq!(shard.replica.hard_state(), HardState::default());
+        assert!(shard.membership.is_unknown());
+        assert_eq!(alone.keys(0), 0);
+    };
+    check(&mut alone);
+    // The process is killed.
+    drop(alone.worker);
+    alone.node.kill();
+    let mut alone = start(dir.path(), "everysec");
+    check(&mut alone);
+    alone.stop();
+}
+
+#[test]
+fn a_snapshot_under_way_does_not_outlive_its_replica() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = start(dir.path(), "everysec");
+    for _ in 0..20 {
+        alone.write(0, 0..500);
+        alone.worker.snapshot_all();
+        alone.worker.snapshot_step();
+        alone.worker.snapshot_step();
+        let id = alone.worker.shards[0].replica.id();
+        alone.worker.drop_replica(ZERO, id).unwrap();
+        alone.snapshot_all();
+        assert!(!snapshots(dir.path()).contains(&0));
+        alone.stop();
+        std::fs::remove_dir_all(dir.path()).unwrap();
+        alone = start(dir.path(), "everysec");
+    }
+    alone.stop();
+}
+
+#[test]
+fn the_meta_group_ends_and_begins_like_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = start(dir.path(), "none");
+    assert!(alone.worker.shards[2].meta.is_some());
+    alone.worker.drop_replica(META_GROUP, FIRST).unwrap();
+    assert!(alone.worker.shards[2].meta.is_none());
+    alone
+        .worker
+        .start_replica(META_GROUP, ReplicaId(2))
+        .unwrap();
+    assert_eq!(alone.worker.shards[2].replica.shard(), META_GROUP);
+    let refused = alone.worker.start_replica(ShardId(2), ReplicaId(2));
+    assert!(matches!(refused, Err(ReplicaError::NoPlace(_))));
+    alone.stop();
+}
+
+#[test]
+fn a_suspect_that_is_trusted_goes_on_with_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = start(dir.path(), "everysec");
+    alone.write(0, 0..10);
+    let state = alone.node.shared.cluster_state().clone();
+    state.change(|state| state.suspects.extend([ZERO])).unwrap();
+    alone.stop();
+    let mut alone = start(dir.path(), "everysec");
+    let doubts = alone.node.shared.topology.doubts();
+    assert_eq!(doubts.suspect, [(ZERO, FIRST)]);
+    let refused = alone.worker.start_replica(ZERO, FIRST);
+    assert!(matches!(refused, Err(ReplicaError::Occupied(..))));
+    alone.worker.tick_groups();
+    alone.worker.flush();
+    assert!(!alone.worker.shards[0].leads() && alone.worker.shards[1].leads());
+    assert!(alone.worker.trust_replica(ZERO, ReplicaId(9)).is_err());
+    alone.worker.trust_replica(ZERO, FIRST).unwrap();
+    alone.worker.flush();
+    assert!(alone.worker.shards[0].leads());
+    assert_eq!(alone.keys(0), 10);
+    alone.write(0, 10..12);
+    alone.stop();
+    let alone = start(dir.path(), "everysec");
+    assert_eq!(alone.keys(0), 12);
+    alone.stop();
+}
