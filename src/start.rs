@@ -287,7 +287,7 @@ fn meet(
         tokio::spawn(async move {
             let hand_over = move |worker: u16, node| {
                 // One that is full makes the dialer try again.
-                let _ = workers[usize::from(worker)].try_send(Arrival::Node(node));
+                let _ = workers[usize::from(worker)].try_send(Arrival::Node(Box::new(node)));
             };
             if let Err(error) = accept_loop(socket, home, count, hand_over).await {
                 tracing::error!("the peer port: {error}");

@@ -34,7 +34,7 @@ const ACCEPTED_MAX: usize = 1024;
 /// A connection that was accepted, on its way to its worker.
 pub enum Arrival {
     Client { stream: StdStream, port: Port },
-    Node(PeerAccepted),
+    Node(Box<PeerAccepted>),
 }
 
 /// By which port a client came in (DESIGN 7).

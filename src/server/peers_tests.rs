@@ -51,6 +51,11 @@ fn identity() -> Identity {
 fn place_replicas(parts: &mut [WorkerParts], me: u64) {
     let voters = || (1..=NODES).map(ReplicaId);
     for shard in parts.iter_mut().flat_map(|parts| &mut parts.shards) {
+        // Where a node has a topology it goes by that.
+        if shard.meta.take().is_some() {
+            shard.standing.is_held = false;
+            continue;
+        }
         let restored = Restored::fresh(voters());
         let config = Config::new(shard.replica.shard(), ReplicaId(me));
         shard.replica = Replica::new(&config, restored).expect("a fresh replica");
@@ -99,7 +104,7 @@ fn start(me: u64, threads: u16, listener: TcpListener, peers: Vec<(NodeId, Strin
         runtime.block_on(async {
             let accepted = workers.accepted.clone();
             let nodes = tokio::spawn(accept_loop(listener, home, threads, move |worker, node| {
-                let _ = accepted[usize::from(worker)].try_send(Arrival::Node(node));
+                let _ = accepted[usize::from(worker)].try_send(Arrival::Node(Box::new(node)));
             }));
             let port = clients.addresses()[0].port();
             let accepting = clients

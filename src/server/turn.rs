@@ -40,7 +40,7 @@ pub async fn serve(
             Arrival::Client { stream, port } => connection::take_over(&local, stream, port),
             Arrival::Node(accepted) => {
                 if let Some(peers) = local.peers.get() {
-                    peers.take_over(accepted);
+                    peers.take_over(*accepted);
                 }
             }
         }

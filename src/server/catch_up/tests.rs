@@ -135,7 +135,7 @@ fn start(me: NodeId, durability: &str, listener: TcpListener, peers: &[(NodeId, 
     let (arrivals, arrived) = mpsc::channel(16);
     spawn_local(turn::serve(seat.local.clone(), Some(setup), arrived));
     spawn_local(accept_loop(listener, home, 1, move |_, accepted| {
-        let _ = arrivals.try_send(Arrival::Node(accepted));
+        let _ = arrivals.try_send(Arrival::Node(Box::new(accepted)));
     }));
     seat
 }

@@ -193,7 +193,7 @@ fn run(
     let accepted = workers.accepted.clone();
     runtime.block_on(async {
         let accepting = accept_loop(listener, home, threads, move |worker, connection| {
-            let _ = accepted[usize::from(worker)].try_send(Arrival::Node(connection));
+            let _ = accepted[usize::from(worker)].try_send(Arrival::Node(Box::new(connection)));
         });
         tokio::select! {
             _ = stopped => {}
