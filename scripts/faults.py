@@ -18,7 +18,6 @@ import server as servers
 from fault_kinds import KINDS
 from fault_nodes import Cluster
 
-NODES = 3
 WORDS_AT_END_MAX = 12
 FORMING_SECONDS_MAX = 90.0
 
@@ -72,8 +71,8 @@ class Run:
         stand_in = servers.is_redis(servers.ringfort_binary())
         kinds = [KINDS[name] for name in self.options.scenario] if self.options.scenario else list(KINDS.values())
         if any(kind.network for kind in kinds) and not self.options.no_network and not stand_in:
-            self.network = fault_network.Network(NODES)
-        self.cluster = Cluster(self.directory, NODES, self.network, self.options.durability, self.options.threads)
+            self.network = fault_network.Network(self.options.nodes)
+        self.cluster = Cluster(self.directory, self.options.nodes, self.network, self.options.durability, self.options.threads)
         self.kinds = [kind for kind in kinds if self.possible(kind, stand_in)]
         for name, why in self.skipped.items():
             print(f"faults: skipped {name}: {why}", flush=True)
@@ -89,8 +88,10 @@ class Run:
         why = None
         if kind.network and self.network is None:
             why = "--no-network" if self.options.no_network else "one redis-server stands in"
-        elif stand_in and kind.name in ("wipe", "damage-log", "damage-snapshot", "full-disk"):
+        elif stand_in and kind.name in ("wipe", "damage-log", "damage-snapshot", "full-disk", "move"):
             why = "one redis-server stands in"
+        elif (kind.needs_whole or kind.between) and self.options.nodes < 3:
+            why = "needs three nodes"
         elif kind.name == "full-disk":
             why = self.cluster.small_disk(self.cluster.nodes[-1])
         elif kind.name == "delay":
@@ -203,7 +204,8 @@ def report_violations(run, verdicts):
         print(f"faults: {undecided} keys could not be judged: too many operations without an answer")
     for key, verdict in bad[:WORDS_AT_END_MAX]:
         at = verdict.culprit.invoked
-        during = [f"{window.name} ({window.what})" for window in run.windows if window.begin - 1 < at < window.end + 1]
+        since = verdict.around[-1].invoked if verdict.around else at
+        during = [f"{window.name} ({window.what})" for window in run.windows if since - 1 < window.end and window.begin < at]
         print(f"VIOLATION {key.name}: {verdict.why}; {at - run.began:.3f} s into the run, {' and '.join(during) or 'between faults'}")
         for one in verdict.around:
             print(f"    {shifted(one, run.began)}")
@@ -286,6 +288,7 @@ def parse():
     parser.add_argument("seed", type=int, nargs="?", default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--seconds", type=float, dest="seconds", default=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, dest="seed", default=argparse.SUPPRESS)
+    parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--scenario", action="append", choices=sorted(KINDS), help="only this kind of fault; may be given again")
     parser.add_argument("--no-network", action="store_true", help="no network namespaces: all nodes on 127.0.0.1")

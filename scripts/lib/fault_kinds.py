@@ -11,9 +11,12 @@ from typing import Callable, NamedTuple
 
 import fault_network
 import server as servers
+from resp import ProtocolError, ReplyError
 
 REFUSE_SECONDS_MAX = 60.0
 BALLAST_BYTES = 1 << 16
+# What is written onto a full disk: more than the log keeps free, over keys of every shard, again and again the same.
+FILLER_KEYS, FILLER_BYTES, FILLER_BATCH = 512, 4096, 64
 
 
 class Kind(NamedTuple):
@@ -21,14 +24,16 @@ class Kind(NamedTuple):
     act: Callable
     needs_whole: bool
     network: bool
+    # What lies between the nodes is hurt.
+    between: bool
 
 
 KINDS = {}
 
 
-def kind(name, needs_whole=False, network=False):
+def kind(name, needs_whole=False, network=False, between=False):
     def register(function):
-        KINDS[name] = Kind(name, function, needs_whole, network)
+        KINDS[name] = Kind(name, function, needs_whole, network or between, between)
         return function
     return register
 
@@ -82,6 +87,17 @@ def restart(run):
     if code != 0:
         run.fail(f"{node.name} ended with {code} after SIGTERM")
     return f"SIGTERM to {node.name}"
+
+
+@kind("move", needs_whole=True)
+def move(run):
+    """Comes back under other ports: still the same node, and all others must find it."""
+    node = _any(run)
+    node.stop()
+    run.cluster.move(node)
+    run.hold(0.1, 1.0)
+    node.start()
+    return f"{node.name} moved to port {node.port}"
 
 
 @kind("pause")
@@ -178,7 +194,7 @@ def full_disk(run):
                     ballast.write(bytes(BALLAST_BYTES))
             except OSError:
                 pass
-        run.hold(2.0, 6.0)
+        refused = _fill(run, node)
         if not node.running():
             run.fail(f"{node.name} ended on a full disk:\n{node.log_tail()}")
             node.kill()
@@ -187,7 +203,25 @@ def full_disk(run):
     if not node.running():
         node.spawn()
         node.wait_ready()
-    return f"disk of {node.name} full"
+    return f"disk of {node.name} full; refused with: {refused}"
+
+
+def _fill(run, node):
+    """Writes for some seconds through a node; returns the first refusal, or None."""
+    until, number, refused = time.monotonic() + run.random.uniform(4.0, 8.0), 0, None
+    while time.monotonic() < until and node.running():
+        try:
+            with node.client() as client:
+                while time.monotonic() < until:
+                    keys = [f"fill:{(number + at) % FILLER_KEYS}" for at in range(FILLER_BATCH)]
+                    number += FILLER_BATCH
+                    for reply in client.pipeline([("SET", key, "x" * FILLER_BYTES) for key in keys]):
+                        if isinstance(reply, ReplyError):
+                            refused = refused or str(reply)
+                    time.sleep(0.02)
+        except (OSError, ProtocolError):
+            time.sleep(0.1)
+    return refused
 
 
 def _cut_from_peers(run, node, clients_too):
@@ -205,7 +239,7 @@ def _isolated(run, node, clients_too):
     return f"{node.name} cut off for {seconds:.1f} s" + (", from clients too" if clients_too else "")
 
 
-@kind("isolate-leader", network=True)
+@kind("isolate-leader", between=True)
 def isolate_leader(run):
     """Its clients go on talking to it: it must not answer from what may be old."""
     return _isolated(run, run.cluster.leader(), clients_too=False)
@@ -216,7 +250,7 @@ def isolate(run):
     return _isolated(run, _any(run), clients_too=True)
 
 
-@kind("halves", network=True)
+@kind("halves", between=True)
 def halves(run):
     """One node here, two there, clients on both sides; then the border moves without a time of peace."""
     nodes = run.random.sample(run.cluster.nodes, 2)
@@ -228,7 +262,7 @@ def halves(run):
     return f"{nodes[0].name}, then {nodes[1].name} on a side of its own"
 
 
-@kind("one-way", network=True)
+@kind("one-way", between=True)
 def one_way(run):
     """What a node sends is lost, what is sent to it arrives; or the other way round."""
     node = run.cluster.leader() if run.random.random() < 0.6 else _any(run)
@@ -244,7 +278,7 @@ def one_way(run):
     return f"{node.name} {'unheard by' if mute else 'deaf to'} {len(peers)} others for {seconds:.1f} s"
 
 
-@kind("bridge", network=True)
+@kind("bridge", between=True)
 def bridge(run):
     """Two nodes do not see each other; the third sees both."""
     one, other = run.random.sample(run.cluster.nodes, 2)
@@ -254,7 +288,7 @@ def bridge(run):
     return f"{one.name} and {other.name} cut from each other for {seconds:.1f} s"
 
 
-@kind("flapping", network=True)
+@kind("flapping", between=True)
 def flapping(run):
     node = run.cluster.leader() if run.random.random() < 0.5 else _any(run)
     rounds = run.random.randint(5, 12)

@@ -169,10 +169,11 @@ class Cluster:
         directory = os.path.join(self.directory, f"node-{number + 1}")
         os.makedirs(directory)
         data = os.path.join(directory, "data")
+        together = ["--join", join, "--bootstrap-expect", str(join.count(",") + 1)] if "," in join else []
         arguments = [
             "serve", "--bind", host, "--port", str(ports["port"]), "--cluster-port", str(ports["cluster"]),
             "--http-bind", host, "--http-port", str(ports["http"]), "--peer-bind", host, "--peer-port", str(ports["peer"]),
-            "--announce-host", host, "--cluster-secret", SECRET, "--join", join, "--bootstrap-expect", str(join.count(",") + 1),
+            "--announce-host", host, "--cluster-secret", SECRET, *together,
             "--protected-mode", "no", "--shards", str(SHARDS), "--threads", str(threads), "--durability", durability,
             "--wal-segment-bytes", WAL_SEGMENT, "--wal-max-bytes", WAL_MAX, "--dir",
         ]
@@ -181,6 +182,13 @@ class Cluster:
             inside = self.network.inside(number)
             binary, arguments = inside[0], [*inside[1:], os.path.abspath(binary), *arguments]
         return Node(number, directory, data, binary, arguments + [data], host, ports)
+
+    def move(self, node):
+        """Gives a node that is not running other ports."""
+        ports = {name: servers.free_port() for name in ("port", "cluster-port", "http-port", "peer-port")}
+        for name, port in ports.items():
+            node.arguments[node.arguments.index("--" + name) + 1] = str(port)
+        node.port, node.http_port = ports["port"], ports["http-port"]
 
     def small_disk(self, node):
         """Puts a node's data on a small tmpfs, before its first start. Returns None, or why that is impossible."""

@@ -199,4 +199,4 @@ def name_of(culprit, others):
         if search(others)[0]:
             return "stale read: the rest of the history is in order without it"
         return "lost write, or one applied twice: later replies agree with this read"
-    return "a write's reply does not fit what was acknowledged before"
+    return "a write's reply disagrees with what was acknowledged: something is lost, or was applied twice"

@@ -63,7 +63,7 @@ BAD = {
     "value from nowhere": ([written(b"a", 0, 1), read(b"z", 2, 3)], ""),
     "phantom after a definite error": ([
         written(b"a", 0, 1), op("set", b"b", 2, 3, outcome=REFUSED), read(b"b", 4, 5)], "phantom"),
-    "INCR applied twice": ([op("incrby", 1, 0, 1, 1), op("incrby", 1, 2, 3, 3)], "write's reply"),
+    "INCR applied twice": ([op("incrby", 1, 0, 1, 1), op("incrby", 1, 2, 3, 3)], "a write's reply"),
     "INCR without an answer applied twice": ([
         op("incrby", 1, 0, 1, 1), unknown("incrby", 1, 2), op("get", None, 4, 5, b"3")], ""),
     "a refused INCR counted": ([
