@@ -5,6 +5,7 @@
 pub mod disk;
 pub mod identity;
 pub mod marker;
+pub mod memory_disk;
 pub mod sim_disk;
 pub mod snapshot;
 pub mod wal;
@@ -16,6 +17,7 @@ mod worker;
 pub use disk::{Disk, DiskFile, DiskLock, SharedDisk, SharedFile};
 pub use identity::node_identity;
 pub use marker::{boot_id, lock_directory, DirectoryError, DurabilityMode, LastStop, Marker};
+pub use memory_disk::MemoryDisk;
 pub use real_disk::RealDisk;
 pub use sim_disk::{DiskCall, SimDisk};
 pub use snapshot::{

@@ -64,15 +64,11 @@ impl Worker {
 
     /// Brings changed settings to the shards. What decides about data goes through the log.
     pub fn take_up_settings(&mut self) {
-        let lfu = matches!(
-            self.live.maxmemory_policy,
-            MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
-        );
-        let (factor, decay) = (self.live.lfu_log_factor, self.live.lfu_decay_time_minutes);
         let limits = limits(&self.live);
         let mut changed = Vec::new();
-        for (place, shard) in self.shards.iter_mut().enumerate() {
-            shard.databases.set_access(lfu, factor, decay);
+        for place in 0..self.shards.len() {
+            self.set_access(place);
+            let shard = &self.shards[place];
             if shard.leads() && shard.meta.is_none() && *shard.databases.limits() != limits {
                 changed.push(place);
             }
@@ -85,6 +81,16 @@ impl Worker {
         self.io.slow.threshold_us = self.live.slowlog_log_slower_than_us;
         self.io.slow.len_max = self.live.slowlog_max_len;
         self.io.slow.latency_ms = self.live.latency_monitor_threshold_ms;
+    }
+
+    /// How use of a shard's keys is counted. No part of the data: every node may have it its own way.
+    pub(super) fn set_access(&mut self, place: usize) {
+        let lfu = matches!(
+            self.live.maxmemory_policy,
+            MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
+        );
+        let (factor, decay) = (self.live.lfu_log_factor, self.live.lfu_decay_time_minutes);
+        self.shards[place].databases.set_access(lfu, factor, decay);
     }
 
     /// Adds a command of the node's own to a shard's turn.

@@ -225,6 +225,10 @@ impl Worker {
             Packet::Message(envelope, message) => (envelope, message),
             Packet::Gone { shard, replica } => return self.heard_gone(shard, replica),
         };
+        // Snapshots come a way of their own; a message alone would stand for data that is not here.
+        if message.get_snapshot().get_metadata().index > 0 {
+            return tracing::warn!("node {from} sent a snapshot of no data");
+        }
         let Some(shard) = self.local_number(envelope.shard) else {
             return;
         };

@@ -113,7 +113,7 @@ impl Node {
                 }
                 None => None,
             };
-            let snapshots = Snapshots::on(loaded.disk.as_ref());
+            let snapshots = Snapshots::on(loaded.disk.as_ref(), workers);
             let stats = shared.stats.workers()[usize::from(number)].clone();
             let io = Io::new(number, workers, stats, Slow::new(shared.clone()));
             let live = LiveView::new(settings.clone());

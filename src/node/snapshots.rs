@@ -1,5 +1,5 @@
 //! Writes snapshots of a worker's shards, one after another, a slice at a time between the worker's turns; the
-//! file work is the disk thread's. The log is released behind them.
+//! file work is the disk thread's. The log is released behind them. Without a disk they are made in memory, when another node needs one.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -11,10 +11,11 @@ use ringfort_cluster::replica::SnapshotPlace;
 use ringfort_cluster::{Index, ShardId};
 
 use crate::durability::wal::{OldSegments, Purpose, WalError};
-use crate::durability::{BackgroundSnapshot, DiskWorker, SharedDisk, SnapshotInfo};
+use crate::durability::{BackgroundSnapshot, DiskWorker, MemoryDisk, SharedDisk, SnapshotInfo};
 use crate::store::rdb::{put_record, Records};
 use crate::store::{Copied, Deadline, Timestamp};
 
+use super::process::system_memory_bytes;
 use super::recovery::describe;
 use super::worker::Worker;
 
@@ -34,6 +35,9 @@ const ROOM_WAIT_MAX: Duration = Duration::from_secs(1);
 const ROOM_WAIT_STEP: Duration = Duration::from_millis(1);
 /// After such a wait was in vain, how long no turn waits: reads wait with the writes.
 const ROOM_WAIT_PAUSE: Duration = Duration::from_secs(10);
+
+/// Where nothing is kept, the snapshots on their way between nodes may take this part of the machine's memory: one in so many.
+const MEMORY_PART: u64 = 4;
 
 /// A shard's newest snapshot; nothing but zeros before the first.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,6 +86,8 @@ pub struct Snapshots {
     disk: SharedDisk,
     dir: PathBuf,
     disk_worker: DiskWorker,
+    /// They lie on a disk, and a restart begins with them.
+    are_kept: bool,
     old: Option<Arc<OldSegments>>,
     running: Option<Running>,
     queue: VecDeque<usize>,
@@ -97,17 +103,13 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    fn new(
-        disk: SharedDisk,
-        dir: PathBuf,
-        disk_worker: DiskWorker,
-        old: Option<Arc<OldSegments>>,
-    ) -> Self {
+    fn new(disk: SharedDisk, dir: PathBuf, disk_worker: DiskWorker) -> Self {
         Self {
             disk,
             dir,
             disk_worker,
-            old,
+            are_kept: false,
+            old: None,
             running: None,
             queue: VecDeque::new(),
             retry_at: None,
@@ -118,20 +120,29 @@ impl Snapshots {
         }
     }
 
-    /// The snapshots of a worker of a node with this disk; without one there are none.
-    pub fn on(disk: Option<&super::recovery::Disk>) -> Self {
-        match disk {
-            Some(disk) => Self::new(
-                disk.disk.clone(),
-                disk.dir.join("snapshots"),
-                disk.worker.clone(),
-                Some(disk.recovered.old_segments()),
-            ),
-            None => {
-                let disk = Arc::new(crate::durability::RealDisk);
-                Self::new(disk, PathBuf::new(), DiskWorker::inline(), None)
-            }
+    /// The snapshots of one of the `workers` of a node with this disk. Without one they are made in memory, for other nodes alone.
+    pub fn on(disk: Option<&super::recovery::Disk>, workers: u16) -> Self {
+        let Some(disk) = disk else {
+            let bytes_max = system_memory_bytes() / (MEMORY_PART * u64::from(workers.max(1)));
+            let disk = Arc::new(MemoryDisk::new(bytes_max));
+            return Self::new(disk, PathBuf::new(), DiskWorker::inline());
+        };
+        let dir = disk.dir.join("snapshots");
+        Self {
+            are_kept: true,
+            old: Some(disk.recovered.old_segments()),
+            ..Self::new(disk.disk.clone(), dir, disk.worker.clone())
         }
+    }
+
+    /// The disk, the directory on it, and whether what lies there outlives its use.
+    pub(super) fn place(&self) -> (SharedDisk, PathBuf, bool) {
+        (self.disk.clone(), self.dir.clone(), self.are_kept)
+    }
+
+    /// Whether snapshots are there for a restart, and not for other nodes alone.
+    pub(super) fn are_kept(&self) -> bool {
+        self.are_kept
     }
 
     /// Whether slices are wanted soon.
@@ -154,6 +165,35 @@ impl Worker {
     /// Number of shards whose snapshot is queued or being written.
     pub fn snapshots_open(&self) -> usize {
         self.snapshots.queue.len() + usize::from(self.snapshots.running.is_some())
+    }
+
+    /// Queues a snapshot that somebody waits for, unless the disk has just failed one.
+    pub(super) fn queue_unless_failing(&mut self, place: usize) {
+        let now = Instant::now();
+        if self.snapshots.retry_at.is_none_or(|at| at <= now) {
+            self.queue_snapshot(place);
+        }
+    }
+
+    /// Sees to followers that need a newer snapshot than there is, and to logs in memory that have become too long.
+    fn queue_wanted(&mut self) {
+        for place in 0..self.shards.len() {
+            let shard = &mut self.shards[place];
+            if !shard.standing.is_held || !shard.replica.wants_snapshot() {
+                continue;
+            }
+            if self.snapshots.are_kept {
+                self.queue_unless_failing(place);
+                continue;
+            }
+            // Where nothing is kept a snapshot costs the memory that it takes: it is made when it is to be sent.
+            let (index, term) = shard.applied();
+            shard.replica.snapshot_is_durable(SnapshotPlace {
+                index,
+                term,
+                membership: shard.membership.clone(),
+            });
+        }
     }
 
     fn queue_snapshot(&mut self, place: usize) {
@@ -249,6 +289,7 @@ impl Worker {
 
     /// Once a cycle: begins snapshots of the shards that hold the oldest log when the log has grown too long.
     pub(super) fn snapshot_cycle(&mut self) {
+        self.queue_wanted();
         self.tell_need();
         let Some(wal) = &self.wal else { return };
         if self.snapshots.is_active()
@@ -284,7 +325,7 @@ impl Worker {
         Index(self.shared.snapshot_indexes[usize::from(shard.0)].load(Acquire))
     }
 
-    fn release_log(&mut self) {
+    pub(super) fn release_log(&mut self) {
         let shared = self.shared.clone();
         let covered =
             |shard: ShardId| Index(shared.snapshot_indexes[usize::from(shard.0)].load(Acquire));
@@ -379,6 +420,11 @@ impl Worker {
         self.shared.snapshots_running.fetch_sub(1, AcqRel);
         let shard = &mut self.shards[running.place];
         match result {
+            // For other nodes alone: nothing rests on it.
+            Ok(_) if !self.snapshots.are_kept => {
+                self.io.stats.snapshots_taken.add(1);
+                self.snapshots.failed = None;
+            }
             Ok(info) => {
                 shard.snapshot_index = running.covers.index;
                 let place = &self.shared.snapshot_indexes[usize::from(shard.id.0)];

@@ -1,6 +1,7 @@
 //! Listeners and connections: bytes in, commands to the node's router, bytes out. Knows the node and the
 //! protocol, no command by name.
 
+mod catch_up;
 mod connection;
 mod listener;
 mod peers;
@@ -53,6 +54,8 @@ pub(crate) struct Local {
     conns: RefCell<Vec<Option<Rc<connection::Handle>>>>,
     /// The other nodes; none where there is no peer port.
     peers: OnceCell<peers::Peers>,
+    /// Snapshots on their way from and to other nodes.
+    catch_up: catch_up::CatchUp,
     /// How many requests the connections have brought.
     requests: Cell<u64>,
     /// What a connection reads into before it is known how much there is.
@@ -137,6 +140,7 @@ fn run(
         number,
         conns: RefCell::default(),
         peers: OnceCell::new(),
+        catch_up: catch_up::CatchUp::default(),
         requests: Cell::new(0),
         read_buffer: RefCell::new(vec![0; connection::READ_BYTES]),
     });

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::node::peer::{ControlHandler, SnapshotHandler};
+use crate::node::peer::ControlHandler;
 use crate::node::{ConnKey, CYCLE_MS};
 
-use super::{connection, peers, Arrival, Local, PeerSetup};
+use super::{catch_up, connection, peers, Arrival, Local, PeerSetup};
 
 /// How often a turn looks for further connections that are ready: a bound for how long the first one waits.
 const LOOKS_MAX: usize = 4;
@@ -26,8 +26,7 @@ pub async fn serve(
 ) {
     if let Some(setup) = &setup {
         let control: ControlHandler = Rc::new(|_, _| Box::pin(async { Vec::new() }));
-        let snapshots: SnapshotHandler = Rc::new(drop);
-        peers::start(&local, setup, control, snapshots);
+        peers::start(&local, setup, control, catch_up::snapshot_handler(&local));
     }
     let turns = tokio::task::spawn_local(turns(local.clone()));
     let clock = tokio::task::spawn_local(clock(local.clone()));
@@ -114,9 +113,10 @@ async fn clock(local: Rc<Local>) {
     }
 }
 
-fn run_cycle(local: &Local) {
+fn run_cycle(local: &Rc<Local>) {
     local.worker.borrow_mut().cycle();
     local.want_turn();
+    catch_up::send_wanted(local);
     connection::close_over_limit(local);
     connection::close_idle(local);
 }

@@ -166,6 +166,7 @@ settings! {
     WalSegmentBytes: "wal-segment-bytes", bytes(64 << 10, GIB), "16mb", Startup, Data, "Size of one file of the write-ahead log.";
     WalMaxBytes: "wal-max-bytes", bytes(MIB, ANY), "256mb", Live, Data, "Snapshot and shorten a worker's log once it is longer.";
     SnapshotSliceUs: "snapshot-slice-us", int(50, 5000), "1000", Live, Data, "Microseconds of one turn of a worker that writing a snapshot may take.";
+    SnapshotSendBytesPerSec: "snapshot-send-bytes-per-sec", bytes(MIB, ANY), "256mb", Live, Data, "Bytes a second of each snapshot that is sent to another node.";
     AcceptDataLoss: "accept-data-loss", Kind::Bool, "no", FlagOnly, Data, "Start although acknowledged writes are lost: the operator's explicit word.";
 
     Maxmemory: "maxmemory", bytes(0, ANY), "0", Live, Memory, "Bytes of data this node may hold; 0: no limit.";

@@ -154,6 +154,7 @@ pub struct Live {
     pub tcp_keepalive_seconds: u32,
     pub wal_max_bytes: u64,
     pub snapshot_slice_us: u64,
+    pub snapshot_send_bytes_per_sec: u64,
     /// 0: no limit.
     pub maxmemory_bytes: u64,
     pub maxmemory_policy: MaxmemoryPolicy,
@@ -198,6 +199,7 @@ impl Live {
             tcp_keepalive_seconds: u32(Id::TcpKeepalive),
             wal_max_bytes: u64(Id::WalMaxBytes),
             snapshot_slice_us: u64(Id::SnapshotSliceUs),
+            snapshot_send_bytes_per_sec: u64(Id::SnapshotSendBytesPerSec),
             maxmemory_bytes: u64(Id::Maxmemory),
             maxmemory_policy: MaxmemoryPolicy::from_position(values.number(Id::MaxmemoryPolicy)),
             maxmemory_samples: u32(Id::MaxmemorySamples),

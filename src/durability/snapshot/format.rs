@@ -28,8 +28,15 @@ pub(super) fn temp_name(shard: ShardId, index: Index) -> String {
     format!("shard-{shard}-{index}.snap.tmp")
 }
 
+/// Of a snapshot that is received; `number` tells those apart that come at the same time.
+pub(super) fn part_name(shard: ShardId, index: Index, number: u64) -> String {
+    format!("shard-{shard}-{index}.snap.{number}.part")
+}
+
 pub(super) fn is_leftover(name: &str) -> bool {
+    let received = || Some(name.strip_suffix(".part")?.rsplit_once('.')?.0);
     name.strip_suffix(".tmp")
+        .or_else(received)
         .is_some_and(|name| parse_name(name).is_some())
 }
 

@@ -5,6 +5,7 @@ mod format;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod writer;
 
 use std::io;
@@ -18,6 +19,7 @@ use super::disk::SharedDisk;
 
 pub use format::{CHUNK_BYTES_MAX, META_BYTES_MAX};
 pub use reader::SnapshotReader;
+pub use transfer::{remove_older, remove_snapshot, IncomingFile, OutgoingFile, ROOM_LEFT_BYTES};
 pub use writer::{BackgroundSnapshot, SnapshotInfo, SnapshotWriter, CHUNKS_WAITING_MAX};
 
 /// What a snapshot says about itself.
@@ -68,6 +70,20 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
+    /// What is wrong, for another node: paths and what to do about it are no concern of its.
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        match self {
+            Self::Damaged { offset, what, .. } => format!("corrupt at byte {offset}: {what}"),
+            Self::Version { version, known, .. } => {
+                format!("format version {version}, but only {known} is known here")
+            }
+            Self::Full { .. } => "the disk is full".into(),
+            Self::Io { action, source, .. } => format!("cannot {action} it: {source}"),
+            Self::Meta { what, .. } => format!("its description: {what}"),
+        }
+    }
+
     fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         if super::disk::is_full(&source) {
             Self::Full {

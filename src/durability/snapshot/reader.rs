@@ -36,15 +36,8 @@ impl SnapshotReader {
     /// Damage (with the byte offset), an unknown version, a failing disk.
     pub fn open(disk: &SharedDisk, file: &SnapshotFile) -> Result<Self, SnapshotError> {
         let path = file.path.clone();
-        let opened = disk.open(&path).and_then(|file| Ok((file.len()?, file)));
-        let (len, handle) = opened.map_err(|error| SnapshotError::io("open", &path, error))?;
-        let mut input = Input {
-            file: handle,
-            len,
-            offset: 0,
-            buffer: Vec::new(),
-            window: 0..0,
-        };
+        let opened = disk.open(&path).and_then(Input::new);
+        let mut input = opened.map_err(|error| SnapshotError::io("open", &path, error))?;
         let (meta, crc) = read_head(&mut input, &path)?;
         if (meta.shard, meta.index) != (file.shard, file.index) {
             let what = "it is another snapshot under this name";
@@ -200,6 +193,16 @@ impl Read for SnapshotReader {
     }
 }
 
+/// The checked description of a snapshot, and the length of its file; nothing behind the head is looked at.
+pub(super) fn open_head(
+    file: SharedFile,
+    path: &Path,
+) -> Result<(SnapshotMeta, u64), SnapshotError> {
+    let mut input = Input::new(file).map_err(|error| SnapshotError::io("open", path, error))?;
+    let (meta, _) = read_head(&mut input, path)?;
+    Ok((meta, input.len))
+}
+
 fn read_head(input: &mut Input, path: &Path) -> Result<(SnapshotMeta, u32), SnapshotError> {
     let damaged = |what| SnapshotError::Damaged {
         path: path.to_owned(),
@@ -251,6 +254,16 @@ struct Input {
 }
 
 impl Input {
+    fn new(file: SharedFile) -> io::Result<Self> {
+        Ok(Self {
+            len: file.len()?,
+            file,
+            offset: 0,
+            buffer: Vec::new(),
+            window: 0..0,
+        })
+    }
+
     /// Where the next `want` bytes are in the buffer; none if the file ends before.
     fn peek(&mut self, want: usize) -> io::Result<Option<std::ops::Range<usize>>> {
         if self.len.saturating_sub(self.offset) < want as u64 {

@@ -9,6 +9,7 @@ use ringfort_cluster::codec;
 use super::format::{
     self, chunk_header, Totals, CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, FOOTER_BYTES, META_BYTES_MAX,
 };
+use super::transfer::remove_older;
 use super::{SnapshotError, SnapshotMeta};
 use crate::durability::disk::{write_all_at, SharedDisk, SharedFile};
 use crate::durability::worker::{DiskWorker, QueueFull};
@@ -123,7 +124,7 @@ impl SnapshotWriter {
         self.disk
             .sync_dir(&self.dir)
             .map_err(|error| SnapshotError::io("put in place", &path, error))?;
-        self.remove_older();
+        remove_older(&self.disk, &self.dir, self.meta.shard, self.meta.index);
         Ok(SnapshotInfo {
             meta: self.meta.clone(),
             path,
@@ -165,20 +166,6 @@ impl SnapshotWriter {
             self.unsynced = 0;
         }
         Ok(())
-    }
-
-    /// What cannot be removed now is removed at the next start.
-    fn remove_older(&self) {
-        let Ok(names) = self.disk.list(&self.dir) else {
-            return;
-        };
-        for name in names {
-            let older = format::parse_name(&name)
-                .is_some_and(|(shard, index)| shard == self.meta.shard && index < self.meta.index);
-            if older && self.disk.remove(&self.dir.join(&name)).is_err() {
-                tracing::warn!(%name, "cannot remove an old snapshot; it stays until the next start");
-            }
-        }
     }
 }
 
