@@ -122,8 +122,8 @@ class Run:
         window.before = self.load.counts()
         try:
             window.what = kind.act(self)
-        except (servers.StartError, fault_network.Impossible) as error:
-            self.fail(f"{kind.name}: {error}")
+        except (servers.StartError, fault_network.Impossible, OSError) as error:
+            self.fail(f"{kind.name}: {type(error).__name__}: {error}")
         if self.network:
             self.network.mend()
         window.healed = time.monotonic()

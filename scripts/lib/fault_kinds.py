@@ -9,6 +9,7 @@ import signal
 import time
 from typing import Callable, NamedTuple
 
+import fault_load
 import fault_network
 import server as servers
 from resp import ProtocolError, ReplyError
@@ -105,10 +106,13 @@ def pause(run):
     """Longer than a lease: whoever led must not answer from its old state when it wakes."""
     node = run.cluster.leader() if run.random.random() < 0.6 else _any(run)
     node.process.send_signal(signal.SIGSTOP)
+    late = None
     try:
         seconds = run.hold(1.0, 3.5)
+        late = fault_load.LateReads(run.load.pool, node)
     finally:
         node.process.send_signal(signal.SIGCONT)
+    late.collect()
     return f"SIGSTOP of {node.name} for {seconds:.1f} s"
 
 

@@ -303,6 +303,33 @@ class Load:
         return max((min(to, now) - since for since, to in gaps if since < end and to > begin), default=0.0)
 
 
+class LateReads:
+    """Readings of all live keys that a node finds when it wakes: sent while it sleeps and others have gone on."""
+
+    CLIENT = 900
+
+    def __init__(self, pool, node):
+        self.pool = pool
+        with pool.lock:
+            self.keys = list(pool.live)
+        self.connection = node.client(timeout=TIMEOUT_SECONDS)
+        self.invoked = time.monotonic()
+        self.connection.send_raw(b"".join(encode(key.final_read()[1]) for key in self.keys))
+
+    def collect(self):
+        """To be called when the node has woken. What was not answered takes no part: it was only read."""
+        try:
+            for key in self.keys:
+                reply = self.connection.read()
+                if not isinstance(reply, ReplyError):
+                    value = tuple(reply) if isinstance(reply, list) else reply
+                    self.pool.note(key, Operation(
+                        self.CLIENT, key.final_read()[0], None, self.invoked, time.monotonic(), OK, value))
+        except (OSError, ProtocolError):
+            pass
+        self.connection.close()
+
+
 def read_back(pool, node, number, seconds):
     """Reads every key through one node, as operations of a client of its own. Returns None, or why that was impossible."""
     keys = pool.keys()
