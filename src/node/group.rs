@@ -161,9 +161,11 @@ impl Worker {
         if led != leads {
             self.shared.note_leads(number, leads);
             self.leadership_changed = true;
+            self.shared.topology.wake();
         }
         if leader != std::mem::replace(&mut self.shards[place].standing.leader, leader) {
             self.leadership_changed = true;
+            self.shared.topology.wake();
             self.leader_moved(number, leader);
         }
     }
@@ -323,6 +325,10 @@ impl Worker {
         }
         if self.outputs.committed.iter().any(is_membership) {
             self.look_at_membership(place);
+            self.shared.topology.wake();
+        }
+        if self.shards[place].meta.is_some() {
+            self.meta_applied(place);
         }
     }
 }

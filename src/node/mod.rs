@@ -14,7 +14,7 @@ mod guests;
 mod host;
 mod io;
 mod look_ahead;
-mod meta;
+pub mod meta;
 pub mod outbox;
 mod outward;
 pub mod peer;
@@ -30,6 +30,7 @@ mod slots;
 mod slowlog;
 mod snapshots;
 pub mod stats;
+pub mod topology;
 pub mod view;
 mod worker;
 
@@ -46,7 +47,7 @@ pub use recovery::StartError;
 pub use router::{Prepared, PREPARED_MAX};
 pub use shared::Shared;
 pub use slots::SlotWalk;
-pub use worker::{wall_clock, Worker};
+pub use worker::{monotonic_clock, wall_clock, Worker};
 
 // What the server needs of the commands room, so that it depends on the node alone.
 pub use crate::commands::{registry, Pending, Session, Shutdown};

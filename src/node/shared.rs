@@ -22,8 +22,9 @@ use super::process;
 use super::report::{Identity, NodeHandle, NodeReport, State};
 use super::snapshots::Present;
 use super::stats::{NodeStats, WorkerStats};
+use super::topology::TopologyCell;
 use super::view::ViewCell;
-use super::worker::wall_clock;
+use super::worker::{wall_clock, Worker};
 
 /// Messages to one worker. Bounded by what connections may have under way ([`super::PIPELINE_MAX`] each).
 #[derive(Default)]
@@ -56,6 +57,8 @@ pub struct Shared {
     pub clients: Clients,
     /// The cluster as this node knows it; shows nothing until the node has loaded.
     pub view: ViewCell,
+    /// The newest topology; nothing before the node has loaded.
+    pub topology: TopologyCell,
     pub inboxes: Vec<Inbox>,
     pub slowlog: Mutex<SlowLog>,
     pub acl_log: Mutex<AclLog>,
@@ -111,6 +114,7 @@ impl Shared {
             stats: NodeStats::new(stats, names),
             clients: Clients::default(),
             view: ViewCell::default(),
+            topology: TopologyCell::default(),
             inboxes: (0..workers).map(|_| Inbox::default()).collect(),
             slowlog: Mutex::default(),
             acl_log: Mutex::default(),
@@ -174,6 +178,12 @@ impl Shared {
 
     pub fn set_state(&self, state: State) {
         *lock(&self.state) = state;
+    }
+
+    /// Has a worker do something, from any thread.
+    pub fn task(&self, worker: u16, task: impl FnOnce(&mut Worker) + Send + 'static) {
+        let mut batch = vec![Message::Task(Box::new(task))];
+        self.inboxes[usize::from(worker)].send(&mut batch);
     }
 
     /// Asks the node to go down.

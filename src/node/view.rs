@@ -1,10 +1,12 @@
 //! The cluster as this node knows it, where commands and the cluster port find it. Whoever learns something new puts a
 //! whole new [`ClusterView`] in place; workers notice by a number and keep their own reference, so that nobody waits.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use ringfort_cluster::topology::{Leaders, Node, Topology};
 use ringfort_cluster::NodeId;
 
 use crate::commands::cluster::{ClusterView, SlotRange, ViewNode};
@@ -80,6 +82,40 @@ pub fn alone(id: NodeId, settings: &ClusterSettings, identity: &Identity) -> Clu
     ClusterView::new(1, id.to_string(), vec![node])
 }
 
+/// The view of a cluster: every slot with the last known leader of its shard, and never a hole (DESIGN 7).
+pub fn of_topology(
+    topology: &Topology,
+    leaders: &Leaders,
+    me: NodeId,
+    down: &BTreeSet<NodeId>,
+) -> ClusterView {
+    let mut led: BTreeMap<NodeId, Vec<SlotRange>> = BTreeMap::new();
+    if let Some(map) = topology.shard_map() {
+        for shard in map.iter() {
+            // Whoever knows no leader shows some node: it will say who leads.
+            let any = || topology.nodes.keys().next().copied();
+            let leader = leaders.leader(topology, shard).or_else(any);
+            if let (Some(leader), Some(range)) = (leader, map.range(shard)) {
+                let (first, last) = (*range.start(), *range.end());
+                led.entry(leader)
+                    .or_default()
+                    .push(SlotRange { first, last });
+            }
+        }
+    }
+    let shown = |node: &Node| ViewNode {
+        id: node.id.to_string(),
+        host: node.host.clone(),
+        port: node.cluster_port,
+        plain_port: node.port,
+        peer_port: node.peer_port,
+        ranges: led.remove(&node.id).unwrap_or_default(),
+        is_up: !down.contains(&node.id),
+    };
+    let nodes = topology.nodes.values().map(shown).collect();
+    ClusterView::new(topology.epoch.0, me.to_string(), nodes)
+}
+
 /// This node as others reach it, leading nothing yet.
 pub fn described(id: NodeId, settings: &ClusterSettings, identity: &Identity) -> ViewNode {
     let announced = |announced: u16, port: u16| if announced > 0 { announced } else { port };
@@ -124,6 +160,8 @@ fn outward_address() -> Option<IpAddr> {
 mod tests {
     use super::*;
     use crate::settings::Builder;
+    use ringfort_cluster::topology::ClusterId;
+    use ringfort_cluster::{MetaCommand, ShardId, Term};
 
     fn view(epoch: u64) -> Arc<ClusterView> {
         Arc::new(ClusterView::new(epoch, "a".into(), Vec::new()))
@@ -170,6 +208,69 @@ mod tests {
             (own.port, own.plain_port, own.peer_port),
             (7379, 6379, 16379)
         );
+    }
+
+    fn three_nodes() -> Topology {
+        let node = |id: u128| Node {
+            id: NodeId(id),
+            host: format!("h{id}"),
+            port: 1,
+            cluster_port: 2,
+            peer_port: 3,
+            http_port: 4,
+            zone: String::new(),
+            weight: 1,
+            version: "1".into(),
+            semantics: 1,
+            draining: false,
+            suspect: false,
+        };
+        let mut topology = Topology::default();
+        let init = MetaCommand::Init {
+            cluster_id: ClusterId(1),
+            shards: 4,
+            replicas: 3,
+            node: node(1),
+        };
+        topology.apply(&init).unwrap();
+        for id in [2, 3] {
+            let (cluster_id, node) = (None, node(id));
+            topology
+                .apply(&MetaCommand::Join { cluster_id, node })
+                .unwrap();
+        }
+        topology
+    }
+
+    fn slots_led(view: &ClusterView, id: u128) -> usize {
+        let id = NodeId(id).to_string();
+        view.slots(|node| node.id == id)
+    }
+
+    #[test]
+    fn the_view_of_a_topology_has_no_hole_whatever_is_known_of_leaders() {
+        let topology = three_nodes();
+        let mut leaders = Leaders::default();
+        let view = |leaders: &Leaders, down: &[u128]| {
+            let down = down.iter().copied().map(NodeId).collect();
+            of_topology(&topology, leaders, NodeId(2), &down)
+        };
+        let before = view(&leaders, &[]);
+        assert_eq!(
+            (slots_led(&before, 1), before.epoch),
+            (16_384, topology.epoch.0)
+        );
+        leaders.heard(&topology, ShardId(1), Term(3), NodeId(2));
+        leaders.heard(&topology, ShardId(3), Term(3), NodeId(3));
+        // A node that is gone leads nothing; the shard goes back to its first voter.
+        leaders.heard(&topology, ShardId(2), Term(9), NodeId(77));
+        let view = view(&leaders, &[3]);
+        assert_eq!(view.slots(|_| true), 16_384);
+        assert_eq!([1, 2, 3].map(|id| slots_led(&view, id)), [8192, 4096, 4096]);
+        assert!(view.leads(4096) && !view.leads(0));
+        let third = view.node(NodeId(3).to_string().as_bytes()).unwrap();
+        assert!(!third.is_up, "it keeps its slots until another leads them");
+        assert_eq!((third.port, third.plain_port, third.peer_port), (2, 1, 3));
     }
 
     #[test]

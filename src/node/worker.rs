@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ringfort_cluster::{Monotonic, Outputs, ShardMap};
+use ringfort_cluster::{Epoch, Monotonic, Outputs, ShardMap};
 
 use crate::durability::wal::{record_bytes, Purpose, Wal, WalError};
 use crate::settings::LiveView;
@@ -75,6 +75,8 @@ pub struct Worker {
     pub(super) tokens: u64,
     /// A replica here has become a leader or is one no more: others should hear of it.
     pub leadership_changed: bool,
+    /// Of the topology that was taken up.
+    pub(super) topology_epoch: Epoch,
     /// What was heard of does not fit the topology that this node knows.
     pub topology_wanted: bool,
     /// The server is asked to call [`Worker::flush`] when this was false and becomes true.
@@ -140,6 +142,7 @@ impl Worker {
             received: Vec::new(),
             tokens: 0,
             leadership_changed: false,
+            topology_epoch: Epoch::ZERO,
             topology_wanted: false,
             flush_wanted: false,
             write_error: None,
@@ -456,6 +459,7 @@ impl Worker {
             }
         }
         worker.drive(&mut places);
+        (0..worker.shards.len()).for_each(|place| worker.meta_applied(place));
         worker.take_up_settings();
         worker.flush();
         worker.cycle();

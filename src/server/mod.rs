@@ -3,6 +3,9 @@
 
 mod catch_up;
 mod connection;
+mod control;
+pub mod formation;
+pub mod govern;
 mod listener;
 mod peers;
 #[cfg(test)]

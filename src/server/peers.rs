@@ -13,6 +13,7 @@ use crate::node::peer::{
     Accepted, Channel, ControlHandler, Home, Incoming, Links, Peer, Serving, SnapshotHandler,
 };
 
+use super::govern::Office;
 use super::Local;
 
 /// How often time passes for the groups: `Config::tick_us`.
@@ -24,6 +25,8 @@ pub struct PeerSetup {
     pub home: Arc<Home>,
     /// The nodes that are known at the start, and where they are.
     pub peers: Vec<(NodeId, String)>,
+    /// Who answers their questions.
+    pub office: Option<Office>,
 }
 
 /// The other nodes, on one worker's thread.

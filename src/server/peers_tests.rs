@@ -89,6 +89,7 @@ fn start(me: u64, threads: u16, listener: TcpListener, peers: Vec<(NodeId, Strin
         let setup = PeerSetup {
             home: home.clone(),
             peers,
+            office: None,
         };
         let workers = Workers::start(parts, &shared, Some(setup)).expect("threads");
         let runtime = tokio::runtime::Builder::new_current_thread()

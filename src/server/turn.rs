@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::node::peer::ControlHandler;
 use crate::node::{ConnKey, CYCLE_MS};
 
+use super::govern::Office;
 use super::{catch_up, connection, peers, Arrival, Local, PeerSetup};
 
 /// How often a turn looks for further connections that are ready: a bound for how long the first one waits.
@@ -25,8 +26,12 @@ pub async fn serve(
     mut accepted: mpsc::Receiver<Arrival>,
 ) {
     if let Some(setup) = &setup {
-        let control: ControlHandler = Rc::new(|_, _| Box::pin(async { Vec::new() }));
+        let silent: ControlHandler = Rc::new(|_, _| Box::pin(async { Vec::new() }));
+        let control = setup.office.as_ref().map_or(silent, Office::handler);
         peers::start(&local, setup, control, catch_up::snapshot_handler(&local));
+        if let Some(office) = &setup.office {
+            office.open(&local);
+        }
     }
     let turns = tokio::task::spawn_local(turns(local.clone()));
     let clock = tokio::task::spawn_local(clock(local.clone()));

@@ -27,7 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("server", &["node", "protocol", "settings"]),
+    ("server", &["cluster", "node", "protocol", "settings"]),
     ("admin", &["node", "settings"]),
     ("cli", &["admin", "settings"]),
 ];

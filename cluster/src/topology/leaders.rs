@@ -27,6 +27,12 @@ impl Leaders {
         changed
     }
 
+    /// What was heard, so that others can hear it too.
+    pub fn known(&self) -> impl Iterator<Item = (ShardId, Term, NodeId)> + '_ {
+        let known = (0..).map(ShardId).zip(&self.heard);
+        known.filter_map(|(shard, heard)| heard.map(|(term, node)| (shard, term, node)))
+    }
+
     /// The last known leader, while it still is in the cluster; before any is known, the node of the first voter: the
     /// view of cluster clients never has a hole. `None` only for a shard that is not there.
     #[must_use]

@@ -127,6 +127,7 @@ fn start(me: NodeId, durability: &str, listener: TcpListener, peers: &[(NodeId, 
     let setup = PeerSetup {
         home: home.clone(),
         peers: peers.to_vec(),
+        office: None,
     };
     let (arrivals, arrived) = mpsc::channel(16);
     spawn_local(turn::serve(seat.local.clone(), Some(setup), arrived));
@@ -406,6 +407,7 @@ fn a_receiver_that_dies_in_the_middle_is_an_error_for_the_sender() {
         let setup = PeerSetup {
             home: home(FOLLOWER),
             peers: Vec::new(),
+            office: None,
         };
         let control: ControlHandler = Rc::new(|_, _| Box::pin(std::future::pending()));
         peers::start(&follower.local, &setup, control, dying);
