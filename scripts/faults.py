@@ -20,6 +20,8 @@ from fault_nodes import Cluster
 
 WORDS_AT_END_MAX = 12
 FORMING_SECONDS_MAX = 90.0
+# A client's gap belongs to a kill when it touches this time behind it: soon enough each client needs a shard that has no leader.
+FAILOVER_SECONDS = 1.0
 
 
 class Window:
@@ -235,7 +237,7 @@ def table(run):
         print(f"{name:16} {len(windows):5} {sums[0]:9,} {sums[1]:8,} {sums[2]:8,} {gap:14.2f} {heal:16.2f}")
     counts = run.load.counts()
     print(f"{'in all':16} {len(run.windows):5} {counts['ok']:9,} {counts['refused']:8,} {counts['unknown']:8,}")
-    gaps = [run.load.longest_gap(at, at + 0.2) for at in run.failovers]
+    gaps = [run.load.longest_gap(at, at + FAILOVER_SECONDS) for at in run.failovers]
     if gaps:
         print(f"failover, {len(gaps)} kills of the node that leads most: longest gap of a client, median "
               f"{statistics.median(gaps):.2f} s, max {max(gaps):.2f} s")
@@ -260,6 +262,8 @@ def conclude(run):
     violations = report_violations(run, verdicts)
     words = [verdict.why.split(":")[0] for _, verdict in verdicts if verdict.good is False]
     counted = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+    stale = words.count("stale read")
+    print(f"acknowledged writes lost (or applied twice): {violations - stale}, stale reads: {stale}")
     print(f"faults: {violations} violations{' (' + counted + ')' if counted else ''}, {len(run.failures)} other failures")
     for text in run.failures:
         print(f"  {text.splitlines()[0]}")
