@@ -107,6 +107,7 @@ mod tests {
             databases: 16,
             hash_seed: 0,
             node_id,
+            cluster_state: false,
         }
     }
 

@@ -57,6 +57,9 @@ pub struct Marker {
     pub databases: u32,
     pub hash_seed: u64,
     pub node_id: NodeId,
+    /// There is a cluster state beside it: where that is missing, nobody knows what this node had promised whom.
+    #[serde(default)]
+    pub cluster_state: bool,
 }
 
 /// Why the data directory cannot be used.
@@ -225,6 +228,7 @@ mod tests {
             databases: 16,
             hash_seed: u64::MAX,
             node_id: NodeId(7),
+            cluster_state: true,
         }
     }
 

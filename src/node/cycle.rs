@@ -331,7 +331,8 @@ impl Worker {
         stats.publish_databases(sizes);
         stats.memory_bytes.set(bytes as u64);
         stats.entries_applied.set(applied);
-        let shards = self.shards.iter().filter(|shard| shard.meta.is_none());
+        let count = self.map.shards();
+        let shards = self.shards.iter().filter(|shard| shard.id.0 < count);
         stats.shards.set(shards.clone().count() as u64);
         let led = shards.clone().filter(|shard| shard.leads());
         stats.shards_led.set(led.count() as u64);

@@ -103,7 +103,7 @@ impl Worker {
                 return true;
             }
             shard.standing.is_stirred = false;
-            if !active.contains(&place) {
+            if shard.standing.is_held && !active.contains(&place) {
                 active.push(place);
             }
             false
@@ -240,7 +240,12 @@ impl Worker {
             id: held.replica.id(),
             membership: &held.membership,
         });
-        match judge(&envelope, &message, mine, None) {
+        // The ids of replicas that were here once.
+        let tombstone = match mine {
+            Some(_) => None,
+            None => self.shared.cluster_state().tombstone(envelope.shard),
+        };
+        match judge(&envelope, &message, mine, tombstone) {
             Verdict::Deliver => {
                 // A newcomer hears of the others by their messages before the topology names them.
                 if held.node_of(envelope.from).is_none() {

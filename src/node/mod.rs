@@ -21,6 +21,7 @@ pub mod peer;
 pub mod process;
 pub mod recovery;
 pub mod replay;
+mod replicas;
 pub mod report;
 mod router;
 mod scan;
@@ -36,7 +37,7 @@ mod worker;
 
 use std::sync::Arc;
 
-use ringfort_cluster::ShardMap;
+use ringfort_cluster::topology::Topology;
 
 use crate::settings::{Durability, LiveView, Settings};
 
@@ -47,13 +48,14 @@ pub use recovery::StartError;
 pub use router::{Prepared, PREPARED_MAX};
 pub use shared::Shared;
 pub use slots::SlotWalk;
+pub use topology::{described_node, peers_of};
 pub use worker::{monotonic_clock, wall_clock, Worker};
 
 // What the server needs of the commands room, so that it depends on the node alone.
 pub use crate::commands::{registry, Pending, Session, Shutdown};
 
 use io::Io;
-use recovery::Disk;
+use recovery::{Directory, Disk};
 use slowlog::Slow;
 use snapshots::Snapshots;
 use worker::Parts;
@@ -77,23 +79,46 @@ pub struct Node {
     parts: Vec<Parts>,
 }
 
+#[cfg(test)]
 impl Node {
-    /// Reads the data back. HTTP can already ask `shared` how far it is.
+    /// A node that founds a cluster of its own in the directory of its settings, unless it has done so before.
+    pub fn load_alone(shared: Arc<Shared>) -> Result<Self, StartError> {
+        let startup = shared.settings.startup().clone();
+        let directory = recovery::open_directory(&startup)?;
+        let described = described_node(directory.node_id, &startup, &shared.identity, 0);
+        let topology = match directory.topology()? {
+            Some(topology) => topology,
+            None => recovery::found_alone(&directory, described, &startup)?,
+        };
+        Self::load(shared, directory, &topology)
+    }
+}
+
+impl Node {
+    /// Reads the data back. HTTP can already ask `shared` how far it is. `topology` is what the node knows of its cluster.
     ///
     /// # Errors
-    /// Damage, a directory in use, settings that do not fit the data.
-    pub fn load(shared: Arc<Shared>) -> Result<Self, StartError> {
+    /// Damage, settings that do not fit the data.
+    pub fn load(
+        shared: Arc<Shared>,
+        directory: Directory,
+        topology: &Topology,
+    ) -> Result<Self, StartError> {
         let settings = shared.settings.clone();
         let startup = settings.startup().clone();
-        let loaded = recovery::load(&startup, cycle::limits(&settings.live()))?;
+        let limits = cycle::limits(&settings.live());
+        let loaded = recovery::load(directory, &startup, topology, limits)?;
+        shared.set_node_id(loaded.node_id);
+        shared.set_cluster_state(loaded.state.clone());
         shared
             .keys_loaded
             .store(loaded.keys, std::sync::atomic::Ordering::Relaxed);
         let view = view::alone(loaded.node_id, &startup.cluster, &shared.identity);
         shared.view.publish(Arc::new(view));
         let workers = startup.threads as u16;
-        let map = ShardMap::new(u32::from(startup.shards))
-            .map_err(|error| StartError(error.to_string()))?;
+        let map = topology
+            .shard_map()
+            .ok_or_else(|| StartError("the topology names no shards".into()))?;
         for (shard, present) in (0..).zip(&loaded.snapshots) {
             shared.note_loaded_snapshot(shard, *present);
         }

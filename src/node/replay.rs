@@ -1,10 +1,12 @@
 //! Brings the entries of the log back into the shards while recovery reads them. Knows no files and no snapshots: a
 //! shard tells by what it has applied where its snapshot ends.
 
-use bytes::Bytes;
-use ringfort_cluster::{Index, LogEntry, Term};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::durability::wal::{Entry, Run};
+use bytes::Bytes;
+use ringfort_cluster::{HardState, Index, LogEntry, ShardId, Term};
+
+use crate::durability::wal::{Entry, Item, Run};
 use crate::protocol::Args;
 
 use super::recovery::StartError;
@@ -12,21 +14,108 @@ use super::shard::{Asked, Replies, Shard};
 
 /// Applies the log while it is read. What is committed goes through at once; the rest waits in the replica's log.
 pub struct Replay<'a> {
-    pub shards: &'a mut [Shard],
+    shards: &'a mut [Shard],
     /// The operator's consent to go on where entries are missing.
-    pub accept_data_loss: bool,
+    accept_data_loss: bool,
+    /// A shard as its snapshot has it, empty without one.
+    start_over: &'a mut dyn FnMut(ShardId) -> Result<Shard, StartError>,
+    /// Shards of which this node has no replica.
+    strangers: BTreeSet<ShardId>,
+    /// Those of them of which the log holds something.
+    traces: BTreeSet<ShardId>,
+    /// Where entries are missing. It does not matter where they belonged to a replica that is gone.
+    gaps: BTreeMap<ShardId, StartError>,
 }
 
-impl Replay<'_> {
+impl<'a> Replay<'a> {
+    /// `shards` are as their snapshots have them; `start_over` brings one back to that.
+    pub fn new(
+        shards: &'a mut [Shard],
+        accept_data_loss: bool,
+        start_over: &'a mut dyn FnMut(ShardId) -> Result<Shard, StartError>,
+    ) -> Self {
+        Self {
+            shards,
+            accept_data_loss,
+            start_over,
+            strangers: BTreeSet::new(),
+            traces: BTreeSet::new(),
+            gaps: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in nothing of these shards.
+    #[must_use]
+    pub fn without(mut self, strangers: BTreeSet<ShardId>) -> Self {
+        self.strangers = strangers;
+        self
+    }
+
+    /// Takes in what a record says.
+    ///
+    /// # Errors
+    /// When it speaks of a shard that is none of this node, or the shard's snapshot cannot be read again.
+    pub fn item(&mut self, item: &Item) -> Result<(), StartError> {
+        let is_stranger = |shard: &ShardId| self.strangers.contains(shard);
+        match item {
+            Item::Entries(run) if is_stranger(&run.shard) => {
+                self.traces.insert(run.shard);
+                Ok(())
+            }
+            Item::Entries(run) => self.run(run),
+            Item::HardState { shard, state } => {
+                // Every log begins with the states of all shards, also of those that are not there.
+                if is_stranger(shard) && *state != HardState::default() {
+                    self.traces.insert(*shard);
+                }
+                Ok(())
+            }
+            Item::Forget(shard) => self.forget(*shard),
+        }
+    }
+
+    /// Asked when all was read.
+    ///
+    /// # Errors
+    /// When entries are missing.
+    pub fn check(&mut self) -> Result<(), StartError> {
+        match self.gaps.pop_first() {
+            Some((_, gap)) => Err(gap),
+            None => Ok(()),
+        }
+    }
+
+    /// The shards without a replica of which the log holds something that must not come back to life.
+    pub fn into_traces(self) -> BTreeSet<ShardId> {
+        self.traces
+    }
+
+    /// What was read belonged to a replica that is gone, the snapshot belongs to a later one.
+    fn forget(&mut self, shard: ShardId) -> Result<(), StartError> {
+        self.traces.remove(&shard);
+        self.gaps.remove(&shard);
+        let Some(held) = self.shards.get_mut(usize::from(shard.0)) else {
+            return Ok(());
+        };
+        held.unapplied.clear();
+        if held.applied().0 > held.snapshot_index {
+            *held = (self.start_over)(shard)?;
+        }
+        Ok(())
+    }
+
     /// Takes in entries as they were written: one that comes again replaces what was read before, and what followed that.
     ///
     /// # Errors
-    /// When entries are missing, or the shard is none of this node.
-    pub fn run(&mut self, run: &Run) -> Result<(), StartError> {
+    /// When the shard is none of this node.
+    fn run(&mut self, run: &Run) -> Result<(), StartError> {
         let shard = self.shards.get_mut(usize::from(run.shard.0));
         let shard = shard.ok_or_else(|| {
             StartError(format!("the log holds shard {}, which is none", run.shard))
         })?;
+        if self.gaps.contains_key(&run.shard) {
+            return Ok(());
+        }
         for entry in run.entries() {
             // Also where a snapshot covers the entry: its writer knew of none behind it.
             shard
@@ -50,10 +139,12 @@ impl Replay<'_> {
                 );
                 shard.skip_to(Index(entry.index.0 - 1), run.term);
             } else if entry.index.0 > last.0 + 1 {
-                return Err(StartError(format!(
+                let gap = StartError(format!(
                     "shard {}: the log goes on at entry {} after {last}; restore the data directory from a backup",
                     run.shard, entry.index
-                )));
+                ));
+                self.gaps.insert(run.shard, gap);
+                return Ok(());
             }
             shard.unapplied.push(log_entry(&entry, run.term));
             shard.apply_until(run.commit);
@@ -95,6 +186,7 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::path::Path;
     use std::sync::Arc;
 
@@ -102,7 +194,7 @@ mod tests {
     use ringfort_cluster::{BatchBuilder, Config, Replica, ReplicaId, Restored, ShardId, Stamp};
 
     use super::*;
-    use crate::durability::wal::{Item, RecoverError};
+    use crate::durability::wal::{recover_checked, RecordView, RecoverError};
     use crate::durability::{
         recover, DiskWorker, LastStop, RecoverOptions, SharedDisk, SimDisk, Wal, WalOptions,
     };
@@ -125,6 +217,8 @@ mod tests {
 
     /// Term, index, and what was known to be committed.
     type Written = (u64, u64, u64);
+    /// In place of one: the replica is gone.
+    const FORGET: Written = (0, 0, 0);
 
     /// One entry that sets the key `index` to its term.
     fn entry((term, index, _): Written) -> LogEntry {
@@ -145,6 +239,8 @@ mod tests {
 
     /// Writes each generation's entries into a log of its own, then reads all of them back behind the snapshot.
     fn replayed(generations: &[&[Written]], mut shard: Shard) -> Result<Shard, RecoverError> {
+        let snapshot = shard.applied();
+        shard.snapshot_index = snapshot.0;
         let sim = SimDisk::new(1);
         let disk: SharedDisk = Arc::new(sim.clone());
         for entries in generations {
@@ -152,22 +248,26 @@ mod tests {
             let options = WalOptions::new(DiskWorker::inline());
             let mut wal = Wal::open(disk.clone(), Path::new(DIR), 0, options, &found, &[]).unwrap();
             for written in *entries {
+                if *written == FORGET {
+                    wal.forget(&[ShardId(0)]).unwrap();
+                    continue;
+                }
                 wal.begin();
                 wal.push(ShardId(0), Index(written.2), &entry(*written));
                 wal.write().unwrap();
             }
             sim.process_crash();
         }
-        let mut replay = Replay {
-            shards: std::slice::from_mut(&mut shard),
-            accept_data_loss: false,
+        let mut start_over = |_| Ok(self::shard(snapshot.0 .0, snapshot.1 .0));
+        let shards = std::slice::from_mut(&mut shard);
+        let replay = RefCell::new(Replay::new(shards, false, &mut start_over));
+        let consume = |record: &RecordView| {
+            let mut items = record.items.iter();
+            items.try_for_each(|item| replay.borrow_mut().item(&item))
         };
-        recover(&disk, Path::new(DIR), OPTIONS, |record| {
-            record.items.iter().try_for_each(|item| match item {
-                Item::Entries(run) => replay.run(&run),
-                Item::HardState { .. } => Ok(()),
-            })
-        })?;
+        let check = || replay.borrow_mut().check();
+        recover_checked(&disk, Path::new(DIR), OPTIONS, consume, check)?;
+        drop(replay);
         Ok(shard)
     }
 
@@ -263,5 +363,46 @@ mod tests {
             error.to_string().contains("goes on at entry 3 after 1"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_a_replica_that_is_gone_has_left_is_undone() {
+        let entries = [
+            (1, 1, 0),
+            (1, 2, 2),
+            (1, 3, 2),
+            FORGET,
+            (2, 1, 0),
+            (2, 2, 1),
+        ];
+        let shard = replayed(&[&entries], shard(0, 0)).unwrap();
+        assert_eq!(
+            (data(&shard), waiting(&shard)),
+            (vec![(2, 1)], vec![(2, 2)])
+        );
+        let shard = replayed(&[&entries[..4]], self::shard(0, 0)).unwrap();
+        assert_eq!((data(&shard), waiting(&shard)), (vec![], vec![]));
+    }
+
+    /// The later replica's snapshot may lie before the end of what the earlier one had, or behind its beginning.
+    #[test]
+    fn a_snapshot_after_a_replica_was_dropped_is_that_of_its_successor() {
+        let (before, after) = (
+            [(1, 3, 3), (1, 4, 4), (1, 5, 4), FORGET],
+            [(2, 3, 2), (2, 4, 3)],
+        );
+        let shard = replayed(&[&before, &after], shard(2, 1)).unwrap();
+        assert_eq!(
+            (data(&shard), waiting(&shard)),
+            (vec![(2, 3)], vec![(2, 4)])
+        );
+        // There is a gap in front of what the earlier one has left, which matters to nobody.
+        let before = [(1, 7, 7), (1, 8, 7), FORGET];
+        let shard = replayed(&[&before, &after], self::shard(2, 1)).unwrap();
+        assert_eq!(
+            (data(&shard), waiting(&shard)),
+            (vec![(2, 3)], vec![(2, 4)])
+        );
+        assert!(replayed(&[&before[..2]], self::shard(2, 1)).is_err());
     }
 }

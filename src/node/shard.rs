@@ -174,6 +174,17 @@ impl Shard {
         }
     }
 
+    /// Has no data any more, and a placeholder for its replica. Nobody may wait for anything here.
+    pub(super) fn vacate(&mut self, empty: Databases, placeholder: Replica) {
+        self.replica = placeholder;
+        self.membership = self.replica.membership();
+        self.databases = empty;
+        self.meta = None;
+        self.applied = (Index::ZERO, Term(0));
+        self.applied_clock = Timestamp(0);
+        self.snapshot_index = Index::ZERO;
+    }
+
     /// Goes on behind entries that are lost, with the operator's consent.
     pub(super) fn skip_to(&mut self, index: Index, term: Term) {
         self.applied = (index, term);

@@ -13,6 +13,7 @@ use crate::commands::latency::LatencyLog;
 use crate::commands::report::{ClientsReport, LogReport, MemoryReport, Report};
 use crate::commands::slowlog::SlowLog;
 use crate::commands::{registry, Pause, Shutdown};
+use crate::durability::StateKeeper;
 use crate::settings::Settings;
 use crate::store::Timestamp;
 
@@ -90,12 +91,13 @@ pub struct Shared {
     /// By shard: whether no other node has a say or a copy.
     alone: Vec<AtomicBool>,
     node_id: OnceLock<NodeId>,
+    cluster_state: OnceLock<Arc<StateKeeper>>,
     /// Held by the one command that runs over keys of several workers.
     pub gather_lock: Mutex<()>,
 }
 
 impl Shared {
-    /// `shards` counts all shards of the node.
+    /// `shards` counts all shards of the node, the copy of the meta group among them.
     pub fn new(settings: Arc<Settings>, identity: Identity, shards: usize) -> Arc<Self> {
         let workers = settings.startup().threads;
         let names: Vec<String> = registry()
@@ -139,6 +141,7 @@ impl Shared {
             led: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             alone: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             node_id: OnceLock::new(),
+            cluster_state: OnceLock::new(),
             gather_lock: Mutex::default(),
         })
     }
@@ -174,6 +177,18 @@ impl Shared {
 
     pub fn set_node_id(&self, id: NodeId) {
         let _ = self.node_id.set(id);
+    }
+
+    /// What this node has on disk about its part in the cluster.
+    ///
+    /// # Panics
+    /// Before its directory was read.
+    pub fn cluster_state(&self) -> &Arc<StateKeeper> {
+        self.cluster_state.get().expect("the directory was read")
+    }
+
+    pub fn set_cluster_state(&self, state: Arc<StateKeeper>) {
+        let _ = self.cluster_state.set(state);
     }
 
     pub fn set_state(&self, state: State) {

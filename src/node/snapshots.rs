@@ -83,9 +83,9 @@ enum Phase {
 
 /// The snapshots of one worker.
 pub struct Snapshots {
-    disk: SharedDisk,
-    dir: PathBuf,
-    disk_worker: DiskWorker,
+    pub(super) disk: SharedDisk,
+    pub(super) dir: PathBuf,
+    pub(super) disk_worker: DiskWorker,
     /// They lie on a disk, and a restart begins with them.
     are_kept: bool,
     old: Option<Arc<OldSegments>>,
@@ -198,7 +198,8 @@ impl Worker {
 
     fn queue_snapshot(&mut self, place: usize) {
         let running = self.snapshots.running.as_ref().map(|running| running.place);
-        if running != Some(place) && !self.snapshots.queue.contains(&place) {
+        let is_held = self.shards[place].standing.is_held;
+        if is_held && running != Some(place) && !self.snapshots.queue.contains(&place) {
             self.snapshots.queue.push_back(place);
             self.shared.snapshots_running.fetch_add(1, Relaxed);
         }
@@ -365,6 +366,11 @@ impl Worker {
             return;
         };
         let shard = &mut self.shards[place];
+        if !shard.standing.is_held {
+            // It was dropped meanwhile.
+            self.shared.snapshots_running.fetch_sub(1, AcqRel);
+            return;
+        }
         let meta = describe(shard);
         let covers = SnapshotPlace {
             index: meta.index,

@@ -451,7 +451,8 @@ impl Worker {
     /// Makes the replicas leaders and takes up the settings; the worker serves afterwards.
     pub fn start(parts: Parts) -> Self {
         let mut worker = Self::new(parts);
-        let mut places: Vec<usize> = (0..worker.shards.len()).collect();
+        let held = |place: &usize| worker.shards[*place].standing.is_held;
+        let mut places: Vec<usize> = (0..worker.shards.len()).filter(held).collect();
         for &place in &places {
             worker.look_at_membership(place);
             if worker.shards[place].standing.decides_alone {

@@ -24,6 +24,7 @@ use tokio::task::LocalSet;
 use crate::node::peer::Accepted as PeerAccepted;
 use crate::node::{ConnKey, Shared, Worker, WorkerParts};
 
+pub use govern::Office;
 pub use listener::{bind, Listener};
 pub use peers::PeerSetup;
 

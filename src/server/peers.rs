@@ -141,6 +141,28 @@ pub(super) fn start(
     tokio::task::spawn_local(ticks(Rc::downgrade(local)));
 }
 
+/// Does what a newer topology asks for: links, and replicas that come and go.
+fn follow_topology(local: &Local) {
+    let mut worker = local.worker.borrow_mut();
+    let Some(taken) = worker.take_up_topology() else {
+        return;
+    };
+    if let Some(peers) = local.peers.get() {
+        peers.links.set_peers(&taken.peers);
+    }
+    let mut done = Ok(());
+    for (group, id) in taken.drop {
+        done = done.and(worker.drop_replica(group, id));
+    }
+    for (group, id) in taken.start {
+        done = done.and(worker.start_replica(group, id));
+    }
+    if let Err(error) = done {
+        tracing::warn!("{error}");
+        worker.take_up_topology_again();
+    }
+}
+
 async fn ticks(local: Weak<Local>) {
     let mut tick = tokio::time::interval(TICK);
     // Ticks of a pause are not made up for (invariant 6).
@@ -150,6 +172,7 @@ async fn ticks(local: Weak<Local>) {
         let Some(local) = local.upgrade() else {
             return;
         };
+        follow_topology(&local);
         local.worker.borrow_mut().tick_groups();
         local.want_turn();
     }

@@ -78,7 +78,7 @@ fn start(me: u64, threads: u16, listener: TcpListener, peers: Vec<(NodeId, Strin
         let clients = bind(&startup.bind, 0, 64).expect("a port");
         let shared = Shared::new(settings, identity(), usize::from(startup.shards) + 1);
         shared.set_node_id(NodeId(me.into()));
-        let mut node = Node::load(shared.clone()).expect("an empty directory");
+        let mut node = Node::load_alone(shared.clone()).expect("an empty directory");
         let mut parts = node.take_parts();
         place_replicas(&mut parts, me);
         let home = Arc::new(Home::new(

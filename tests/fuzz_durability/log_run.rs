@@ -506,6 +506,7 @@ impl Run {
             databases: 16,
             hash_seed: 0,
             node_id: NodeId(1),
+            cluster_state: false,
         }
     }
 

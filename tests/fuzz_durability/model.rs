@@ -84,6 +84,7 @@ pub fn read(
         for item in view.items.iter() {
             match item {
                 Item::HardState { shard, state } => content.hard_states.push((shard, state)),
+                Item::Forget(shard) => panic!("nobody forgot shard {shard}"),
                 Item::Entries(run) => content.entries.extend(run.entries().map(|entry| {
                     let data = Bytes::copy_from_slice(entry.data);
                     let (index, kind) = (entry.index, entry.kind);

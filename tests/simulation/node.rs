@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringfort::durability::snapshot::find_snapshots;
-use ringfort::durability::wal::{Item, RecordPosition, Recovered};
+use ringfort::durability::wal::{RecordPosition, Recovered};
 use ringfort::durability::{
     lock_directory, recover, DiskLock, DiskWorker, LastStop, Marker, RecoverOptions, SharedDisk,
     SimDisk, Wal, WalOptions,
@@ -16,6 +16,7 @@ use ringfort::durability::{
 use ringfort::node::recovery::{read_snapshot, restored};
 use ringfort::node::replay::Replay;
 use ringfort::node::shard::Shard;
+use ringfort::node::StartError;
 use ringfort::store::Timestamp;
 use ringfort_cluster::replica::Membership;
 use ringfort_cluster::sim::{Clock, Micros};
@@ -227,6 +228,7 @@ impl Node {
             databases: DATABASES,
             hash_seed,
             node_id: NodeId(self.id().get().into()),
+            cluster_state: false,
         };
         self.disk.sync_dir(dir).map_err(|error| refused(&error))?;
         let mut shards = self.load_snapshots(hash_seed, context)?;
@@ -234,17 +236,14 @@ impl Node {
             last_stop: LastStop::of(last.as_ref(), &boot),
             accept_data_loss: context.has_bug(Bug::DamageAccepted),
         };
-        let mut replay = Replay {
-            shards: &mut shards,
-            accept_data_loss: options.accept_data_loss,
-        };
+        let mut never = |shard| Err(StartError(format!("nobody forgot shard {shard}")));
+        let mut replay = Replay::new(&mut shards, options.accept_data_loss, &mut never);
         let recovered = recover(&self.disk, Path::new(LOGS), options, |record| {
-            record.items.iter().try_for_each(|item| match item {
-                Item::Entries(run) => replay.run(&run),
-                Item::HardState { .. } => Ok(()),
-            })
+            let mut items = record.items.iter();
+            items.try_for_each(|item| replay.item(&item))
         })
         .map_err(|error| refused(&error))?;
+        replay.check().map_err(|error| refused(&error))?;
         marker
             .write(&self.disk, dir)
             .map_err(|error| refused(&error))?;

@@ -188,7 +188,9 @@ impl Replica {
     /// Stands for election now. Does nothing for a leader, while a write is under way, or while this replica is bound by a
     /// promise to a leader.
     pub fn campaign(&mut self) {
-        if self.in_flight.is_none() && !self.is_silent() && !self.is_bound() {
+        // `raft` leaves it to its caller that who stands for election is a voter.
+        let may_stand = self.raw.raft.promotable();
+        if may_stand && self.in_flight.is_none() && !self.is_silent() && !self.is_bound() {
             // The only refusal is that of a replica which may not stand, and then there is nothing to do.
             let _ = self.raw.campaign();
         }

@@ -9,7 +9,7 @@ pub(super) const FORMAT_VERSION: u32 = 1;
 /// The longest chunk. A reader needs memory for one.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// The longest encoded description.
-pub const META_BYTES_MAX: usize = 1 << 20;
+pub const META_BYTES_MAX: usize = 17 << 20;
 
 /// Magic, version, length of the description.
 pub(super) const PREFIX_BYTES: usize = 16;

@@ -107,6 +107,27 @@ pub struct SnapshotFile {
     pub path: PathBuf,
 }
 
+/// Removes all snapshots of a shard, durably. Those that are being written stay what they are.
+///
+/// # Errors
+/// A failing disk; some may be left.
+pub fn remove_snapshots(
+    disk: &SharedDisk,
+    dir: &Path,
+    shard: ShardId,
+) -> Result<(), SnapshotError> {
+    let names = disk.list(dir);
+    for name in names.map_err(|error| SnapshotError::io("list", dir, error))? {
+        if format::parse_name(&name).is_some_and(|(of, _)| of == shard) {
+            let path = dir.join(name);
+            disk.remove(&path)
+                .map_err(|error| SnapshotError::io("remove", &path, error))?;
+        }
+    }
+    disk.sync_dir(dir)
+        .map_err(|error| SnapshotError::io("sync the names of", dir, error))
+}
+
 /// The newest snapshot of every shard, in order of shards. Removes what a crash left behind: half-written files, and
 /// snapshots that a newer one has replaced.
 ///

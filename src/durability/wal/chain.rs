@@ -207,7 +207,7 @@ impl<'c> Replay<'c> {
                 RecordKind::Final => break (reader.offset, End::Final),
                 RecordKind::Data => {}
             }
-            note(&items, &mut holdings, &mut self.outcome.hard_states);
+            note(&items, &mut holdings, &mut self.outcome);
             self.outcome.records += 1;
             let view = RecordView {
                 worker: segment.worker,
@@ -437,7 +437,8 @@ impl<'c> Replay<'c> {
     }
 }
 
-fn note(items: &Items<'_>, holdings: &mut Holdings, hard_states: &mut HardStates) {
+fn note(items: &Items<'_>, holdings: &mut Holdings, outcome: &mut Outcome) {
+    let (kept, hard_states) = (&mut outcome.kept, &mut outcome.hard_states);
     for item in items.iter() {
         match item {
             Item::Entries(run) => {
@@ -445,6 +446,11 @@ fn note(items: &Items<'_>, holdings: &mut Holdings, hard_states: &mut HardStates
                 hard_states.raise_commit(run.shard, run.commit);
             }
             Item::HardState { shard, state } => hard_states.set(shard, state),
+            Item::Forget(shard) => {
+                holdings.forget(shard);
+                kept.iter_mut().for_each(|kept| kept.holdings.forget(shard));
+                hard_states.forget(shard);
+            }
         }
     }
 }

@@ -86,6 +86,11 @@ pub enum RecoverError {
         offset: u64,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error("the log in {} cannot be used: {source}", dir.display())]
+    Unfit {
+        dir: PathBuf,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl RecoverError {

@@ -22,6 +22,14 @@ impl HardStates {
         slot.commit = slot.commit.max(commit);
     }
 
+    /// The shard's next replica starts from nothing.
+    pub fn forget(&mut self, shard: ShardId) {
+        let slot = self.by_shard.get_mut(usize::from(shard.0));
+        if slot.and_then(Option::take).is_some() {
+            self.known -= 1;
+        }
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (ShardId, HardState)> + '_ {
         let shards = (0..=u16::MAX).map(ShardId).zip(&self.by_shard);
         shards.filter_map(|(shard, state)| state.map(|state| (shard, state)))
@@ -71,5 +79,9 @@ mod tests {
         ];
         assert_eq!(states.iter().collect::<Vec<_>>(), expected);
         assert_eq!(states.len(), 2);
+        states.forget(ShardId(3));
+        states.forget(ShardId(9));
+        assert_eq!(states.iter().collect::<Vec<_>>(), expected[..1]);
+        assert_eq!(states.len(), 1);
     }
 }

@@ -7,6 +7,7 @@
 mod chain;
 mod changes;
 mod error;
+mod forget;
 mod full_disk;
 mod hard_states;
 mod headroom;
@@ -47,7 +48,7 @@ pub use headroom::Headroom;
 pub use layout::RECORD_BYTES_MAX;
 pub use old::OldSegments;
 pub use record::{record_bytes, Entry, Item, Items, Run, ENTRY_HEADER_BYTES, ITEM_HEADER_BYTES};
-pub use recover::{recover, Loss, RecordView, RecoverOptions, Recovered};
+pub use recover::{recover, recover_checked, Loss, RecordView, RecoverOptions, Recovered};
 pub use sync::WalSyncer;
 
 /// Size of a segment file unless set otherwise.
@@ -258,6 +259,9 @@ impl Wal {
         self.sync.check()?;
         self.reserve(self.builder.len(), Purpose::Frees)?;
         let position = self.append(RecordKind::Data, false)?;
+        for shard in self.builder.forgotten.drain(..) {
+            self.hard_states.forget(shard);
+        }
         for (shard, state) in self.builder.hard_states.drain(..) {
             self.hard_states.set(shard, state);
         }

@@ -53,6 +53,13 @@ impl OldSegments {
             .unwrap_or_default()
     }
 
+    /// Whatever entries of the shard are here, nobody needs them any more: the log that is written now says so, durably.
+    pub(super) fn forget(&self, shard: ShardId) {
+        for segment in self.lock().iter_mut() {
+            segment.holdings.forget(shard);
+        }
+    }
+
     /// Removes the oldest segments as far as `covered` (the index of each shard's durable snapshot, for the shards of
     /// all workers) allows; says how many. A segment behind one that must stay is never removed: it may hold the
     /// replacement of entries in the one that stays, and these would come back to life.

@@ -1,4 +1,4 @@
-//! What a record holds: runs of entries and hard states. Builds one in a buffer that is used again and again, and
+//! What a record holds: runs of entries, hard states, and shards to be forgotten. Builds one in a buffer that is used again and again, and
 //! reads one in place. Knows nothing of segments and files.
 
 use ringfort_cluster::replica::EntryKind;
@@ -18,6 +18,7 @@ const BUFFER_KEPT_BYTES_MAX: usize = 4 << 20;
 
 const ITEM_ENTRIES: u8 = 1;
 const ITEM_HARD_STATE: u8 = 2;
+const ITEM_FORGET: u8 = 3;
 
 /// An upper bound for the length of a record with that many runs (or hard states), entries and entry bytes.
 #[must_use]
@@ -68,6 +69,8 @@ pub(super) struct RecordBuilder {
     pub(super) runs: Vec<(ShardId, Index, Index)>,
     /// What the WAL must remember once this record is written.
     pub(super) hard_states: Vec<(ShardId, HardState)>,
+    /// The shards of which nothing before this record counts.
+    pub(super) forgotten: Vec<ShardId>,
 }
 
 impl RecordBuilder {
@@ -82,6 +85,7 @@ impl RecordBuilder {
         self.run = None;
         self.runs.clear();
         self.hard_states.clear();
+        self.forgotten.clear();
     }
 
     pub fn is_empty(&self) -> bool {
@@ -139,6 +143,13 @@ impl RecordBuilder {
         self.hard_states.push((shard, state));
     }
 
+    /// Must be the first that the record says of the shard.
+    pub fn push_forget(&mut self, shard: ShardId) {
+        self.close_run();
+        self.item(ITEM_FORGET, shard, 0, 0, 0);
+        self.forgotten.push(shard);
+    }
+
     /// Closes the record and fills in its header. May be repeated with other numbers.
     pub fn finish(
         &mut self,
@@ -194,7 +205,12 @@ impl RecordBuilder {
 #[derive(Clone, Copy, Debug)]
 pub enum Item<'a> {
     Entries(Run<'a>),
-    HardState { shard: ShardId, state: HardState },
+    HardState {
+        shard: ShardId,
+        state: HardState,
+    },
+    /// The replica that kept its log here is gone for good: nothing that came before says anything of the shard.
+    Forget(ShardId),
 }
 
 /// Consecutive entries of one shard and term. An index that an earlier record held too replaces that entry
@@ -285,6 +301,7 @@ fn item_at(body: &[u8], at: usize) -> Option<(Item<'_>, usize)> {
             };
             Some((Item::HardState { shard, state }, ITEM_HEADER_BYTES))
         }
+        ITEM_FORGET => Some((Item::Forget(shard), ITEM_HEADER_BYTES)),
         ITEM_ENTRIES => {
             second.checked_add(u64::from(count.checked_sub(1)?))?;
             let frames = &rest[ITEM_HEADER_BYTES..];
@@ -354,7 +371,7 @@ mod tests {
             .iter()
             .map(|item| match item {
                 Item::Entries(run) => (run.shard.0, run.term.0, run.first.0, run.count),
-                Item::HardState { .. } => panic!("none was pushed"),
+                _ => panic!("nothing else was pushed"),
             })
             .collect();
         assert_eq!(runs, [(2, 3, 5, 3), (2, 4, 8, 1), (9, 4, 1, 1)]);
@@ -389,6 +406,7 @@ mod tests {
                     assert_eq!((shard, read), (ShardId(1), state));
                     assert_eq!(seen.len(), 1);
                 }
+                Item::Forget(_) => panic!("none was pushed"),
             }
         }
         assert_eq!(

@@ -101,7 +101,24 @@ pub fn recover<E>(
     disk: &SharedDisk,
     dir: &Path,
     options: RecoverOptions,
+    consume: impl FnMut(&RecordView<'_>) -> Result<(), E>,
+) -> Result<Recovered, RecoverError>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    recover_checked(disk, dir, options, consume, || Ok(()))
+}
+
+/// As [`recover`], for a consumer that knows only at the end whether all is well: `check` is asked when everything was read.
+///
+/// # Errors
+/// As [`recover`], and what `check` returns. Nothing was changed on disk then.
+pub fn recover_checked<E>(
+    disk: &SharedDisk,
+    dir: &Path,
+    options: RecoverOptions,
     mut consume: impl FnMut(&RecordView<'_>) -> Result<(), E>,
+    check: impl FnOnce() -> Result<(), E>,
 ) -> Result<Recovered, RecoverError>
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -131,6 +148,10 @@ where
         replay.chain(&chain)?;
     }
     let outcome = replay.outcome;
+    check().map_err(|source| RecoverError::Unfit {
+        dir: dir.to_owned(),
+        source: source.into(),
+    })?;
     for name in names.iter().filter(|name| is_leftover(name)) {
         let path = dir.join(name);
         disk.remove(&path)

@@ -53,6 +53,13 @@ impl Holdings {
         self.by_shard[at] = self.by_shard[at].max(index);
     }
 
+    /// Whatever entries of the shard are here, nobody needs them any more.
+    pub fn forget(&mut self, shard: ShardId) {
+        if let Some(held) = self.by_shard.get_mut(usize::from(shard.0)) {
+            *held = Index(0);
+        }
+    }
+
     /// The shards whose entries here are not all covered, as `covered` sees it.
     pub fn uncovered<'a>(
         &'a self,

@@ -28,6 +28,7 @@ pub struct WantedSnapshot {
 /// A snapshot that has come, and whose file is in place. Kept until the replica has decided about it.
 pub(super) struct Received {
     token: u64,
+    pub(super) shard: u16,
     loaded: LoadedSnapshot,
 }
 
@@ -158,7 +159,11 @@ impl Worker {
         };
         self.tokens += 1;
         let token = self.tokens;
-        self.received.push(Received { token, loaded });
+        self.received.push(Received {
+            token,
+            shard,
+            loaded,
+        });
         let replica = &mut self.shards[place].replica;
         replica.install(header.from, header.term, &covers, &token.to_le_bytes(), now);
         self.look_at_leadership(place);

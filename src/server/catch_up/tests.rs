@@ -93,7 +93,7 @@ fn shared(dir: &std::path::Path, durability: &str) -> Arc<Shared> {
 fn seat(me: NodeId, durability: &str, listener: &TcpListener) -> Seat {
     let dir = tempfile::tempdir().unwrap();
     let shared = shared(dir.path(), durability);
-    let mut node = Node::load(shared.clone()).unwrap();
+    let mut node = Node::load_alone(shared.clone()).unwrap();
     let mut parts = node.take_parts().remove(0);
     let shard = &mut parts.shards[0];
     shard.standing.nodes = vec![(ReplicaId(1), LEADER), (ReplicaId(2), FOLLOWER)];
@@ -421,9 +421,10 @@ fn a_receiver_that_dies_in_the_middle_is_an_error_for_the_sender() {
                 local.peers.get().unwrap().take_over(node);
             }
         });
-        let error = transfer(&leader.local, &leader.wanted(1)).await;
-        assert!(error.is_err(), "{error:?}");
-        assert_eq!(received.get(), CHUNK_BYTES);
+        let error = transfer(&leader.local, &leader.wanted(1))
+            .await
+            .unwrap_err();
+        assert_eq!(received.get(), CHUNK_BYTES, "{error}");
         let nowhere = WantedSnapshot {
             to: NodeId(9),
             ..leader.wanted(1)

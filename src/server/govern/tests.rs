@@ -175,7 +175,7 @@ fn run(
         Formed::Joined(topology) => !shared.topology.offer(Arc::from(topology)),
         Formed::Member(_) => panic!("nothing is stored"),
     };
-    let mut loaded = LoadedNode::load(shared.clone()).unwrap();
+    let mut loaded = LoadedNode::load_alone(shared.clone()).unwrap();
     let mut parts = loaded.take_parts();
     give_replicas(&mut parts, is_first);
     let peers = peers_of(&shared.topology.current(), NodeId(id));

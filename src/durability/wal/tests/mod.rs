@@ -1,5 +1,6 @@
 //! The log's promises one by one. What happens between any two calls is in `tests/fuzz_durability`.
 
+mod forgetting;
 mod freeing;
 mod full_disk;
 mod reading;

@@ -1,0 +1,380 @@
+//! Brings a node up and down, in order: ports, directory, cluster, data, workers, clients.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use ringfort::cli::logging::LogControl;
+use ringfort::durability::StateKeeper;
+use ringfort::node::peer::{accept_loop, Home, PeerSecurity, PeerTls, Secret, Timing};
+use ringfort::node::report::{Identity, State};
+use ringfort::node::{described_node, peers_of, process, recovery, view, wall_clock};
+use ringfort::node::{Node, Shared, Shutdown};
+use ringfort::server::formation::{form, setup, Announcing, Formation, Formed};
+use ringfort::server::{bind, Accepted, Arrival, Listener, Office, PeerSetup, Port, Workers};
+use ringfort::settings::{Settings, Startup};
+use ringfort_cluster::forming::{Setup, Stored};
+use ringfort_cluster::topology::Topology;
+use tokio::signal::unix::{signal, SignalKind};
+
+use crate::AnyError;
+
+/// The sockets of a node, bound before anything is read, so that a port in use is told at once.
+struct Ports {
+    clients: Listener,
+    cluster: Option<Listener>,
+    http: Option<Listener>,
+    peers: Vec<TcpListener>,
+}
+
+impl Ports {
+    fn bind(startup: &Startup) -> Result<Self, AnyError> {
+        let optional = |addresses, port| match port {
+            0 => Ok(None),
+            port => bind(addresses, port, startup.tcp_backlog).map(Some),
+        };
+        Ok(Self {
+            clients: bind(&startup.bind, startup.port, startup.tcp_backlog)?,
+            cluster: optional(&startup.bind, startup.cluster.cluster_port)?,
+            http: optional(&startup.http_bind, startup.http_port)?,
+            peers: peer_sockets(startup)?,
+        })
+    }
+
+    fn peer_port(&self) -> u16 {
+        let address = self.peers.first().map(TcpListener::local_addr);
+        address
+            .and_then(Result::ok)
+            .map_or(0, |address| address.port())
+    }
+}
+
+/// A node that was told to join must be reachable; one that was not can do without.
+fn peer_sockets(startup: &Startup) -> Result<Vec<TcpListener>, AnyError> {
+    let cluster = &startup.cluster;
+    if cluster.peer_port == 0 {
+        return match cluster.join.is_empty() {
+            true => Ok(Vec::new()),
+            false => Err("join needs a peer-port, on which other nodes reach this one".into()),
+        };
+    }
+    match bind(&cluster.peer_bind, cluster.peer_port, startup.tcp_backlog) {
+        Ok(listener) => Ok(listener.into_sockets()),
+        Err(error) if cluster.join.is_empty() => {
+            tracing::error!("{error}: no other node can join this one (see --peer-port)");
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn addresses_of(listener: Option<&Listener>) -> Vec<SocketAddr> {
+    listener.map(Listener::addresses).unwrap_or_default()
+}
+
+/// What guards the peer port, by the settings.
+fn security(startup: &Startup, sockets: &[TcpListener]) -> Result<PeerSecurity, AnyError> {
+    let cluster = &startup.cluster;
+    let secret = match cluster.secret.as_str() {
+        "" => None,
+        text => Some(Secret::new(text)?),
+    };
+    let files = [
+        &cluster.peer_tls_cert_file,
+        &cluster.peer_tls_key_file,
+        &cluster.peer_tls_ca_file,
+    ];
+    let tls = match files.map(|file| Path::new(file.as_str())) {
+        [cert, key, ca] if files.iter().all(|file| !file.is_empty()) => {
+            Some(Arc::new(PeerTls::load(cert, key, ca)?))
+        }
+        _ if files.iter().all(|file| file.is_empty()) => None,
+        _ => {
+            return Err("peer-tls-cert-file, peer-tls-key-file and peer-tls-ca-file belong together: give all three or none".into())
+        }
+    };
+    let security = PeerSecurity { secret, tls };
+    for socket in sockets {
+        security.may_listen(socket.local_addr()?.ip())?;
+    }
+    Ok(security)
+}
+
+/// The node's place in its cluster.
+struct Place {
+    topology: Topology,
+    /// None where there is no peer port.
+    peers: Option<(Arc<Home>, Setup, Option<Box<Announcing>>)>,
+}
+
+/// Runs a node until SIGTERM, SIGINT or SHUTDOWN.
+pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
+    let startup = settings.startup().clone();
+    process::allow_open_files(u64::from(settings.live().maxclients));
+    process::start_allocator_thread();
+    let logs = ringfort::cli::logging::start(startup.log_format, settings.live().log_level);
+    let mut ports = Ports::bind(&startup)?;
+    let cluster_addresses = addresses_of(ports.cluster.as_ref());
+    let http_addresses = addresses_of(ports.http.as_ref());
+    let identity = identity(
+        settings,
+        ports.clients.addresses(),
+        cluster_addresses.clone(),
+    )?;
+    let directory = Arc::new(recovery::open_directory(&startup)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let place = runtime.block_on(async {
+        tokio::select! {
+            place = find_place(&directory, &startup, &identity, &ports) => place.map(Some),
+            stopped = asked_to_stop() => stopped.map(|()| None),
+        }
+    })?;
+    let Some(place) = place else {
+        return Ok(());
+    };
+    // The shards, and the copy of the meta group.
+    let shards = place.topology.shards.len() + 1;
+    let shared = Shared::new(settings.clone(), identity, shards);
+    shared.set_node_id(directory.node_id);
+    shared.topology.offer(Arc::new(place.topology.clone()));
+    let keeper = directory.state.clone();
+    shared.topology.set_keeper(Box::new(move |topology| {
+        keep(&keeper, topology).map_err(|error| error.to_string())
+    }));
+    let admin = match ports.http.take() {
+        Some(listener) => Some(ringfort::admin::AdminServer::start(
+            listener.into_sockets(),
+            shared.clone(),
+        )?),
+        None => None,
+    };
+    let directory = Arc::into_inner(directory).ok_or("the data directory is still in use")?;
+    let mut node = Node::load(shared.clone(), directory, &place.topology)?;
+    let me = shared.node_id();
+    let leaders = Default::default();
+    let shown = view::of_topology(&place.topology, &leaders, me, &Default::default());
+    shared.view.publish(Arc::new(shown));
+    let meeting = place.peers.map(|(home, setup, announcing)| PeerSetup {
+        home: home.clone(),
+        peers: peers_of(&place.topology, me),
+        office: Some(Office::new(home, setup, announcing)),
+    });
+    let home = meeting.as_ref().map(|meeting| meeting.home.clone());
+    let workers = Workers::start(node.take_parts(), &shared, meeting)?;
+    runtime.block_on(async {
+        let mut accepting = ports
+            .clients
+            .accept(Port::Plain, &shared, &workers.accepted)?;
+        if let Some(cluster) = ports.cluster.take() {
+            accepting.extend(cluster.accept(Port::Cluster, &shared, &workers.accepted)?);
+        }
+        let met = meet(std::mem::take(&mut ports.peers), home, &workers.accepted);
+        shared.set_state(State::Ready);
+        announce(settings, &shared, &cluster_addresses, &http_addresses);
+        let stopping = wait_for_stop(&shared, logs.as_ref()).await;
+        for task in accepting.into_iter().chain(met) {
+            task.abort();
+            let _ = task.await;
+        }
+        stopping
+    })?;
+    shared.set_state(State::Stopping);
+    workers.stop();
+    node.close();
+    drop(admin);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Finds or forms the node's cluster.
+async fn find_place(
+    directory: &Arc<recovery::Directory>,
+    startup: &Startup,
+    identity: &Identity,
+    ports: &Ports,
+) -> Result<Place, AnyError> {
+    let described = described_node(directory.node_id, startup, identity, ports.peer_port());
+    let known = directory.topology()?;
+    if ports.peers.is_empty() {
+        let topology = match known {
+            Some(topology) => topology,
+            None => recovery::found_alone(directory, described, startup)?,
+        };
+        return Ok(Place {
+            topology,
+            peers: None,
+        });
+    }
+    let security = security(startup, &ports.peers)?;
+    let home = Arc::new(Home::new(directory.node_id, security, Timing::default()));
+    let mut stored = match &directory.state.state().forming[..] {
+        [] => Stored::default(),
+        bytes => Stored::decode(bytes)?,
+    };
+    let mut others = Vec::new();
+    if let Some(topology) = &known {
+        stored.cluster_id = Some(topology.cluster_id);
+        others = peers_of(topology, directory.node_id);
+    }
+    let others = others.into_iter().map(|(_, address)| address).collect();
+    let setup = setup(described.clone(), &startup.cluster, others)?;
+    let keeper = directory.state.clone();
+    let (founder, at) = (directory.clone(), startup.clone());
+    let formation = Formation {
+        home: home.clone(),
+        setup: setup.clone(),
+        stored,
+        store: Box::new(move |stored| {
+            let bytes = stored.encode().map_err(|error| error.to_string())?;
+            let kept = keeper.change(|state| state.forming = bytes);
+            kept.map_err(|error| error.to_string())
+        }),
+        found: Box::new(move || {
+            let founded = recovery::found_alone(&founder, described, &at);
+            founded
+                .map(|topology| topology.cluster_id)
+                .map_err(|error| error.to_string())
+        }),
+    };
+    let (topology, announcing) = match form(formation, &ports.peers).await? {
+        Formed::Founded(_) => (directory.topology()?, None),
+        Formed::Joined(topology) => (Some(*topology), None),
+        Formed::Member(announcing) => match known {
+            Some(topology) => (Some(topology), Some(announcing)),
+            // It was taken in and then ended before it knew of what.
+            None => (taken_in(*announcing).await?, None),
+        },
+    };
+    let topology = topology.ok_or("the cluster has no topology")?;
+    keep(&directory.state, &topology)?;
+    Ok(Place {
+        topology,
+        peers: Some((home, setup, announcing)),
+    })
+}
+
+/// Keeps a topology before anything is done because of it.
+fn keep(keeper: &StateKeeper, topology: &Topology) -> Result<(), AnyError> {
+    let before = keeper.state().topology;
+    let before = before.and_then(|bytes| Topology::decode(&bytes).ok());
+    if before.is_some_and(|before| before.epoch >= topology.epoch) {
+        return Ok(());
+    }
+    let encoded = topology.encode()?;
+    Ok(keeper.change(|state| state.topology = Some(encoded))?)
+}
+
+async fn taken_in(announcing: Announcing) -> Result<Option<Topology>, AnyError> {
+    let tasks = tokio::task::LocalSet::new();
+    let topology = tasks.run_until(announcing.announce()).await?;
+    Ok(topology.map(|topology| *topology))
+}
+
+/// Accepts what other nodes dial.
+fn meet(
+    sockets: Vec<TcpListener>,
+    home: Option<Arc<Home>>,
+    workers: &[Accepted],
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let Some(home) = home else {
+        return Vec::new();
+    };
+    let count = workers.len() as u16;
+    let accept = |socket: TcpListener| {
+        let (home, workers) = (home.clone(), workers.to_vec());
+        tokio::spawn(async move {
+            let hand_over = move |worker: u16, node| {
+                // One that is full makes the dialer try again.
+                let _ = workers[usize::from(worker)].try_send(Arrival::Node(node));
+            };
+            if let Err(error) = accept_loop(socket, home, count, hand_over).await {
+                tracing::error!("the peer port: {error}");
+            }
+        })
+    };
+    sockets.into_iter().map(accept).collect()
+}
+
+fn identity(
+    settings: &Settings,
+    listeners: Vec<SocketAddr>,
+    cluster_listeners: Vec<SocketAddr>,
+) -> Result<Identity, AnyError> {
+    Ok(Identity {
+        run_id: process::random_id()?,
+        replication_id: process::random_id()?,
+        process_id: std::process::id(),
+        started: wall_clock(),
+        os: process::os(),
+        executable: process::executable(),
+        config_file: settings
+            .file()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+        listeners,
+        cluster_listeners,
+    })
+}
+
+/// A few lines for whoever started the node by hand.
+fn announce(settings: &Settings, shared: &Shared, cluster: &[SocketAddr], http: &[SocketAddr]) {
+    let startup = settings.startup();
+    println!("ringfort {} is ready.", env!("CARGO_PKG_VERSION"));
+    for address in &shared.identity.listeners {
+        println!(
+            "  Redis clients: {address}    (redis-cli -h {} -p {})",
+            address.ip(),
+            address.port()
+        );
+    }
+    for address in cluster {
+        println!(
+            "  Cluster:       {address}    (redis-cli -c -h {} -p {})",
+            address.ip(),
+            address.port()
+        );
+    }
+    for address in http {
+        println!("  HTTP:          http://{address}/metrics  /healthz  /readyz");
+    }
+    println!(
+        "  Data:          {} ({})",
+        startup.dir.display(),
+        startup.durability.name()
+    );
+}
+
+async fn asked_to_stop() -> Result<(), AnyError> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Returns when the node is to go down.
+async fn wait_for_stop(shared: &Shared, logs: Option<&LogControl>) -> Result<(), AnyError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut level = tokio::time::interval(std::time::Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => shared.shut_down(Shutdown::default()),
+            _ = interrupt.recv() => shared.shut_down(Shutdown::default()),
+            () = shared.stop.notified() => {}
+            _ = level.tick() => if let Some(logs) = logs {
+                logs.set_level(shared.settings.live().log_level);
+            },
+        }
+        if shared.shutdown_asked().is_some() {
+            tracing::info!("stopping");
+            return Ok(());
+        }
+    }
+}
