@@ -6,6 +6,7 @@ it stays quick. Values are never written twice to a key: what is read says who w
 
 import itertools
 import random
+import re
 import threading
 import time
 
@@ -261,7 +262,7 @@ class Worker(threading.Thread):
             self.pool.note(key, operation)
 
     def count_error(self, text):
-        text = text[:110]
+        text = re.sub(r"\d+", "N", text)[:110]
         if text in self.errors or len(self.errors) < 100:
             self.errors[text] = self.errors.get(text, 0) + 1
 

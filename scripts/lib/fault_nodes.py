@@ -24,6 +24,8 @@ TMPFS_MIB = 160
 SECRET = "only-for-the-fault-run"
 # Header of a log segment, src/durability/README.md.
 SEGMENT_HEADER_BYTES = 512
+# A snapshot of an empty shard is about as large.
+SNAPSHOT_BYTES_MIN = 200
 
 
 def slot(key):
@@ -117,13 +119,14 @@ class Node(servers.Server):
 
     def flip_bytes(self, pattern, source):
         """Changes eight bytes in the middle of what a file of this node holds; returns where, or None without such a file."""
-        paths = [path for path in glob.glob(os.path.join(self.data, pattern)) if os.path.getsize(path) > 4 * SEGMENT_HEADER_BYTES]
+        paths = sorted(glob.glob(os.path.join(self.data, pattern)))
         source.shuffle(paths)
-        for path in sorted(paths):
+        least = 16 * SEGMENT_HEADER_BYTES if pattern.endswith(".log") else SNAPSHOT_BYTES_MIN
+        for path in paths:
             with open(path, "r+b") as file:
                 content = file.read()
                 used = len(content.rstrip(b"\0"))
-                if used < 16 * SEGMENT_HEADER_BYTES:
+                if used < least:
                     continue
                 # Not near the end: what is damaged must have whole records behind it, or it is a torn tail.
                 at = source.randrange(used // 4, used // 2)
