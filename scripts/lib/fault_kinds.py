@@ -151,8 +151,9 @@ def _damage(run, pattern):
     offset = node.log_size()
     node.spawn()
     if where is None:
+        run.fail(f"{node.name} has no file {pattern} to damage")
         node.wait_ready()
-        return f"{node.name} has no file {pattern} worth damaging"
+        return "nothing"
     try:
         node.wait_ready(REFUSE_SECONDS_MAX)
     except servers.StartError:

@@ -119,7 +119,7 @@ class Node(servers.Server):
 
     def flip_bytes(self, pattern, source):
         """Changes eight bytes in the middle of what a file of this node holds; returns where, or None without such a file."""
-        paths = sorted(glob.glob(os.path.join(self.data, pattern)))
+        paths = sorted(glob.glob(os.path.join(self.data, "**", pattern), recursive=True))
         source.shuffle(paths)
         least = 16 * SEGMENT_HEADER_BYTES if pattern.endswith(".log") else SNAPSHOT_BYTES_MIN
         for path in paths:
