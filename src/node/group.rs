@@ -53,6 +53,12 @@ impl Shard {
         self.standing.leads
     }
 
+    /// Whether no other node has a say, or a copy, by the membership.
+    pub(super) fn decides_alone(&self) -> bool {
+        let members = &self.membership;
+        members.is_one_voter() && members.learners.is_empty() && self.standing.is_held
+    }
+
     /// Whether what is applied may be read now (invariant 6).
     #[inline]
     pub fn may_read(&self, now: Monotonic) -> bool {
@@ -173,9 +179,7 @@ impl Worker {
     /// Whether nobody else has a say may have changed with the membership.
     pub(super) fn look_at_membership(&mut self, place: usize) {
         let shard = &mut self.shards[place];
-        let members = &shard.membership;
-        shard.standing.decides_alone =
-            members.is_one_voter() && members.learners.is_empty() && shard.standing.is_held;
+        shard.standing.decides_alone = shard.decides_alone();
         self.shared
             .note_alone(shard.id.0, shard.standing.decides_alone);
     }

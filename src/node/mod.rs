@@ -128,6 +128,8 @@ impl Node {
             shared.note_loaded_snapshot(shard, *present);
         }
         for shard in &loaded.shards {
+            // Before any worker serves: the others go by it.
+            shared.note_alone(shard.id.0, shard.decides_alone());
             let place = &shared.snapshot_indexes[usize::from(shard.id.0)];
             place.store(shard.snapshot_index.0, std::sync::atomic::Ordering::Release);
         }
