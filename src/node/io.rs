@@ -54,6 +54,8 @@ pub struct Io {
     pub worker: u16,
     /// Of the connection whose command is dispatched: its looks leave no mark of use (CLIENT NO-TOUCH).
     pub untouched: bool,
+    /// Of that connection too: commands over all keys mean those that this node leads (the cluster port).
+    pub led_only: bool,
     outboxes: Vec<Place>,
     free: Vec<u32>,
     /// Connections whose outbox has something to send since the server last looked.
@@ -85,6 +87,7 @@ impl Io {
         Self {
             worker,
             untouched: false,
+            led_only: false,
             outboxes: Vec::new(),
             free: Vec::new(),
             touched: Vec::new(),

@@ -163,6 +163,7 @@ impl Worker {
         }
         session.last_command = command.id;
         self.io.untouched = session.no_touch;
+        self.io.led_only = session.is_cluster;
         let question = Question {
             command,
             args: args(),
@@ -485,20 +486,22 @@ impl Worker {
 
     /// Every shard runs the command; the replies are merged.
     fn everywhere(&mut self, question: &Question, conn: ConnKey, wanted: bool, merge: Merge) {
-        let shards = self.map.shards();
-        let collector = self.open_collector(
-            conn,
-            question.proto,
-            wanted,
-            Join::Merge(merge),
-            usize::from(shards),
-        );
+        // A cluster client asks every node and adds the answers up.
+        let led_only = self.io.led_only;
+        let shards: Vec<u16> = (0..self.map.shards())
+            .filter(|&shard| !led_only || self.shared.leads(shard))
+            .collect();
+        if shards.is_empty() {
+            return self.no_keys(question, conn, wanted);
+        }
+        let join = Join::Merge(merge);
+        let collector = self.open_collector(conn, question.proto, wanted, join, shards.len());
         self.hold_turn = true;
-        for shard in 0..shards {
+        for (part, shard) in shards.into_iter().enumerate() {
             self.send(
                 question,
                 shard,
-                self.part_target(collector, usize::from(shard), question.proto),
+                self.part_target(collector, part, question.proto),
             );
         }
         self.hold_turn = false;

@@ -45,6 +45,8 @@ struct Scan {
     args: OwnedArgs,
     database: u16,
     cursor: Cursor,
+    /// Shards that other nodes lead are passed over.
+    led_only: bool,
     wanted: usize,
     /// Keys that matched, as replies, and how many were asked for.
     found: Vec<u8>,
@@ -76,6 +78,7 @@ impl Worker {
             args: OwnedArgs::new(question.args.from(0)),
             database: question.database,
             cursor: Cursor::decode(number),
+            led_only: self.io.led_only,
             wanted: count,
             found: Vec::new(),
             count: 0,
@@ -96,6 +99,13 @@ impl Worker {
                 return self.task(home, move |there| there.scan_on(scan));
             }
             let place = self.place(scan.cursor.shard);
+            if scan.led_only && !self.shards[place].leads() {
+                scan.cursor = Cursor {
+                    shard: scan.cursor.shard + 1,
+                    hash: 0,
+                };
+                continue;
+            }
             if !self.shards[place].may_read(self.monotonic()) {
                 return self.scan_elsewhere(scan);
             }
