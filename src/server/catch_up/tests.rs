@@ -95,6 +95,8 @@ fn seat(me: NodeId, durability: &str, listener: &TcpListener) -> Seat {
     let shared = shared(dir.path(), durability);
     let mut node = Node::load_alone(shared.clone()).unwrap();
     let mut parts = node.take_parts().remove(0);
+    // What it has founded for itself knows of no other node.
+    parts.shards[1].meta = None;
     let shard = &mut parts.shards[0];
     shard.standing.nodes = vec![(ReplicaId(1), LEADER), (ReplicaId(2), FOLLOWER)];
     if me == FOLLOWER {
