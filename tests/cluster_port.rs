@@ -137,7 +137,7 @@ fn slots_shards_and_nodes_agree_and_cover_every_slot_once() {
     let start = format!("{id} {host}:{}@", cluster.port);
     assert!(nodes.starts_with(&start), "{nodes}");
     assert!(
-        nodes.ends_with(" myself,master - 0 0 2 connected 0-16383\n"),
+        nodes.ends_with(" myself,master - 0 0 1 connected 0-16383\n"),
         "{nodes}"
     );
     let info = one(&mut connection, "CLUSTER INFO");

@@ -60,6 +60,8 @@ fn place_replicas(parts: &mut [WorkerParts], me: u64) {
         let config = Config::new(shard.replica.shard(), ReplicaId(me));
         shard.replica = Replica::new(&config, restored).expect("a fresh replica");
         shard.membership = Membership::of_voters(voters());
+        // What each of them has founded for itself knows of no others.
+        shard.meta = None;
         let nodes = voters().map(|id| (id, NodeId(id.get().into())));
         shard.standing.nodes = nodes.collect();
     }

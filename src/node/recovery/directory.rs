@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ringfort_cluster::meta::{MetaCommand, ShelfName};
 use ringfort_cluster::topology::{ClusterId, Node, Topology};
-use ringfort_cluster::{NodeId, ReplicaId, ShardId};
+use ringfort_cluster::{Epoch, NodeId, ReplicaId, ShardId};
 
 use crate::durability::{
     lock_directory, node_identity, DiskLock, Marker, NodeState, RealDisk, SharedDisk, StateKeeper,
@@ -241,6 +241,8 @@ pub fn found(
     for command in commands {
         topology.apply(&command).map_err(StartError::from)?;
     }
+    // It is one step for all others: nobody sees it without its settings.
+    topology.epoch = Epoch(1);
     directory.save_state(&NodeState {
         founding: Some(encoded(&topology)?),
         replicas: sole_replicas(&topology),
