@@ -179,6 +179,9 @@ def ringfort(directory, durability="everysec", threads=1, extra=(), data_dir=Non
         "--cluster-port", str(cluster_port),
         "--dir", data_dir or directory, "--threads", str(threads), "--durability", durability, *extra,
     ]
+    # Not the one that follows the port: somebody else may have drawn that.
+    if "--peer-port" not in extra:
+        arguments += ["--peer-port", str(free_port())]
     return Server("ringfort", binary, arguments, directory, port, http_port, cluster_port)
 
 
