@@ -11,6 +11,8 @@ use crate::durability::worker::DiskWorker;
 
 /// Freed files that are kept for recycling; more are removed.
 const SPARES_MAX: usize = 8;
+/// With less room than this for the log none is kept: what is free is to be seen as free.
+const SPARE_ROOM_BYTES: u64 = 1 << 30;
 
 #[derive(Default)]
 enum Ahead {
@@ -82,7 +84,7 @@ impl NextSegment {
     /// once one could not be removed all later ones stay too, because a hole in their numbers would be taken for damage.
     pub fn keep_or_remove(&self, disk: &dyn Disk, path: &Path, headroom: &Headroom) {
         let dir = path.parent().unwrap_or(Path::new("."));
-        let is_short = headroom.room(disk, dir) == 0;
+        let is_short = headroom.room(disk, dir) < SPARE_ROOM_BYTES;
         let keep = {
             let state = self.lock();
             if state.stuck {
