@@ -330,6 +330,18 @@ pub struct Matched {
     pub follows: bool,
 }
 
+impl Matched {
+    /// Entries that it lacks of a log that ends at `last`.
+    fn behind(self, last: Index) -> u64 {
+        last.get().saturating_sub(self.index.get())
+    }
+
+    /// Whether it lacks nothing but the newest entries, at most `lag_max`.
+    pub(super) fn has_caught_up(self, last: Index, lag_max: u64) -> bool {
+        self.follows && self.behind(last) <= lag_max
+    }
+}
+
 /// What a change is judged by.
 pub(super) struct Situation<'a> {
     pub membership: &'a Membership,
@@ -498,15 +510,11 @@ fn check_learner(id: ReplicaId, membership: &Membership) -> Result<(), ChangeErr
 fn check_caught_up(id: ReplicaId, situation: &Situation<'_>) -> Result<(), ChangeError> {
     check_learner(id, situation.membership)?;
     let matched = (situation.progress)(id).ok_or(ChangeError::Unknown(id))?;
-    let behind = situation
-        .last_index
-        .get()
-        .saturating_sub(matched.index.get());
-    match matched.follows && behind <= situation.lag_max {
+    match matched.has_caught_up(situation.last_index, situation.lag_max) {
         true => Ok(()),
         false => Err(ChangeError::NotCaughtUp {
             id,
-            behind,
+            behind: matched.behind(situation.last_index),
             max: situation.lag_max,
         }),
     }

@@ -503,15 +503,7 @@ impl Replica {
     #[inline]
     fn deliver(&mut self, entry: raft::eraftpb::Entry, outputs: &mut Outputs) {
         let entry = LogEntry::from_raft(entry);
-        // Invariant 9: no gap, no repeat.
-        assert!(
-            entry.index == self.delivered.next(),
-            "invariant 9: shard {} would apply {} after {}",
-            self.shard,
-            entry.index,
-            self.delivered
-        );
-        self.delivered = entry.index;
+        self.delivered = next_delivered(self.shard, self.delivered, entry.index);
         self.note_delivered(&entry);
         outputs.committed.push(entry);
     }
@@ -527,6 +519,16 @@ impl Replica {
         );
         self.term = term;
     }
+}
+
+/// Invariant 9: what is handed out has no gap and no repeat. Gives the index that is handed out.
+#[inline]
+fn next_delivered(shard: ShardId, delivered: Index, index: Index) -> Index {
+    assert!(
+        index == delivered.next(),
+        "invariant 9: shard {shard} would apply {index} after {delivered}"
+    );
+    index
 }
 
 /// `raft` reports what it does; all that matters of it is in `Outputs`.

@@ -1,6 +1,6 @@
 //! What a replica can be asked. Nothing here changes anything.
 
-use super::{HardState, Matched, Membership, Replica};
+use super::{HardState, Membership, Replica};
 use crate::types::{Epoch, Index, Monotonic, ReplicaId, ShardId, Term};
 use raft::{StateRole, INVALID_ID};
 
@@ -116,10 +116,9 @@ impl Replica {
     /// Whether a member lacks nothing but the newest entries, as this leader knows; it may be promoted then.
     #[must_use]
     pub fn has_caught_up(&self, id: ReplicaId) -> bool {
-        let behind = |matched: Matched| self.last_index().get().saturating_sub(matched.index.get());
-        let near = |matched: Matched| behind(matched) <= self.promote_lag_entries_max;
-        let matched = self.matched(id).filter(|matched| matched.follows);
-        matched.is_some_and(near)
+        let (last, lag_max) = (self.last_index(), self.promote_lag_entries_max);
+        let matched = self.matched(id);
+        matched.is_some_and(|matched| matched.has_caught_up(last, lag_max))
     }
 
     /// The version of its membership: how many changes led to it. Every replica that has applied as much has the same, and so has one
