@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 
 use ringfort::cli::{self, CliError, Invocation};
-use tokio::signal::unix::{signal, SignalKind};
+use start::StopSignals;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -52,14 +52,7 @@ fn run_demo(demo: &cli::demo::Demo) -> ExitCode {
             .enable_all()
             .build()?;
         runtime.block_on(async {
-            let (mut terminate, mut interrupt) = (
-                signal(SignalKind::terminate())?,
-                signal(SignalKind::interrupt())?,
-            );
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            StopSignals::catch()?.caught().await;
             tell.store(true, Relaxed);
             Ok(())
         })

@@ -5,17 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ringfort::cli::logging::LogControl;
-use ringfort::durability::StateKeeper;
 use ringfort::node::peer::{accept_loop, Home, PeerSecurity, PeerTls, Secret, Timing};
 use ringfort::node::report::{Identity, State};
-use ringfort::node::{described_node, peers_of, process, recovery, view, wall_clock};
+use ringfort::node::{described_node, peers_of, process, recovery, wall_clock};
 use ringfort::node::{Node, Shared, Shutdown};
 use ringfort::server::formation::{form, setup, Announcing, Formation, Formed};
 use ringfort::server::{bind, Accepted, Arrival, Listener, Office, PeerSetup, Port, Workers};
 use ringfort::settings::{Settings, Startup};
 use ringfort_cluster::forming::{Setup, Stored};
 use ringfort_cluster::topology::Topology;
-use tokio::signal::unix::{signal, SignalKind};
+use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::AnyError;
 
@@ -125,10 +124,11 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let mut signals = runtime.block_on(async { StopSignals::catch() })?;
     let place = runtime.block_on(async {
         tokio::select! {
             place = find_place(&directory, &startup, &identity, &ports) => place.map(Some),
-            stopped = asked_to_stop() => stopped.map(|()| None),
+            () = signals.caught() => Ok(None),
         }
     })?;
     let Some(place) = place else {
@@ -137,11 +137,11 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
     // The shards, and the copy of the meta group.
     let shards = place.topology.shards.len() + 1;
     let shared = Shared::new(settings.clone(), identity, shards);
-    shared.set_node_id(directory.node_id);
     shared.topology.offer(Arc::new(place.topology.clone()));
     let keeper = directory.state.clone();
     shared.topology.set_keeper(Box::new(move |topology| {
-        keep(&keeper, topology).map_err(|error| error.to_string())
+        let kept = keeper.keep_topology(topology);
+        kept.map_err(|error| error.to_string())
     }));
     let admin = match ports.http.take() {
         Some(listener) => Some(ringfort::admin::AdminServer::start(
@@ -152,13 +152,9 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
     };
     let directory = Arc::into_inner(directory).ok_or("the data directory is still in use")?;
     let mut node = Node::load(shared.clone(), directory, &place.topology)?;
-    let me = shared.node_id();
-    let leaders = Default::default();
-    let shown = view::of_topology(&place.topology, &leaders, me, &Default::default());
-    shared.view.publish(Arc::new(shown));
     let meeting = place.peers.map(|(home, setup, announcing)| PeerSetup {
         home: home.clone(),
-        peers: peers_of(&place.topology, me),
+        peers: peers_of(&place.topology, shared.node_id()),
         office: Some(Office::new(home, setup, announcing)),
     });
     let home = meeting.as_ref().map(|meeting| meeting.home.clone());
@@ -173,12 +169,12 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
         let met = meet(std::mem::take(&mut ports.peers), home, &workers.accepted);
         shared.set_state(State::Ready);
         announce(settings, &shared, &cluster_addresses, &http_addresses);
-        let stopping = wait_for_stop(&shared, logs.as_ref()).await;
+        wait_for_stop(&shared, &mut signals, logs.as_ref()).await;
         for task in accepting.into_iter().chain(met) {
             task.abort();
             let _ = task.await;
         }
-        stopping
+        Ok::<(), AnyError>(())
     })?;
     shared.set_state(State::Stopping);
     workers.stop();
@@ -248,22 +244,11 @@ async fn find_place(
         },
     };
     let topology = topology.ok_or("the cluster has no topology")?;
-    keep(&directory.state, &topology)?;
+    directory.state.keep_topology(&topology)?;
     Ok(Place {
         topology,
         peers: Some((home, setup, announcing)),
     })
-}
-
-/// Keeps a topology before anything is done because of it.
-fn keep(keeper: &StateKeeper, topology: &Topology) -> Result<(), AnyError> {
-    let before = keeper.state().topology;
-    let before = before.and_then(|bytes| Topology::decode(&bytes).ok());
-    if before.is_some_and(|before| before.epoch >= topology.epoch) {
-        return Ok(());
-    }
-    let encoded = topology.encode()?;
-    Ok(keeper.change(|state| state.topology = Some(encoded))?)
 }
 
 async fn taken_in(announcing: Announcing) -> Result<Option<Topology>, AnyError> {
@@ -346,27 +331,39 @@ fn announce(settings: &Settings, shared: &Shared, cluster: &[SocketAddr], http: 
     );
 }
 
-async fn asked_to_stop() -> Result<(), AnyError> {
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT. What comes while nobody looks is seen at the next look, so there is one of these for all of a process.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// To be called within a runtime.
+    ///
+    /// # Errors
+    /// When the system does not let them be caught.
+    pub fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    /// Waits for one of them.
+    pub async fn caught(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Returns when the node is to go down.
-async fn wait_for_stop(shared: &Shared, logs: Option<&LogControl>) -> Result<(), AnyError> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn wait_for_stop(shared: &Shared, signals: &mut StopSignals, logs: Option<&LogControl>) {
     let mut level = tokio::time::interval(std::time::Duration::from_secs(1));
     loop {
         tokio::select! {
-            _ = terminate.recv() => shared.shut_down(Shutdown::default()),
-            _ = interrupt.recv() => shared.shut_down(Shutdown::default()),
+            () = signals.caught() => shared.shut_down(Shutdown::default()),
             () = shared.stop.notified() => {}
             _ = level.tick() => if let Some(logs) = logs {
                 logs.set_level(shared.settings.live().log_level);
@@ -374,7 +371,7 @@ async fn wait_for_stop(shared: &Shared, logs: Option<&LogControl>) -> Result<(),
         }
         if shared.shutdown_asked().is_some() {
             tracing::info!("stopping");
-            return Ok(());
+            return;
         }
     }
 }

@@ -37,7 +37,7 @@ mod worker;
 
 use std::sync::Arc;
 
-use ringfort_cluster::topology::Topology;
+use ringfort_cluster::topology::{Leaders, Topology};
 
 use crate::settings::{Durability, LiveView, Settings};
 
@@ -118,7 +118,8 @@ impl Node {
         shared
             .keys_loaded
             .store(loaded.keys, std::sync::atomic::Ordering::Relaxed);
-        let view = view::alone(loaded.node_id, &startup.cluster, &shared.identity);
+        let nobody = Default::default();
+        let view = view::of_topology(known, &Leaders::default(), loaded.node_id, &nobody);
         shared.view.publish(Arc::new(view));
         let workers = startup.threads as u16;
         let map = known

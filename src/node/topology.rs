@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
+use ringfort_cluster::entry::SEMANTICS_VERSION;
 use ringfort_cluster::steward::{duties, Since};
 use ringfort_cluster::topology::{Node, Place, ReplicaFate, Topology};
 use ringfort_cluster::{Epoch, NodeId, ReplicaId, ShardId};
@@ -15,9 +16,6 @@ use crate::settings::Startup;
 use super::report::{Identity, RINGFORT_VERSION};
 use super::view::described;
 use super::worker::Worker;
-
-/// The newest semantics of entries that this program can apply.
-pub const SEMANTICS: u32 = 1;
 
 /// Writes a topology down; the text of a failure is for the operator.
 pub type Keeper = Box<dyn Fn(&Topology) -> Result<(), String> + Send + Sync>;
@@ -150,7 +148,7 @@ pub fn described_node(id: NodeId, startup: &Startup, identity: &Identity, peer_p
         zone: cluster.zone.clone(),
         weight: cluster.weight,
         version: RINGFORT_VERSION.into(),
-        semantics: SEMANTICS,
+        semantics: u32::from(SEMANTICS_VERSION),
         draining: false,
         suspect: false,
     }
@@ -202,11 +200,7 @@ impl Worker {
 
     fn learn_places(&mut self, topology: &Topology) {
         for shard in &mut self.shards {
-            let group = match shard.id.0 == self.map.shards() {
-                true => ringfort_cluster::topology::META_GROUP,
-                false => shard.id,
-            };
-            if let Some(place) = topology.place(group) {
+            if let Some(place) = topology.place(shard.replica.shard()) {
                 shard.standing.nodes = nodes_of(place, &shard.standing.nodes);
             }
         }

@@ -69,19 +69,6 @@ impl ViewReader {
     }
 }
 
-/// The view of a node that is a cluster of its own: it leads all slots.
-pub fn alone(id: NodeId, settings: &ClusterSettings, identity: &Identity) -> ClusterView {
-    let all = SlotRange {
-        first: 0,
-        last: ringfort_cluster::SLOTS - 1,
-    };
-    let node = ViewNode {
-        ranges: vec![all],
-        ..described(id, settings, identity)
-    };
-    ClusterView::new(1, id.to_string(), vec![node])
-}
-
 /// The view of a cluster: every slot with the last known leader of its shard, and never a hole (DESIGN 7).
 pub fn of_topology(
     topology: &Topology,
@@ -158,6 +145,7 @@ fn outward_address() -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::topology::described_node;
     use super::*;
     use crate::settings::Builder;
     use ringfort_cluster::topology::ClusterId;
@@ -198,8 +186,18 @@ mod tests {
     #[test]
     fn a_node_alone_leads_every_slot() {
         let settings = Builder::new().build();
+        let startup = settings.startup();
         let identity = identity("127.0.0.1:6379", "127.0.0.1:7379");
-        let view = alone(NodeId(7), &settings.startup().cluster, &identity);
+        let node = described_node(NodeId(7), startup, &identity, startup.cluster.peer_port);
+        let mut topology = Topology::default();
+        let init = MetaCommand::Init {
+            cluster_id: ClusterId(1),
+            shards: 64,
+            replicas: 3,
+            node,
+        };
+        topology.apply(&init).unwrap();
+        let view = of_topology(&topology, &Leaders::default(), NodeId(7), &BTreeSet::new());
         assert!((0..ringfort_cluster::SLOTS).all(|slot| view.leads(slot)));
         let own = view.own().unwrap();
         assert_eq!(own.id, NodeId(7).to_string());
