@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use ringfort_cluster::{Monotonic, NodeId};
 
-use crate::commands::{registry, Flags, Registered, Spread};
-use crate::protocol::{Args, Proto, Span};
+use crate::commands::{registry, Registered, Spread};
+use crate::protocol::{Args, OwnedArgs, Proto};
 
 use super::forward_wire::{put_command, put_reply, Command, Head, Outcome, Record, Records};
+use super::io::Forwarded;
 use super::outbox::{Target, Waiter};
 use super::peer::Peer;
 use super::router::Question;
@@ -30,8 +31,7 @@ struct Held {
     command: &'static Registered,
     shard: u16,
     database: u16,
-    bytes: Vec<u8>,
-    spans: Vec<Span>,
+    args: OwnedArgs,
     /// Until when it may wait for a leader.
     until: Monotonic,
     /// Counts what was asked, in order.
@@ -40,11 +40,11 @@ struct Held {
 
 impl Held {
     fn cost(&self) -> usize {
-        self.bytes.len() + HELD_OVERHEAD_BYTES
+        self.args().payload_bytes() + HELD_OVERHEAD_BYTES
     }
 
     fn args(&self) -> Args<'_> {
-        Args::new(&self.bytes, &self.spans)
+        self.args.as_args()
     }
 
     fn proto(&self) -> Proto {
@@ -99,21 +99,13 @@ impl Worker {
         if self.forwarding.held_bytes > HELD_BYTES_MAX {
             return self.complete_error(target, TOO_MUCH);
         }
-        let mut bytes = Vec::with_capacity(question.args.payload_bytes());
-        let mut spans = Vec::with_capacity(question.args.len());
-        for arg in question.args.from(0) {
-            let start = bytes.len() as u32;
-            bytes.extend_from_slice(arg);
-            spans.push((start, bytes.len() as u32));
-        }
         let wait_us = self.live.unavailable_wait_ms.saturating_mul(1000);
         let held = Held {
             target,
             command: question.command,
             shard,
             database: question.database,
-            bytes,
-            spans,
+            args: OwnedArgs::copy_of(&question.args),
             until: self.monotonic().plus_us(wait_us),
             number: self.forwarding.next_number,
         };
@@ -350,46 +342,47 @@ impl Worker {
     // ---- for other nodes -----------------------------------------------------------------------------
 
     fn run_for(&mut self, from: Peer, asked: Command) {
+        let Command { head, args } = asked;
         let asker = self.forwarding.asker(from);
-        let args = Args::new(&asked.bytes, &asked.spans);
-        let command = registry().called(&args);
         let target = Target {
             worker: self.number,
             waiter: Waiter::Remote {
                 asker,
-                round: asked.round,
-                request: asked.request,
+                round: head.round,
+                request: head.request,
             },
-            proto: asked.proto,
-            untouched: asked.untouched,
+            proto: head.proto,
+            untouched: head.untouched,
         };
-        let fits =
-            asked.shard < self.map.shards() && usize::from(asked.database) < self.databases();
+        let fits = head.shard < self.map.shards() && usize::from(head.database) < self.databases();
+        let command = registry().called(&args.as_args());
         let Some(command) = command.filter(|command| command.runs_on_shards && fits) else {
             return self.complete_error(
                 target,
                 "ERR this node cannot run a command that another sent: are both of one version?",
             );
         };
-        let refused = self.forwarding.refused.get(&(asker, asked.shard));
-        let is_late = refused.is_some_and(|&round| asked.round <= round);
-        if is_late || !self.shared.leads(asked.shard) {
-            return self.refuse_remote((asker, asked.round), asked.request, asked.shard);
+        let refused = self.forwarding.refused.get(&(asker, head.shard));
+        let is_late = refused.is_some_and(|&round| head.round <= round);
+        if is_late || !self.shared.leads(head.shard) {
+            return self.refuse_remote((asker, head.round), head.request, head.shard);
         }
-        let question = Question {
+        if command.command.spread == Spread::Cursor {
+            let question = Question {
+                command,
+                args: args.as_args(),
+                database: head.database,
+                proto: head.proto,
+            };
+            return self.scan_for(&question, target);
+        }
+        self.hand_over(Forwarded {
+            shard: head.shard,
+            database: head.database,
             command,
+            target,
             args,
-            database: asked.database,
-            proto: asked.proto,
-        };
-        if command.command.flags.has(Flags::DENYOOM) && !self.make_room() {
-            let text = "OOM command not allowed when used memory > 'maxmemory'.";
-            return self.complete_error(target, text);
-        }
-        match command.command.spread {
-            Spread::Cursor => self.scan_for(&question, target),
-            _ => self.send(&question, asked.shard, target),
-        }
+        });
     }
 
     /// Answers that a command was not applied here, and by whom it could be.

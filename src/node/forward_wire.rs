@@ -12,7 +12,7 @@
 
 use ringfort_cluster::NodeId;
 
-use crate::protocol::{Args, Proto, Span};
+use crate::protocol::{Args, OwnedArgs, Proto};
 
 const COMMAND: u8 = 1;
 const REPLY: u8 = 2;
@@ -23,14 +23,8 @@ const ARGS_MAX: usize = 1 << 20;
 /// A command from another node.
 #[derive(Debug, PartialEq)]
 pub struct Command {
-    pub request: u64,
-    pub round: u32,
-    pub shard: u16,
-    pub database: u16,
-    pub proto: Proto,
-    pub untouched: bool,
-    pub bytes: Vec<u8>,
-    pub spans: Vec<Span>,
+    pub head: Head,
+    pub args: OwnedArgs,
 }
 
 /// What a frame holds.
@@ -49,7 +43,7 @@ pub enum Outcome<'a> {
 }
 
 /// The fixed part of a command.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Head {
     pub request: u64,
     pub round: u32,
@@ -139,30 +133,28 @@ impl<'a> Records<'a> {
             1 => Proto::Resp3,
             _ => return None,
         };
-        let flags = self.byte()?;
+        let untouched = self.byte()? & UNTOUCHED != 0;
         let count = self.length()?;
         // Each argument takes four bytes at least: no length from outside decides how much is reserved.
         if count == 0 || count > ARGS_MAX || count * 4 > self.bytes.len() {
             return None;
         }
-        let mut bytes = Vec::new();
-        let mut spans = Vec::with_capacity(count);
+        let mut args = Vec::with_capacity(count);
         for _ in 0..count {
             let len = self.length()?;
-            let arg = self.take(len)?;
-            let start = bytes.len() as u32;
-            bytes.extend_from_slice(arg);
-            spans.push((start, bytes.len() as u32));
+            args.push(self.take(len)?);
         }
-        Some(Command {
+        let head = Head {
             request,
             round,
             shard,
             database,
             proto,
-            untouched: flags & UNTOUCHED != 0,
-            bytes,
-            spans,
+            untouched,
+        };
+        Some(Command {
+            head,
+            args: OwnedArgs::new(args),
         })
     }
 
@@ -197,7 +189,6 @@ impl<'a> Iterator for Records<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::OwnedArgs;
 
     fn frame() -> Vec<u8> {
         let mut frame = Vec::new();
@@ -224,10 +215,11 @@ mod tests {
         let Record::Command(command) = &records[0] else {
             panic!("{records:?}")
         };
-        assert_eq!((command.request, command.round), (7 << 48 | 9, 3));
-        assert_eq!((command.shard, command.database), (63, 15));
-        assert!(command.proto == Proto::Resp3 && command.untouched);
-        let args = Args::new(&command.bytes, &command.spans);
+        let head = command.head;
+        assert_eq!((head.request, head.round), (7 << 48 | 9, 3));
+        assert_eq!((head.shard, head.database), (63, 15));
+        assert!(head.proto == Proto::Resp3 && head.untouched);
+        let args = command.args.as_args();
         let args: Vec<&[u8]> = args.from(0).collect();
         assert_eq!(args, [&b"SET"[..], b"key", b""]);
         let outcomes: Vec<_> = records[1..]

@@ -7,7 +7,7 @@ use ringfort_cluster::replica::wire::Packet;
 use ringfort_cluster::NodeId;
 
 use crate::commands::Registered;
-use crate::protocol::{Args, Span};
+use crate::protocol::{Args, OwnedArgs};
 
 use super::clients::Client;
 use super::fan::Collector;
@@ -42,8 +42,7 @@ pub struct Forwarded {
     pub database: u16,
     pub command: &'static Registered,
     pub target: Target,
-    pub bytes: Vec<u8>,
-    pub spans: Vec<Span>,
+    pub args: OwnedArgs,
 }
 
 /// Takes a reply within this process.

@@ -343,24 +343,21 @@ impl Worker {
         if to == self.number {
             return self.ask(question, shard, None, target);
         }
-        let mut bytes = Vec::with_capacity(question.args.payload_bytes());
-        let mut spans = Vec::with_capacity(question.args.len());
-        for arg in question.args.from(0) {
-            let start = bytes.len() as u32;
-            bytes.extend_from_slice(arg);
-            spans.push((start, bytes.len() as u32));
-        }
-        let Question {
-            command, database, ..
-        } = *question;
-        let forwarded = Forwarded {
+        self.hand_over(Forwarded {
             shard,
-            database,
-            command,
+            database: question.database,
+            command: question.command,
             target,
-            bytes,
-            spans,
-        };
+            args: OwnedArgs::copy_of(&question.args),
+        });
+    }
+
+    /// Gives a command to the worker of its shard.
+    pub(super) fn hand_over(&mut self, forwarded: Forwarded) {
+        let to = self.worker_of(forwarded.shard);
+        if to == self.number {
+            return self.run_forwarded(&forwarded);
+        }
         self.io.outgoing[usize::from(to)].push(Message::Run(forwarded));
         self.flush_wanted = true;
     }
@@ -406,13 +403,11 @@ impl Worker {
             database,
             command,
             target,
-            bytes,
-            spans,
+            args,
         } = forwarded;
-        let args = Args::new(bytes, spans);
         let question = Question {
             command,
-            args,
+            args: args.as_args(),
             database: *database,
             proto: target.proto,
         };

@@ -72,6 +72,7 @@ impl std::ops::Index<usize> for Args<'_> {
 }
 
 /// An argument vector that owns its bytes, for tests and for commands that the node makes itself.
+#[derive(Debug, PartialEq, Eq)]
 pub struct OwnedArgs {
     buf: Vec<u8>,
     spans: Vec<Span>,
@@ -87,12 +88,26 @@ impl OwnedArgs {
             buf: Vec::new(),
             spans: Vec::new(),
         };
-        for arg in args {
-            let start = owned.buf.len() as u32;
-            owned.buf.extend_from_slice(arg.as_ref());
-            owned.spans.push((start, owned.buf.len() as u32));
-        }
+        owned.extend(args);
         owned
+    }
+
+    /// A copy of a command's arguments, in memory of their size.
+    pub fn copy_of(args: &Args) -> Self {
+        let mut owned = Self {
+            buf: Vec::with_capacity(args.payload_bytes()),
+            spans: Vec::with_capacity(args.len()),
+        };
+        owned.extend(args.from(0));
+        owned
+    }
+
+    fn extend<A: AsRef<[u8]>>(&mut self, args: impl IntoIterator<Item = A>) {
+        for arg in args {
+            let start = self.buf.len() as u32;
+            self.buf.extend_from_slice(arg.as_ref());
+            self.spans.push((start, self.buf.len() as u32));
+        }
     }
 
     pub fn as_args(&self) -> Args<'_> {
