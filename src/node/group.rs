@@ -119,15 +119,19 @@ impl Worker {
     /// Lets time pass for the groups with several replicas.
     pub fn tick_groups(&mut self) {
         let now = self.refresh_monotonic();
-        self.look_whether_to_follow();
+        let mut has_others = false;
         for place in 0..self.shards.len() {
             let shard = &mut self.shards[place];
             if !shard.standing.is_held || shard.standing.decides_alone {
                 continue;
             }
+            has_others = true;
             shard.replica.tick(now);
             self.look_at_leadership(place);
             self.stir(place);
+        }
+        if has_others {
+            self.look_whether_to_follow();
         }
         self.retry_waiting();
         self.flush_wanted = true;

@@ -8,7 +8,7 @@ use ringfort_cluster::replica::wire::{FrameBuilder, WireError};
 use ringfort_cluster::replica::Message;
 use ringfort_cluster::{Epoch, NodeId, ShardId};
 
-use super::peer::{Channel, Links, SendError};
+use super::peer::{Channel, Links};
 
 /// A frame of forwarded commands or replies is sent when it has grown to this size, in bytes.
 const FORWARD_BYTES_SOFT: usize = 1 << 20;
@@ -24,6 +24,8 @@ struct ToNode {
 pub struct Outward {
     pub links: Rc<Links>,
     nodes: Vec<ToNode>,
+    /// Nodes for which a frame of commands and replies was not taken.
+    lost: Vec<NodeId>,
     /// A frame in one piece.
     joined: Vec<u8>,
 }
@@ -33,6 +35,7 @@ impl Outward {
         Self {
             links,
             nodes: Vec::new(),
+            lost: Vec::new(),
             joined: Vec::new(),
         }
     }
@@ -106,41 +109,39 @@ impl Outward {
         self.links.is_up(node, Channel::Forward)
     }
 
-    /// Adds a forwarded command or a reply, written by `put`. When the frame cannot be sent `Err` says that nothing of it was: it
-    /// is told at the next [`Outward::flush`], so the caller learns of that by the link's going down.
+    /// Adds a forwarded command or a reply, written by `put`. Whether it could be sent is told by [`Outward::flush`].
     pub fn push_forward(&mut self, node: NodeId, put: impl FnOnce(&mut Vec<u8>)) {
         let at = self.to(node);
         put(&mut self.nodes[at].forward);
         if self.nodes[at].forward.len() >= FORWARD_BYTES_SOFT {
-            let _ = self.send_forward(at);
+            self.send_forward(at);
         }
     }
 
-    fn send_forward(&mut self, at: usize) -> Result<(), SendError> {
+    fn send_forward(&mut self, at: usize) {
         let to = &mut self.nodes[at];
         if to.forward.is_empty() {
-            return Ok(());
+            return;
         }
         let sent = self.links.send(to.node, Channel::Forward, &to.forward);
+        if sent.is_err() {
+            self.lost.push(to.node);
+        }
         to.forward.clear();
         if to.forward.capacity() > 2 * FORWARD_BYTES_SOFT {
             to.forward = Vec::new();
         }
-        sent
     }
 
     /// Sends everything; gives the nodes whose frame of commands and replies was not taken.
     pub fn flush(&mut self) -> Vec<NodeId> {
-        let mut lost = Vec::new();
         for at in 0..self.nodes.len() {
             if !self.nodes[at].raft.is_empty() {
                 self.send_raft(at);
             }
-            if self.send_forward(at).is_err() {
-                lost.push(self.nodes[at].node);
-            }
+            self.send_forward(at);
         }
         self.links.flush();
-        lost
+        std::mem::take(&mut self.lost)
     }
 }
