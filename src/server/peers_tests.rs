@@ -13,7 +13,7 @@ use ringfort_cluster::{Config, NodeId, Replica, ReplicaId, Restored};
 
 use crate::node::peer::{accept_loop, Home, PeerSecurity, Timing};
 use crate::node::report::Identity;
-use crate::node::{wall_clock, Node, Shared, WorkerParts};
+use crate::node::{Node, Shared, WorkerParts};
 use crate::settings::Builder;
 
 use super::{bind, Arrival, PeerSetup, Port, Workers};
@@ -31,20 +31,6 @@ struct Member {
 
 fn free_listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").expect("a free port")
-}
-
-fn identity() -> Identity {
-    Identity {
-        run_id: "run".into(),
-        replication_id: "replication".into(),
-        process_id: 1,
-        started: wall_clock(),
-        os: String::new(),
-        executable: String::new(),
-        config_file: String::new(),
-        listeners: Vec::new(),
-        cluster_listeners: Vec::new(),
-    }
 }
 
 /// Every shard has a voter on every node.
@@ -83,7 +69,11 @@ fn start(me: u64, threads: u16, listener: TcpListener, peers: Vec<(NodeId, Strin
         let settings = Arc::new(Builder::new().flags(flags).expect("settings").build());
         let startup = settings.startup().clone();
         let clients = bind(&startup.bind, 0, 64).expect("a port");
-        let shared = Shared::new(settings, identity(), usize::from(startup.shards) + 1);
+        let shared = Shared::new(
+            settings,
+            Identity::default(),
+            usize::from(startup.shards) + 1,
+        );
         shared.set_node_id(NodeId(me.into()));
         let mut node = Node::load_alone(shared.clone()).expect("an empty directory");
         let mut parts = node.take_parts();

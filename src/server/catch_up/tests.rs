@@ -12,7 +12,7 @@ use super::*;
 use crate::node::outbox::Target as ReplyTo;
 use crate::node::peer::{accept_loop, ControlHandler, Home, PeerSecurity, StreamSender, Timing};
 use crate::node::report::Identity;
-use crate::node::{registry, wall_clock, Node, Shared, Worker};
+use crate::node::{registry, Node, Shared, Worker};
 use crate::protocol::OwnedArgs;
 use crate::settings::Builder;
 
@@ -75,18 +75,7 @@ fn shared(dir: &std::path::Path, durability: &str) -> Arc<Shared> {
         ("durability", durability),
     ];
     let settings = Builder::new().flags(flags).unwrap().build();
-    let identity = Identity {
-        run_id: "run".into(),
-        replication_id: "replication".into(),
-        process_id: 1,
-        started: wall_clock(),
-        os: String::new(),
-        executable: String::new(),
-        config_file: String::new(),
-        listeners: Vec::new(),
-        cluster_listeners: Vec::new(),
-    };
-    Shared::new(Arc::new(settings), identity, 2)
+    Shared::new(Arc::new(settings), Identity::default(), 2)
 }
 
 /// A node. The leader is the one voter of its shard; the follower waits for its first snapshot.
