@@ -119,26 +119,25 @@ impl Worker {
     /// Lets time pass for the groups with several replicas.
     pub fn tick_groups(&mut self) {
         let now = self.refresh_monotonic();
-        let mut has_others = false;
         for place in 0..self.shards.len() {
             let shard = &mut self.shards[place];
             if !shard.standing.is_held || shard.standing.decides_alone {
                 continue;
             }
-            has_others = true;
             shard.replica.tick(now);
             self.look_at_leadership(place);
             self.stir(place);
-        }
-        if has_others {
-            self.look_whether_to_follow();
         }
         self.retry_waiting();
         self.flush_wanted = true;
     }
 
     /// Followers cannot refuse what they are sent, so they stop before the disk is full.
-    fn look_whether_to_follow(&mut self) {
+    pub(super) fn look_whether_to_follow(&mut self) {
+        let follows = |shard: &Shard| shard.standing.is_held && !shard.standing.decides_alone;
+        if !self.shards.iter().any(follows) {
+            return;
+        }
         let room = self.wal.as_ref().map_or(u64::MAX, |wal| wal.room());
         let may_follow = room >= FOLLOW_ROOM_BYTES;
         if may_follow != std::mem::replace(&mut self.may_follow, may_follow) {

@@ -65,6 +65,8 @@ pub struct Worker {
     /// Replicas that time or a message has moved, by their place.
     pub(super) stirred: Vec<usize>,
     pub(super) rounds: Rounds,
+    /// How often the cycle has run.
+    pub(super) cycles: u32,
     /// The log has room for what leaders send.
     pub(super) may_follow: bool,
     /// The node's monotonic clock, when the wall clock was read.
@@ -139,6 +141,7 @@ impl Worker {
             outputs: Outputs::default(),
             stirred: Vec::new(),
             rounds: Rounds::default(),
+            cycles: 0,
             may_follow: true,
             monotonic: monotonic_clock(),
             peers: None,
@@ -214,6 +217,7 @@ impl Worker {
             self.dirty.push(place);
         }
         self.flush_wanted = true;
+        self.rounds.waiting += 1;
         self.turn_bytes += bytes;
         // While writes are refused each command is a turn of its own: those that free memory must not share the fate of others.
         let ends = self.turn_bytes > TURN_BYTES_MAX || self.write_error.is_some();
@@ -292,7 +296,9 @@ impl Worker {
             let seed = self.rng.next_u64();
             self.shards[place].propose(now, seed, &mut self.io);
         }
-        self.begin_round(&dirty);
+        if waiting.is_empty() {
+            self.begin_round(&dirty);
+        }
         self.take_stirred(&mut dirty);
         self.drive(&mut dirty);
         self.shorten_log_in_time();
@@ -498,6 +504,7 @@ impl Worker {
         worker.take_up_settings();
         worker.flush();
         worker.cycle();
+        worker.publish();
         worker.flush();
         worker
     }
