@@ -10,7 +10,7 @@ use ringfort::node::report::{Identity, State};
 use ringfort::node::{described_node, peers_of, process, recovery, wall_clock};
 use ringfort::node::{Node, Shared, Shutdown};
 use ringfort::server::formation::{form, setup, Announcing, Formation, Formed};
-use ringfort::server::{bind, Accepted, Arrival, Listener, Office, PeerSetup, Port, Workers};
+use ringfort::server::{bind, hand_over, Accepted, Arrival, Listener, Office, PeerSetup, Port, Workers};
 use ringfort::settings::{Settings, Startup};
 use ringfort_cluster::forming::{Setup, Stored};
 use ringfort_cluster::topology::Topology;
@@ -170,10 +170,14 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
         shared.set_state(State::Ready);
         announce(settings, &shared, &cluster_addresses, &http_addresses);
         wait_for_stop(&shared, &mut signals, logs.as_ref()).await;
-        for task in accepting.into_iter().chain(met) {
-            task.abort();
-            let _ = task.await;
+        end(accepting).await;
+        if !shared.shutdown_asked().is_some_and(|how| how.now) {
+            tokio::select! {
+                () = hand_over(&shared) => {}
+                () = signals.caught() => tracing::info!("told twice: stopping at once"),
+            }
         }
+        end(met).await;
         Ok::<(), AnyError>(())
     })?;
     shared.set_state(State::Stopping);
@@ -182,6 +186,13 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
     drop(admin);
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn end(tasks: Vec<tokio::task::JoinHandle<()>>) {
+    for task in tasks {
+        task.abort();
+        let _ = task.await;
+    }
 }
 
 /// Finds or forms the node's cluster.

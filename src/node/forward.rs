@@ -17,6 +17,8 @@ use super::worker::Worker;
 
 /// Bytes of commands that one worker keeps for other nodes, or until somebody leads their shard; beyond it they are refused.
 pub const HELD_BYTES_MAX: usize = 256 << 20;
+/// How long a former leader may take to answer what it was sent. One that is there answers at once, that it leads no more at least.
+const FORMER_LEADER_WAIT_US: u64 = 200_000;
 /// What a command costs beside its arguments, for that bound.
 const HELD_OVERHEAD_BYTES: usize = 256;
 
@@ -67,6 +69,11 @@ pub struct Forwarding {
     /// By shard, in the order in which they were asked.
     waiting: BTreeMap<u16, VecDeque<Held>>,
     held_bytes: usize,
+    /// Shards whose former leader has not answered everything, and until when it may. What comes later waits: it must not overtake
+    /// what a former leader refuses.
+    doubted: BTreeMap<u16, Monotonic>,
+    /// A shard has a leader, or an answer has come: what waits may go on with the next turn.
+    pub(super) is_to_retry: bool,
     /// By shard: how often a node has refused it, and who was named as its leader then.
     rounds: BTreeMap<u16, u32>,
     hints: BTreeMap<u16, NodeId>,
@@ -81,6 +88,12 @@ impl Forwarding {
     #[inline]
     pub fn has_waiting(&self, shard: u16) -> bool {
         !self.waiting.is_empty() && self.waiting.contains_key(&shard)
+    }
+
+    /// Whether commands of the shard are at another node than this one.
+    fn has_sent_elsewhere(&self, shard: u16, leader: Option<NodeId>) -> bool {
+        let mut sent = self.sent.values();
+        sent.any(|sent| sent.held.shard == shard && Some(sent.to) != leader)
     }
 
     fn asker(&mut self, peer: Peer) -> u16 {
@@ -192,12 +205,16 @@ impl Worker {
 
     /// Looks again at the commands that wait, in their order.
     pub fn retry_waiting(&mut self) {
+        self.forwarding.is_to_retry = false;
         if self.forwarding.waiting.is_empty() {
             return;
         }
         let now = self.monotonic();
         let shards: Vec<u16> = self.forwarding.waiting.keys().copied().collect();
         for shard in shards {
+            if self.waits_for_former_leader(shard, now) {
+                continue;
+            }
             let mut waiting = self.forwarding.waiting.remove(&shard).unwrap_or_default();
             while let Some(held) = waiting.pop_front() {
                 if let Err(held) = self.retry(held, now) {
@@ -273,6 +290,7 @@ impl Worker {
         let Some(Sent { held, to }) = self.forwarding.sent.remove(&request) else {
             return;
         };
+        self.forwarding.is_to_retry |= self.forwarding.doubted.contains_key(&held.shard);
         match outcome {
             Outcome::Reply(reply) => {
                 self.forwarding.held_bytes -= held.cost();
@@ -303,9 +321,29 @@ impl Worker {
         self.give_up(|sent| sent.to == node);
     }
 
-    /// Another node leads the shard now: the former leader may never answer.
+    /// Another node leads the shard now, or none. The former leader may never answer; if it does, it says what became of a command.
     pub(super) fn leader_moved(&mut self, shard: u16, leader: Option<NodeId>) {
+        self.forwarding.is_to_retry |= leader.is_some();
+        self.flush_wanted = true;
+        if self.forwarding.has_sent_elsewhere(shard, leader) {
+            let until = self.monotonic().plus_us(FORMER_LEADER_WAIT_US);
+            self.forwarding.doubted.entry(shard).or_insert(until);
+            self.forwarding.waiting.entry(shard).or_default();
+        }
+    }
+
+    /// Whether a former leader of the shard still has to answer. It is not waited for longer than that.
+    fn waits_for_former_leader(&mut self, shard: u16, now: Monotonic) -> bool {
+        let Some(&until) = self.forwarding.doubted.get(&shard) else {
+            return false;
+        };
+        let leader = self.shards[self.place(shard)].leader_node();
+        if now < until && self.forwarding.has_sent_elsewhere(shard, leader) {
+            return true;
+        }
+        self.forwarding.doubted.remove(&shard);
         self.give_up(|sent| sent.held.shard == shard && Some(sent.to) != leader);
+        false
     }
 
     fn give_up(&mut self, which: impl Fn(&Sent) -> bool) {

@@ -11,6 +11,7 @@ mod forward_wire;
 mod gather;
 mod group;
 mod guests;
+mod handover;
 mod host;
 mod io;
 mod look_ahead;

@@ -13,6 +13,7 @@ use crate::store::{HashSeed, Rng, Timestamp};
 use super::catch_up::{Received, WantedSnapshot};
 use super::cycle::ExpireAt;
 use super::forward::Forwarding;
+use super::handover::Leaving;
 use super::host::NodeHost;
 use super::io::{ConnKey, Io, Message};
 use super::look_ahead::Step;
@@ -68,6 +69,8 @@ pub struct Worker {
     /// How other nodes are spoken to; none where there is no peer port.
     pub(super) peers: Option<Outward>,
     pub(super) forwarding: Forwarding,
+    /// Set when the node goes down.
+    pub(super) leaving: Option<Leaving>,
     /// For the server.
     pub snapshots_wanted: Vec<WantedSnapshot>,
     pub(super) received: Vec<Received>,
@@ -138,6 +141,7 @@ impl Worker {
             monotonic: monotonic_clock(),
             peers: None,
             forwarding: Forwarding::default(),
+            leaving: None,
             snapshots_wanted: Vec::new(),
             received: Vec::new(),
             tokens: 0,
@@ -230,6 +234,9 @@ impl Worker {
     /// messages for each other worker. Returns false when the log had no room and the writes were refused.
     pub fn flush(&mut self) -> bool {
         self.flush_wanted = false;
+        if self.forwarding.is_to_retry {
+            self.retry_waiting();
+        }
         let is_idle = self.dirty.is_empty() && self.stirred.is_empty();
         let done = is_idle || self.timed_flush();
         self.turn_grows = false;

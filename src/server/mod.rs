@@ -6,6 +6,7 @@ mod connection;
 mod control;
 pub mod formation;
 pub mod govern;
+mod leaving;
 mod listener;
 mod peers;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::node::peer::Accepted as PeerAccepted;
 use crate::node::{ConnKey, Shared, Worker, WorkerParts};
 
 pub use govern::Office;
+pub use leaving::hand_over;
 pub use listener::{bind, Listener};
 pub use peers::PeerSetup;
 
