@@ -65,3 +65,7 @@ async fn look(shared: &Arc<Shared>, deadline: Instant) -> Option<(usize, usize)>
         }
     }
 }
+
+#[cfg(test)]
+#[path = "leaving_tests.rs"]
+mod tests;
