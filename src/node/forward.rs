@@ -141,7 +141,11 @@ impl Worker {
         } = held.target.waiter
         {
             self.forwarding.held_bytes -= held.cost();
-            return self.refuse_remote((asker, round), request, held.shard);
+            let (shard, leader) = (held.shard, self.leader_known_here(held.shard));
+            // Who asked is known to the worker that took the command in.
+            return self.task(held.target.worker, move |there| {
+                there.refuse_remote((asker, round), request, shard, leader);
+            });
         }
         let shard = held.shard;
         let waiting = self.forwarding.waiting.entry(shard).or_default();
@@ -403,7 +407,8 @@ impl Worker {
         let refused = self.forwarding.refused.get(&(asker, head.shard));
         let is_late = refused.is_some_and(|&round| head.round <= round);
         if is_late || !self.shared.leads(head.shard) {
-            return self.refuse_remote((asker, head.round), head.request, head.shard);
+            let leader = self.leader_known_here(head.shard);
+            return self.refuse_remote((asker, head.round), head.request, head.shard, leader);
         }
         if command.command.spread == Spread::Cursor {
             let question = Question {
@@ -423,14 +428,24 @@ impl Worker {
         });
     }
 
-    /// Answers that a command was not applied here, and by whom it could be.
-    fn refuse_remote(&mut self, (asker, round): (u16, u32), request: u64, shard: u16) {
-        let refused = self.forwarding.refused.entry((asker, shard)).or_default();
-        *refused = round.max(*refused);
-        let leader = match self.worker_of(shard) == self.number {
+    /// Who leads a shard, as far as this worker has a copy that knows.
+    fn leader_known_here(&self, shard: u16) -> Option<NodeId> {
+        match self.worker_of(shard) == self.number {
             true => self.shards[self.place(shard)].leader_node(),
             false => None,
-        };
+        }
+    }
+
+    /// Answers that a command was not applied here, and by whom it could be.
+    fn refuse_remote(
+        &mut self,
+        (asker, round): (u16, u32),
+        request: u64,
+        shard: u16,
+        leader: Option<NodeId>,
+    ) {
+        let refused = self.forwarding.refused.entry((asker, shard)).or_default();
+        *refused = round.max(*refused);
         self.reply_remote(asker, request, &Outcome::NotLeader(leader));
     }
 
