@@ -79,8 +79,8 @@ pub struct Forwarding {
     hints: BTreeMap<u16, NodeId>,
     /// Workers of other nodes that ask.
     askers: Vec<Peer>,
-    /// By asker and shard: the round whose commands are refused, and those before it.
-    refused: HashMap<(u16, u16), u32>,
+    /// By the worker that takes its commands in, asker and shard: the round whose commands are refused, and those before it.
+    refused: HashMap<(u16, u16, u16), u32>,
 }
 
 impl Forwarding {
@@ -94,6 +94,21 @@ impl Forwarding {
     fn has_sent_elsewhere(&self, shard: u16, leader: Option<NodeId>) -> bool {
         let mut sent = self.sent.values();
         sent.any(|sent| sent.held.shard == shard && Some(sent.to) != leader)
+    }
+
+    /// Refuses a round of an asker, and those before it: what was asked later must not come before what was refused.
+    fn refuse_round(&mut self, worker: u16, (asker, round): (u16, u32), shard: u16) {
+        let refused = self.refused.entry((worker, asker, shard)).or_default();
+        *refused = round.max(*refused);
+    }
+
+    /// Whether what another node has asked belongs to a round that was refused here.
+    pub(super) fn was_refused(&self, target: &Target, shard: u16) -> bool {
+        let Waiter::Remote { asker, round, .. } = target.waiter else {
+            return false;
+        };
+        let refused = self.refused.get(&(target.worker, asker, shard));
+        refused.is_some_and(|&refused| round <= refused)
     }
 
     fn asker(&mut self, peer: Peer) -> u16 {
@@ -134,18 +149,9 @@ impl Worker {
 
     fn hold(&mut self, held: Held) {
         // The node that asked for it holds it back itself.
-        if let Waiter::Remote {
-            asker,
-            round,
-            request,
-        } = held.target.waiter
-        {
+        if matches!(held.target.waiter, Waiter::Remote { .. }) {
             self.forwarding.held_bytes -= held.cost();
-            let (shard, leader) = (held.shard, self.leader_known_here(held.shard));
-            // Who asked is known to the worker that took the command in.
-            return self.task(held.target.worker, move |there| {
-                there.refuse_remote((asker, round), request, shard, leader);
-            });
+            return self.refuse_remote(held.target, held.shard);
         }
         let shard = held.shard;
         let waiting = self.forwarding.waiting.entry(shard).or_default();
@@ -375,9 +381,18 @@ impl Worker {
     /// Another node's worker is gone: if it comes again it counts its rounds anew.
     pub fn asker_gone(&mut self, peer: Peer) {
         let askers = &self.forwarding.askers;
-        if let Some(gone) = askers.iter().position(|asker| *asker == peer) {
-            let refused = &mut self.forwarding.refused;
-            refused.retain(|(asker, _), _| usize::from(*asker) != gone);
+        let Some(gone) = askers.iter().position(|asker| *asker == peer) else {
+            return;
+        };
+        let here = self.number;
+        for worker in 0..self.workers {
+            self.task(worker, move |there| {
+                let is_of_it = |&(worker, asker, _): &(u16, u16, u16)| {
+                    worker == here && usize::from(asker) == gone
+                };
+                let refused = &mut there.forwarding.refused;
+                refused.retain(|of, _| !is_of_it(of));
+            });
         }
     }
 
@@ -404,11 +419,9 @@ impl Worker {
                 "ERR this node cannot run a command that another sent: are both of one version?",
             );
         };
-        let refused = self.forwarding.refused.get(&(asker, head.shard));
-        let is_late = refused.is_some_and(|&round| head.round <= round);
+        let is_late = self.forwarding.was_refused(&target, head.shard);
         if is_late || !self.shared.leads(head.shard) {
-            let leader = self.leader_known_here(head.shard);
-            return self.refuse_remote((asker, head.round), head.request, head.shard, leader);
+            return self.refuse_remote(target, head.shard);
         }
         if command.command.spread == Spread::Cursor {
             let question = Question {
@@ -428,25 +441,28 @@ impl Worker {
         });
     }
 
-    /// Who leads a shard, as far as this worker has a copy that knows.
-    fn leader_known_here(&self, shard: u16) -> Option<NodeId> {
-        match self.worker_of(shard) == self.number {
+    /// Answers that a command of another node was not applied here, and by whom it could be.
+    pub(super) fn refuse_remote(&mut self, target: Target, shard: u16) {
+        let Waiter::Remote {
+            asker,
+            round,
+            request,
+        } = target.waiter
+        else {
+            return;
+        };
+        let leader = match self.worker_of(shard) == self.number {
             true => self.shards[self.place(shard)].leader_node(),
             false => None,
-        }
-    }
-
-    /// Answers that a command was not applied here, and by whom it could be.
-    fn refuse_remote(
-        &mut self,
-        (asker, round): (u16, u32),
-        request: u64,
-        shard: u16,
-        leader: Option<NodeId>,
-    ) {
-        let refused = self.forwarding.refused.entry((asker, shard)).or_default();
-        *refused = round.max(*refused);
-        self.reply_remote(asker, request, &Outcome::NotLeader(leader));
+        };
+        let worker = target.worker;
+        self.forwarding.refuse_round(worker, (asker, round), shard);
+        // Who asked is known to the worker that took the command in.
+        self.task(worker, move |there| {
+            let refused = &mut there.forwarding;
+            refused.refuse_round(worker, (asker, round), shard);
+            there.reply_remote(asker, request, &Outcome::NotLeader(leader));
+        });
     }
 
     fn reply_remote(&mut self, asker: u16, request: u64, outcome: &Outcome) {

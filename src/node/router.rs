@@ -405,6 +405,9 @@ impl Worker {
             target,
             args,
         } = forwarded;
+        if target.worker != self.number && self.forwarding.was_refused(target, *shard) {
+            return self.refuse_remote(*target, *shard);
+        }
         let question = Question {
             command,
             args: args.as_args(),
