@@ -10,7 +10,9 @@ use ringfort::node::report::{Identity, State};
 use ringfort::node::{described_node, peers_of, process, recovery, wall_clock};
 use ringfort::node::{Node, Shared, Shutdown};
 use ringfort::server::formation::{form, setup, Announcing, Formation, Formed};
-use ringfort::server::{bind, hand_over, Accepted, Arrival, Listener, Office, PeerSetup, Port, Workers};
+use ringfort::server::{
+    bind, hand_over, Accepted, Arrival, Listener, Office, PeerSetup, Port, Workers,
+};
 use ringfort::settings::{Settings, Startup};
 use ringfort_cluster::forming::{Setup, Stored};
 use ringfort_cluster::topology::Topology;

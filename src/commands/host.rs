@@ -84,6 +84,9 @@ pub trait Host {
     /// The cluster as this node knows it now.
     fn cluster_view(&self) -> Arc<ClusterView>;
 
+    /// A connection will read at followers.
+    fn want_follower_reads(&self) {}
+
     /// The slot of a key, below [`super::cluster::view::SLOTS`].
     fn slot_of(&self, key: &[u8]) -> u16;
 

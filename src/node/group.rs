@@ -136,6 +136,7 @@ impl Worker {
         if has_others {
             self.look_whether_to_follow();
         }
+        self.keep_followers_fresh(now);
         self.retry_waiting();
         self.flush_wanted = true;
     }

@@ -6,6 +6,7 @@ mod clients;
 mod cluster_port;
 mod cycle;
 mod fan;
+mod follower_reads;
 mod forward;
 mod forward_wire;
 mod gather;

@@ -157,6 +157,15 @@ impl Worker {
         }
         if session.is_cluster {
             if let Some(text) = self.misdirected(command, &args()) {
+                let question = Question {
+                    command,
+                    args: args(),
+                    database: session.database,
+                    proto: session.proto,
+                };
+                if session.is_readonly && self.read_at_follower(session, &question, conn, wanted) {
+                    return;
+                }
                 self.io.stats.rejected(command.id);
                 return self.answer_error(conn, wanted, &text);
             }

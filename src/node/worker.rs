@@ -12,6 +12,7 @@ use crate::store::{HashSeed, Rng, Timestamp};
 
 use super::catch_up::{Received, WantedSnapshot};
 use super::cycle::ExpireAt;
+use super::follower_reads::FollowerReads;
 use super::forward::Forwarding;
 use super::handover::Leaving;
 use super::host::NodeHost;
@@ -69,6 +70,7 @@ pub struct Worker {
     /// How other nodes are spoken to; none where there is no peer port.
     pub(super) peers: Option<Outward>,
     pub(super) forwarding: Forwarding,
+    pub(super) follower_reads: FollowerReads,
     /// Set when the node goes down.
     pub(super) leaving: Option<Leaving>,
     /// For the server.
@@ -141,6 +143,7 @@ impl Worker {
             monotonic: monotonic_clock(),
             peers: None,
             forwarding: Forwarding::default(),
+            follower_reads: FollowerReads::default(),
             leaving: None,
             snapshots_wanted: Vec::new(),
             received: Vec::new(),

@@ -4,6 +4,8 @@
 mod catch_up;
 mod connection;
 mod control;
+#[cfg(test)]
+mod follower_read_tests;
 pub mod formation;
 pub mod govern;
 mod leaving;

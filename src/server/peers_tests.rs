@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ringfort_cluster::replica::Membership;
 use ringfort_cluster::{Config, NodeId, Replica, ReplicaId, Restored};
 
+use crate::commands::cluster::{ClusterView, SlotRange, ViewNode};
 use crate::node::peer::{accept_loop, Home, PeerSecurity, Timing};
 use crate::node::report::Identity;
 use crate::node::{Node, Shared, WorkerParts};
@@ -26,7 +27,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 /// A node of the group.
 pub(super) struct Member {
     pub port: u16,
-    pub cluster_port: u16,
+    cluster_port: u16,
     pub shared: Arc<Shared>,
     dir: tempfile::TempDir,
     /// Has it hand over what it leads; dropped, it ends the node.
@@ -164,10 +165,15 @@ impl Member {
     pub fn client(&self) -> Client {
         Client::of(self.port)
     }
+
+    /// By the port for cluster-aware clients.
+    pub fn cluster_client(&self) -> Client {
+        Client::of(self.cluster_port)
+    }
 }
 
 impl Client {
-    pub fn of(port: u16) -> Self {
+    fn of(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("a node that listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         Client(BufReader::new(stream))
@@ -222,6 +228,29 @@ pub(super) fn three(threads: [u16; 3]) -> Vec<Member> {
     starts
         .map(|((listener, me), threads)| start(me, threads, listener, peers.clone()))
         .collect()
+}
+
+/// Shows cluster clients of all nodes who leads what now: here nobody else does.
+pub(super) fn show_leaders(nodes: &[Member]) {
+    let per_shard = 16_384 / SHARDS;
+    let range = |shard: u16| SlotRange {
+        first: shard * per_shard,
+        last: (shard + 1) * per_shard - 1,
+    };
+    let shown = |node: &Member| ViewNode {
+        id: node.shared.node_id().to_string(),
+        host: "127.0.0.1".into(),
+        port: node.cluster_port,
+        plain_port: node.port,
+        peer_port: 0,
+        ranges: node.led().into_iter().map(range).collect(),
+        is_up: true,
+    };
+    for node in nodes {
+        let all = nodes.iter().map(shown).collect();
+        let view = ClusterView::new(1_000, node.shared.node_id().to_string(), all);
+        assert!(node.shared.view.publish(Arc::new(view)));
+    }
 }
 
 /// Keys of all shards.

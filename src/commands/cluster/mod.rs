@@ -46,6 +46,7 @@ fn asking(session: &mut Session, host: &dyn Host, _: &Call, reply: &mut Reply) -
 fn readonly(session: &mut Session, host: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
     check_port(session, host)?;
     session.is_readonly = true;
+    host.want_follower_reads();
     reply.ok();
     Ok(())
 }
