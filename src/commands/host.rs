@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::protocol::Proto;
 use crate::settings::Settings;
 use crate::store::Timestamp;
 
@@ -112,6 +113,8 @@ pub enum Pending {
     Reload,
     /// CLUSTER COUNTKEYSINSLOT: the number of keys.
     CountKeysInSlot(u16),
+    /// The connections to and from other nodes.
+    Links(Proto),
     /// CLUSTER GETKEYSINSLOT: at most `count` keys.
     KeysInSlot { slot: u16, count: usize },
     /// SHUTDOWN: no reply, the process ends; or an error.

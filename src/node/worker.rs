@@ -82,6 +82,8 @@ pub struct Worker {
     pub leadership_changed: bool,
     /// Of the topology that was taken up.
     pub(super) topology_epoch: Epoch,
+    /// When it was last told that the topology could not be followed.
+    pub(super) topology_complained: Option<Monotonic>,
     /// What was heard of does not fit the topology that this node knows.
     pub topology_wanted: bool,
     /// The server is asked to call [`Worker::flush`] when this was false and becomes true.
@@ -150,6 +152,7 @@ impl Worker {
             tokens: 0,
             leadership_changed: false,
             topology_epoch: Epoch::ZERO,
+            topology_complained: None,
             topology_wanted: false,
             flush_wanted: false,
             write_error: None,

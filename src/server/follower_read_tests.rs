@@ -1,5 +1,5 @@
 //! Three nodes, asked by their cluster ports: who said READONLY may read what other nodes lead, as long as it is fresh enough; everybody
-//! else is sent to the leader.
+//! else is sent to the leader. And what each node says of its own keys and links.
 
 use std::time::{Duration, Instant};
 
@@ -105,6 +105,50 @@ fn a_key_that_expires_is_absent_at_followers_too() {
     for reader in &mut readers {
         for key in keys().take(8) {
             assert_eq!(read(reader, &key), "(nil)");
+        }
+    }
+}
+
+#[test]
+fn commands_over_all_keys_mean_those_that_the_node_leads() {
+    let nodes = with_data();
+    let (mut counted, mut seen) = (0, 0);
+    for node in &nodes {
+        let mut client = node.cluster_client();
+        let size: usize = client.ask("DBSIZE")[1..].parse().expect("a number");
+        counted += size;
+        client.send(&["KEYS *"]);
+        let count: usize = client.reply()[1..].parse().expect("a count");
+        let own: Vec<String> = (0..count).map(|_| client.reply()).collect();
+        assert_eq!(own.len(), size);
+        seen += own.len();
+        for _ in 0..40 {
+            let key = client.ask("RANDOMKEY");
+            let is_own = own.contains(&key) || own.is_empty() && key == "(nil)";
+            assert!(is_own, "{key} of {own:?}");
+        }
+    }
+    assert_eq!((counted, seen), (64, 64));
+}
+
+#[test]
+fn links_lead_to_and_from_every_other_node() {
+    let nodes = with_data();
+    let mut client = nodes[1].cluster_client();
+    client.send(&["CLUSTER LINKS"]);
+    let count: usize = client.reply()[1..].parse().expect("a count");
+    let mut links = Vec::new();
+    for _ in 0..count {
+        assert_eq!(client.reply(), "*12");
+        let fields: Vec<String> = (0..12).map(|_| client.reply()).collect();
+        assert_eq!(fields[8], "send-buffer-allocated");
+        links.push((fields[1].clone(), fields[3].clone()));
+    }
+    for other in [&nodes[0], &nodes[2]] {
+        let id = other.shared.node_id().to_string();
+        for direction in ["to", "from"] {
+            let link = (direction.to_string(), id.clone());
+            assert!(links.contains(&link), "{link:?} of {links:?}");
         }
     }
 }

@@ -95,10 +95,10 @@ fn myid(session: &mut Session, host: &dyn Host, _: &Call, reply: &mut Reply) -> 
     Ok(())
 }
 
-/// Nodes are connected by links of their own, which are nothing of what Redis describes here.
-fn links(session: &mut Session, host: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
+/// All workers have links of their own, one for each kind of traffic.
+fn links(session: &mut Session, host: &dyn Host, _: &Call, _: &mut Reply) -> CommandResult {
     check_port(session, host)?;
-    reply.array(0);
+    session.pending = Some(Pending::Links(session.proto));
     Ok(())
 }
 
