@@ -8,6 +8,9 @@ use crate::settings::Settings;
 use super::report::{NodeHandle, NodeReport, State};
 use super::Shared;
 
+/// Before anything else is known.
+const LOOKING: &str = "waiting for the node's cluster to be found";
+
 /// What there is to ask of a node that starts.
 pub struct Early {
     settings: Arc<Settings>,
@@ -47,7 +50,7 @@ impl NodeHandle for Early {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         match &*waiting {
             Some(why) => State::Waiting(why.clone()),
-            None => State::Loading,
+            None => State::Waiting(LOOKING.into()),
         }
     }
 
@@ -76,7 +79,7 @@ mod tests {
     fn a_node_that_waits_says_for_what_until_it_answers_itself() {
         let settings = Arc::new(Builder::new().build());
         let early = Early::new(settings.clone());
-        assert_eq!(early.state(), State::Loading);
+        assert_eq!(early.state(), State::Waiting(LOOKING.into()));
         early.waits("waiting for two more nodes");
         let waiting = State::Waiting("waiting for two more nodes".into());
         assert_eq!(
