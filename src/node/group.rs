@@ -40,6 +40,8 @@ pub struct Standing {
     leader: Option<NodeId>,
     /// Waits to be driven on.
     is_stirred: bool,
+    /// The node goes down: it takes no commands any more, and gives its leadership away.
+    pub(super) is_leaving: bool,
     /// The index of a snapshot that replaced the data in this round.
     pub(super) taken_in: Option<Index>,
     /// Where the other replicas are.
@@ -118,6 +120,7 @@ impl Worker {
 
     /// Lets time pass for the groups with several replicas.
     pub fn tick_groups(&mut self) {
+        self.leave_on();
         let now = self.refresh_monotonic();
         for place in 0..self.shards.len() {
             let shard = &mut self.shards[place];
@@ -128,6 +131,7 @@ impl Worker {
             self.look_at_leadership(place);
             self.stir(place);
         }
+        self.keep_followers_fresh(now);
         self.retry_waiting();
         self.flush_wanted = true;
     }
@@ -155,8 +159,10 @@ impl Worker {
         let shard = &mut self.shards[place];
         let replica = &shard.replica;
         let term = replica.is_leader().then(|| replica.term());
-        let leads =
-            term.is_some() && replica.has_applied_own_term() && replica.transferring_to().is_none();
+        let leads = term.is_some()
+            && replica.has_applied_own_term()
+            && replica.transferring_to().is_none()
+            && !shard.standing.is_leaving;
         let had = std::mem::replace(&mut shard.standing.term, term);
         let led = std::mem::replace(&mut shard.standing.leads, leads);
         if had.is_some() && had != term {
@@ -176,6 +182,9 @@ impl Worker {
             self.leadership_changed = true;
             self.shared.topology.wake();
             self.leader_moved(number, leader);
+        }
+        if self.shards[place].standing.is_leaving {
+            self.hand_on(place);
         }
     }
 

@@ -29,6 +29,7 @@
 mod admit;
 mod change;
 mod config;
+mod follower;
 mod lease;
 mod log_store;
 mod membership;
@@ -59,6 +60,7 @@ use crate::types::{Index, Monotonic, ReplicaId, ShardId, Term};
 use bytes::Bytes;
 use change::Transfer;
 use config::Timing;
+use follower::Freshness;
 use lease::{Lease, Promise};
 use log_store::LogStore;
 use raft::eraftpb::MessageType;
@@ -116,6 +118,7 @@ pub struct Replica {
     jitter: Jitter,
     lease: Lease,
     promise: Promise,
+    freshness: Freshness,
     was_restarted: bool,
     transfer: Option<Transfer>,
     sending: Vec<Sending>,
@@ -187,6 +190,7 @@ impl Replica {
             jitter: Jitter::new(config.election_jitter_ticks, config.seed),
             lease: Lease::default(),
             promise: Promise::default(),
+            freshness: Freshness::default(),
             was_restarted,
             transfer: None,
             sending: Vec::new(),
@@ -265,7 +269,7 @@ impl Replica {
 
     fn step_now(&mut self, message: Message) {
         if admit::is_sound(&message, &self.raw.raft) && self.keeps_promise(&message) {
-            let _ = self.raw.step(message);
+            let _ = self.raw.step(follower::from_wire(message));
         }
     }
 
@@ -501,7 +505,10 @@ impl Replica {
                     let request = self.request_snapshot(message);
                     outputs.snapshot_requests.extend(request);
                 }
-                _ => outputs.messages.push(message),
+                _ => {
+                    let message = follower::to_wire(message, self.raw.raft.term);
+                    outputs.messages.push(message);
+                }
             }
         }
     }
