@@ -77,6 +77,14 @@ pub struct Forwarding {
 }
 
 impl Forwarding {
+    /// The numbers of requests begin where chance says: a late reply to one from before a restart must not fit one from after it.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            next_request: seed,
+            ..Self::default()
+        }
+    }
+
     /// Whether commands of the shard wait: later ones must not overtake them.
     #[inline]
     pub fn has_waiting(&self, shard: u16) -> bool {
@@ -173,7 +181,7 @@ impl Worker {
             return Err(held);
         };
         let forwarding = &mut self.forwarding;
-        forwarding.next_request += 1;
+        forwarding.next_request = forwarding.next_request.wrapping_add(1);
         // Replies come to the worker of the leader's choice; it sees here whose they are.
         let request = u64::from(self.number) << 48 | forwarding.next_request & ((1 << 48) - 1);
         let head = Head {
@@ -330,8 +338,12 @@ impl Worker {
         self.flush_wanted = true;
     }
 
-    /// Another node's worker is gone: if it comes again it counts its rounds anew.
+    /// Another node's worker sends here no more: if it comes again it counts its rounds anew, and replies that it had for any worker of
+    /// this node may be lost with the link, while the one on which they were asked goes on.
     pub fn asker_gone(&mut self, peer: Peer) {
+        for worker in 0..self.workers {
+            self.task(worker, move |there| there.forward_down(peer.node));
+        }
         let askers = &self.forwarding.askers;
         if let Some(gone) = askers.iter().position(|asker| *asker == peer) {
             let refused = &mut self.forwarding.refused;
@@ -399,7 +411,7 @@ impl Worker {
     fn reply_remote(&mut self, asker: u16, request: u64, outcome: &Outcome) {
         let to = self.forwarding.askers[usize::from(asker)];
         if let Some(peers) = &mut self.peers {
-            peers.push_forward(to.node, |frame| put_reply(frame, request, outcome));
+            peers.push_reply(to.node, |frame| put_reply(frame, request, outcome));
         }
         self.flush_wanted = true;
     }

@@ -137,7 +137,7 @@ impl Worker {
             may_follow: true,
             monotonic: monotonic_clock(),
             peers: None,
-            forwarding: Forwarding::default(),
+            forwarding: Forwarding::new(parts.seed),
             snapshots_wanted: Vec::new(),
             received: Vec::new(),
             tokens: 0,
