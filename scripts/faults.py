@@ -20,6 +20,8 @@ from fault_nodes import Cluster
 
 WORDS_AT_END_MAX = 12
 FORMING_SECONDS_MAX = 90.0
+# From here on a run says what the nodes answered meanwhile.
+SLOW_SECONDS = 2.0
 # A client's gap belongs to a kill when it touches this time behind it: soon enough each client needs a shard that has no leader.
 FAILOVER_SECONDS = 1.0
 
@@ -137,12 +139,20 @@ class Run:
 
     def await_progress(self, seconds):
         """Every node takes a write to every shard again."""
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
+        deadline = began + seconds
+        words = []
         while True:
             self.revive()
+            asked = time.monotonic()
             why = self.cluster.why_not_answering()
             if why is None:
+                if time.monotonic() - began > SLOW_SECONDS:
+                    words.append(f"all answered, asked at {asked - began:.2f} s, {time.monotonic() - asked:.2f} s")
+                    self.say(f"slow to answer: {'; '.join(words)}")
                 return True
+            if len(words) < WORDS_AT_END_MAX:
+                words.append(f"asked at {asked - began:.2f} s, {time.monotonic() - asked:.2f} s: {why}")
             if time.monotonic() > deadline:
                 self.fail(f"no progress {seconds:.0f} s after all was healed: {why}; {self.cluster.why_not_whole()}")
                 return False
