@@ -234,7 +234,7 @@ impl Worker {
                 proto: held.proto(),
             };
             match held.command.command.spread {
-                Spread::Cursor => self.scan_for(&question, held.target),
+                Spread::Cursor => self.scan_for(&question, held.target, false),
                 _ => self.join_turn(&question, held.shard, None, held.target),
             }
             return Ok(());
@@ -386,7 +386,7 @@ impl Worker {
                 database: head.database,
                 proto: head.proto,
             };
-            return self.scan_for(&question, target);
+            return self.scan_for(&question, target, false);
         }
         self.hand_over(Forwarded {
             shard: head.shard,

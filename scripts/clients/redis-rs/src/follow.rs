@@ -178,6 +178,9 @@ pub fn run(kind: &str, prefix: &str) {
         ClusterClient::builder(vec![url("CLUSTER_PORT")])
             .connection_timeout(ANSWER)
             .response_timeout(ANSWER)
+            // By default it sleeps for more than a second before the first attempt, and twice as long before each further one.
+            .min_retry_wait(20)
+            .max_retry_wait(200)
             .build()
             .unwrap()
     };
