@@ -29,6 +29,10 @@ RECOVERY_SECONDS_MAX = 15.0
 AWAY_SECONDS = 5.0
 CALM_SECONDS = 1.0
 ERRORS_SHOWN = 4
+BENCHMARK_REQUESTS = "20000"
+BENCHMARK_SECONDS_MAX = 90
+# Tests that redis-benchmark 7.0 runs by default, LRANGE in its lengths.
+BENCHMARK_TESTS_MIN = 20
 
 
 class Program(threading.Thread):
@@ -204,9 +208,28 @@ def read_back(member, program):
     return [(number, reply) for number, reply in enumerate(replies) if isinstance(reply, ReplyError) or reply != b"%d" % number]
 
 
+def benchmark(group):
+    """redis-benchmark's default tests through the plain port of each node, and as a cluster from the first on."""
+    runs = [(member.name, ["-p", str(member.port)]) for member in group.members]
+    runs.append(("the cluster port", ["--cluster", "-p", str(group.members[0].cluster_port)]))
+    for name, words in runs:
+        command = [os.environ.get("REDIS_BENCHMARK", "redis-benchmark"), *words, "-a", PASSWORD, "-q", "-n", BENCHMARK_REQUESTS, "-P", "16"]
+        began = time.monotonic()
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=BENCHMARK_SECONDS_MAX)
+        except subprocess.TimeoutExpired as error:
+            raise Failed(f"redis-benchmark on {name} did not end in {BENCHMARK_SECONDS_MAX} s: {str(error.stdout)[-500:]}") from None
+        said = done.stdout + done.stderr
+        tests = said.count("requests per second")
+        if done.returncode != 0 or "error" in said.lower() or tests < BENCHMARK_TESTS_MIN:
+            raise Failed(f"redis-benchmark on {name} ended with {done.returncode} after {tests} tests:\n{said[-2000:]}")
+        print(f"benchmark: {tests} tests on {name} in {time.monotonic() - began:.1f} s", flush=True)
+
+
 def run(group, directory, programs):
     group.start()
     settle(group)
+    benchmark(group)
     programs += start_programs(group, directory)
     until(EVERYDAY_SECONDS_MAX, lambda: alive(programs) and all(program.following for program in programs),
           lambda: ", ".join(program.name for program in programs if not program.following) + " did not get through the everyday part")
