@@ -84,6 +84,14 @@ pub struct Forwarding {
 }
 
 impl Forwarding {
+    /// The numbers of requests begin where chance says: a late reply to one from before a restart must not fit one from after it.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            next_request: seed,
+            ..Self::default()
+        }
+    }
+
     /// Whether commands of the shard wait: later ones must not overtake them.
     #[inline]
     pub fn has_waiting(&self, shard: u16) -> bool {
@@ -196,7 +204,7 @@ impl Worker {
             return Err(held);
         };
         let forwarding = &mut self.forwarding;
-        forwarding.next_request += 1;
+        forwarding.next_request = forwarding.next_request.wrapping_add(1);
         // Replies come to the worker of the leader's choice; it sees here whose they are.
         let request = u64::from(self.number) << 48 | forwarding.next_request & ((1 << 48) - 1);
         let head = Head {
@@ -253,7 +261,7 @@ impl Worker {
                 proto: held.proto(),
             };
             match held.command.command.spread {
-                Spread::Cursor => self.scan_for(&question, held.target),
+                Spread::Cursor => self.scan_for(&question, held.target, false),
                 _ => self.join_turn(&question, held.shard, None, held.target),
             }
             return Ok(());
@@ -378,8 +386,12 @@ impl Worker {
         self.flush_wanted = true;
     }
 
-    /// Another node's worker is gone: if it comes again it counts its rounds anew.
+    /// Another node's worker sends here no more: if it comes again it counts its rounds anew, and replies that it had for any worker of
+    /// this node may be lost with the link, while the one on which they were asked goes on.
     pub fn asker_gone(&mut self, peer: Peer) {
+        for worker in 0..self.workers {
+            self.task(worker, move |there| there.forward_down(peer.node));
+        }
         let askers = &self.forwarding.askers;
         let Some(gone) = askers.iter().position(|asker| *asker == peer) else {
             return;
@@ -430,7 +442,7 @@ impl Worker {
                 database: head.database,
                 proto: head.proto,
             };
-            return self.scan_for(&question, target);
+            return self.scan_for(&question, target, false);
         }
         self.hand_over(Forwarded {
             shard: head.shard,
@@ -468,7 +480,7 @@ impl Worker {
     fn reply_remote(&mut self, asker: u16, request: u64, outcome: &Outcome) {
         let to = self.forwarding.askers[usize::from(asker)];
         if let Some(peers) = &mut self.peers {
-            peers.push_forward(to.node, |frame| put_reply(frame, request, outcome));
+            peers.push_reply(to.node, |frame| put_reply(frame, request, outcome));
         }
         self.flush_wanted = true;
     }

@@ -58,11 +58,11 @@ struct Scan {
 impl Worker {
     pub(super) fn scan(&mut self, question: &Question, conn: ConnKey, wanted: bool) {
         let target = self.io.target(conn, question.proto, wanted);
-        self.scan_for(question, target);
+        self.scan_for(question, target, self.io.led_only);
     }
 
-    /// SCAN for whoever waits, here or on another node.
-    pub(super) fn scan_for(&mut self, question: &Question, target: Target) {
+    /// SCAN for whoever waits, here or on another node. `led_only` is the asker's: what this worker's last client came by says nothing of it.
+    pub(super) fn scan_for(&mut self, question: &Question, target: Target, led_only: bool) {
         let number = std::str::from_utf8(question.args.at(1))
             .ok()
             .and_then(|text| text.parse::<u64>().ok());
@@ -79,7 +79,7 @@ impl Worker {
             args: OwnedArgs::new(question.args.from(0)),
             database: question.database,
             cursor: Cursor::decode(number),
-            led_only: self.io.led_only,
+            led_only,
             wanted: count,
             found: Vec::new(),
             count: 0,

@@ -152,7 +152,7 @@ impl Worker {
             may_follow: true,
             monotonic: monotonic_clock(),
             peers: None,
-            forwarding: Forwarding::default(),
+            forwarding: Forwarding::new(parts.seed),
             follower_reads: FollowerReads::default(),
             leaving: None,
             snapshots_wanted: Vec::new(),

@@ -109,7 +109,10 @@ impl Incoming for Sink {
     fn incoming_down(&self, from: Peer, channel: Channel) {
         self.with(|local| local.shared.links.down(&incoming(local, from, channel)));
         if channel == Channel::Forward {
-            self.with(|local| local.worker.borrow_mut().asker_gone(from));
+            self.with(|local| {
+                local.worker.borrow_mut().asker_gone(from);
+                local.want_turn();
+            });
         }
     }
 
