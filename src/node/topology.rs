@@ -97,6 +97,14 @@ impl TopologyCell {
         let _ = self.keeper.set(keeper);
     }
 
+    /// Writes the newest topology down, so that a start finds what is not much older. Waits for the disk.
+    ///
+    /// # Errors
+    /// A failing or full disk, in words.
+    pub fn keep_newest(&self) -> Result<(), String> {
+        self.keep(&self.current())
+    }
+
     fn keep(&self, topology: &Topology) -> Result<(), String> {
         self.keeper.get().map_or(Ok(()), |keep| keep(topology))
     }

@@ -5,6 +5,8 @@ mod directory;
 mod disk;
 mod extra;
 mod rebuild;
+#[cfg(test)]
+mod rebuild_tests;
 mod replicas;
 mod snapshots;
 #[cfg(test)]

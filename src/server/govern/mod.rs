@@ -125,6 +125,8 @@ struct Govern {
     heard_leader: Cell<Option<NodeId>>,
     /// Whom to report to next, where the leader is not known.
     turns: Cell<usize>,
+    /// The topology that was written down last, or is being written.
+    kept: Cell<Epoch>,
     stewardship: RefCell<Option<Stewardship>>,
     report_now: Notify,
     steer_now: Notify,
@@ -157,6 +159,7 @@ fn start(local: &Rc<Local>, governing: Governing) {
         down: RefCell::default(),
         heard_leader: Cell::default(),
         turns: Cell::default(),
+        kept: Cell::default(),
         stewardship: RefCell::default(),
         report_now: Notify::new(),
         steer_now: Notify::new(),
@@ -239,11 +242,27 @@ impl Govern {
             let account = self.collect().await;
             self.take_account(account);
             self.publish();
+            self.keep_topology();
             self.report_now.notify_one();
             self.steer_now.notify_one();
             tokio::time::sleep(COALESCE).await;
             let _ = timeout(REPORT_EVERY, self.local.shared.topology.woken()).await;
         }
+    }
+
+    /// Has a newer topology written down, by a thread that may wait for the disk: a start decides by it which replicas others can
+    /// rebuild.
+    fn keep_topology(&self) {
+        let epoch = self.local.shared.topology.epoch();
+        if self.kept.replace(epoch) == epoch {
+            return;
+        }
+        let shared = self.local.shared.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = shared.topology.keep_newest() {
+                tracing::warn!("the topology cannot be kept: {error}");
+            }
+        });
     }
 
     async fn collect(&self) -> Account {
