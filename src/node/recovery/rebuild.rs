@@ -150,18 +150,30 @@ impl<'m, 'a> Rebuild<'m, 'a> {
     }
 
     fn told(&self, taken: &[ShardId]) -> String {
-        let name = |number: &ShardId| match self.makings.group(*number) {
-            META_GROUP => "the meta group".into(),
-            group => format!("shard {group}"),
-        };
-        let names: Vec<String> = taken.iter().map(name).collect();
-        match names.is_empty() {
-            true => "No replica of this node depends on it; what is left of it goes.".into(),
-            false => format!(
-                "What this node has of it is given up whole, so that nothing is silently shortened, and rebuilt from its peers under new ids: {}",
-                names.join(", ")
-            ),
+        if taken.is_empty() {
+            return "No replica of this node depends on it; what is left of it goes.".into();
         }
+        let groups: Vec<ShardId> = taken
+            .iter()
+            .map(|number| self.makings.group(*number))
+            .collect();
+        format!(
+            "What this node has of it is given up whole, so that nothing is silently shortened, and rebuilt from its peers under new ids: {}",
+            named(&groups)
+        )
+    }
+}
+
+/// Groups by their names.
+pub fn named(groups: &[ShardId]) -> String {
+    let shards = groups.iter().filter(|group| **group != META_GROUP);
+    let shards: Vec<String> = shards.map(ShardId::to_string).collect();
+    let has_meta = groups.contains(&META_GROUP);
+    match (&shards[..], has_meta) {
+        ([], _) => "the meta group".into(),
+        (shards, true) => format!("shards {} and the meta group", shards.join(", ")),
+        ([one], false) => format!("shard {one}"),
+        (shards, false) => format!("shards {}", shards.join(", ")),
     }
 }
 
