@@ -162,7 +162,7 @@ def _damage(run, pattern):
     if told and not any("rebuilt from its peers" in line or "No replica of this node" in line for line in told):
         run.fail(f"{node.name}, {where}: it started and does not say what becomes of its replicas: {told[0]}")
     # What lies behind the last record, or was freed by a newer snapshot, is nobody's.
-    text = told[0][-300:] if told else "nothing about it in its log: nothing depended on it"
+    text = told[0][-420:] if told else "nothing about it in its log: nothing depended on it"
     return f"{node.name}, {where}: started and says: {text}"
 
 

@@ -229,7 +229,10 @@ fn a_suspect_that_is_trusted_goes_on_with_what_it_has() {
     assert!(alone.node.shared.topology.doubts().suspect.is_empty());
     // A restart from here on would doubt it again.
     alone.worker.settle_suspects().unwrap();
-    assert_eq!(alone.node.shared.cluster_state().suspects(), [(ZERO, FIRST)]);
+    assert_eq!(
+        alone.node.shared.cluster_state().suspects(),
+        [(ZERO, FIRST)]
+    );
     alone.worker.flush();
     assert!(!alone.worker.agree(&ask), "it leads");
     alone.worker.settle_suspects().unwrap();

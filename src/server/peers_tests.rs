@@ -131,9 +131,7 @@ impl Member {
     }
 
     fn client(&self) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a node that listens");
-        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-        Client(BufReader::new(stream))
+        Client::to(self.port)
     }
 }
 
@@ -144,9 +142,15 @@ impl Drop for Member {
     }
 }
 
-struct Client(BufReader<TcpStream>);
+pub(super) struct Client(BufReader<TcpStream>);
 
 impl Client {
+    pub(super) fn to(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("a node that listens");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        Self(BufReader::new(stream))
+    }
+
     fn send(&mut self, commands: &[&str]) {
         let text: String = commands.iter().map(|line| format!("{line}\r\n")).collect();
         self.0.get_mut().write_all(text.as_bytes()).expect("sent");
@@ -168,7 +172,7 @@ impl Client {
         }
     }
 
-    fn ask(&mut self, command: &str) -> String {
+    pub(super) fn ask(&mut self, command: &str) -> String {
         self.send(&[command]);
         self.reply()
     }
