@@ -5,26 +5,26 @@ use ringfort_cluster::suspects::{Agree, Told};
 use ringfort_cluster::topology::Members;
 use ringfort_cluster::ShardId;
 
-use crate::durability::{DirectoryError, NodeState};
+use crate::durability::DirectoryError;
 
 use super::worker::Worker;
 
 impl Worker {
     /// How the replicas of these groups stand that this worker has, or would have; nothing about those of others.
     pub fn tell_standings(&self, groups: &[ShardId]) -> Vec<(ShardId, Option<Told>)> {
-        let state = self.shared.cluster_state().state();
         let told = groups.iter().filter_map(|group| {
             let place = self.place_of_group(*group).ok()?;
-            Some((*group, self.told(place, *group, &state)))
+            Some((*group, self.told(place, *group)))
         });
         told.collect()
     }
 
-    fn told(&self, place: usize, group: ShardId, state: &NodeState) -> Option<Told> {
+    fn told(&self, place: usize, group: ShardId) -> Option<Told> {
         let shard = &self.shards[place];
         let replica = &shard.replica;
-        let suspect = state.suspects.contains(&group);
-        let is_here = state.replicas.get(&group) == Some(&replica.id());
+        let keeper = self.shared.cluster_state();
+        let suspect = keeper.is_suspect(group);
+        let is_here = keeper.replica(group) == Some(replica.id());
         let is_known = is_here && (suspect || shard.standing.is_held);
         let membership = replica.membership();
         is_known.then(|| Told {
@@ -44,8 +44,7 @@ impl Worker {
         let Ok(place) = self.place_of_group(ask.shard) else {
             return false;
         };
-        let state = self.shared.cluster_state().state();
-        let Some(told) = self.told(place, ask.shard, &state) else {
+        let Some(told) = self.told(place, ask.shard) else {
             return false;
         };
         let is_as_told = (told.replica, told.suspect, told.last, told.has_leader)
@@ -75,17 +74,18 @@ impl Worker {
     /// A disk that fails or is full: what is noted stays as it was.
     pub fn settle_suspects(&mut self) -> Result<(), DirectoryError> {
         let keeper = self.shared.cluster_state();
-        let suspects = keeper.state().suspects;
+        let suspects = keeper.suspects();
         // What is applied is written: a restart finds it again.
-        let is_settled = |group: &&ShardId| {
-            let place = self.place_of_group(**group).ok();
+        let is_settled = |group: &ShardId| {
+            let place = self.place_of_group(*group).ok();
             let shard = place.map(|place| &self.shards[place]);
             shard.is_some_and(|shard| {
                 let under = shard.replica.confined_in();
                 shard.standing.is_held && under.is_some_and(|term| shard.applied().1 > term)
             })
         };
-        let settled: Vec<ShardId> = suspects.iter().filter(is_settled).copied().collect();
+        let groups = suspects.into_iter().map(|(group, _)| group);
+        let settled: Vec<ShardId> = groups.filter(is_settled).collect();
         if settled.is_empty() {
             return Ok(());
         }

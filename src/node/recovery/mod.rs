@@ -97,12 +97,14 @@ pub fn load(
     let all = 0..=makings.shards();
     let mut shards: Vec<Shard> = all.map(|id| makings.empty(ShardId(id))).collect();
     if startup.durability == Durability::None {
-        makings.start_all(&mut shards, None, &mut Rebuild::new(&makings))?;
+        makings.start_all(&mut shards, None, &mut Rebuild::new(&makings, false))?;
         let lost = makings.all_lost(&directory.lost);
         return Ok(loaded(directory, shards, Vec::new(), lost));
     }
     let [snapshots, logs] = directories(&directory.disk, &directory.dir)?;
-    let mut rebuild = Rebuild::new(&makings);
+    let last = directory.last.as_ref();
+    let is_suspect = last.is_some_and(|last| last.is_suspect(&boot_id()));
+    let mut rebuild = Rebuild::new(&makings, is_suspect);
     let disk = &directory.disk;
     let mut found = load_snapshots(disk, &snapshots, &makings, &mut shards, &mut rebuild)?;
     let mut lost = directory.lost.clone();

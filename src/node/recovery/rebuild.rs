@@ -20,13 +20,17 @@ use super::StartError;
 /// Replicas to be given up, by the numbers of their shards here.
 pub(super) struct Rebuild<'m, 'a> {
     makings: &'m Makings<'a>,
+    /// All replicas here may be needed, whatever is left of them.
+    is_suspect: bool,
     given_up: BTreeMap<ShardId, (ShardId, ReplicaId)>,
 }
 
 impl<'m, 'a> Rebuild<'m, 'a> {
-    pub fn new(makings: &'m Makings<'a>) -> Self {
+    /// `is_suspect`: the node lost power, and may have forgotten what it acknowledged.
+    pub fn new(makings: &'m Makings<'a>, is_suspect: bool) -> Self {
         Self {
             makings,
+            is_suspect,
             given_up: BTreeMap::new(),
         }
     }
@@ -141,6 +145,14 @@ impl<'m, 'a> Rebuild<'m, 'a> {
             let group = self.makings.group(number);
             let id = self.makings.state.replica(group)?;
             if !can_be(self.makings, number) {
+                return None;
+            }
+            // If the others are suspect too, the group may have to go on with what this one knows.
+            if self.is_suspect || self.makings.state.is_suspect(group) {
+                tracing::warn!(
+                    "{}: what is damaged here is not given up by itself, because this machine lost power and others may have done so too. If the other nodes serve, empty this node's directory and start it again",
+                    named(&[group])
+                );
                 return None;
             }
             taken.push((number, (group, id)));

@@ -92,7 +92,7 @@ fn grown(topology: &Topology, groups: &[ShardId], voters: &[u64]) -> Topology {
     grown
 }
 
-/// A node that founded, wrote entries of every group and has heard of two others. Says where the third of the records is.
+/// A node that founded, wrote entries of every group and has heard of two others. Says where the sixth of the records is.
 fn damaged_node(groups: &[ShardId], voters: &[u64]) -> (SimDisk, u64) {
     let disk = SimDisk::new(5);
     let startup = startup();
@@ -120,7 +120,7 @@ fn damaged_node(groups: &[ShardId], voters: &[u64]) -> (SimDisk, u64) {
     kept.unwrap();
     drop(wal);
     stop(&disk, loaded);
-    (disk, places[2])
+    (disk, places[5])
 }
 
 fn flip(disk: &SimDisk, offset: u64) {
@@ -278,6 +278,30 @@ fn a_damaged_snapshot_of_the_only_copy_keeps_the_node_from_starting() {
     );
     disk.process_crash();
     assert_eq!(snapshots(&disk), files, "nothing was touched");
+}
+
+/// Its group may have nobody who knows more.
+#[test]
+fn a_node_that_lost_power_gives_nothing_up_by_itself() {
+    let (disk, record) = damaged_node(&ALL, &[1, 2, 3]);
+    flip(&disk, record);
+    let shared: SharedDisk = Arc::new(disk.clone());
+    let dir = Path::new("/data");
+    let marker = Marker::read(&shared, dir).unwrap().unwrap();
+    let boot_id = "another".into();
+    let cut = Marker {
+        boot_id,
+        ..marker.clone()
+    };
+    cut.write(&shared, dir).unwrap();
+    let refused = load_on(&disk, &startup()).err().expect("a refusal");
+    assert!(refused.to_string().contains("corrupt at byte"), "{refused}");
+    disk.process_crash();
+    // Whoever keeps nothing back has forgotten nothing.
+    let durability = DurabilityMode::Always;
+    let always = Marker { durability, ..cut };
+    always.write(&shared, dir).unwrap();
+    gave_up_all(&disk, &startup());
 }
 
 /// A snapshot that is gone whose entries are gone too: the rest of the log has nothing to stand on.
