@@ -113,6 +113,15 @@ fn damaged_node(groups: &[ShardId], voters: &[u64]) -> (SimDisk, u64) {
         }
     }
     wal.sync().unwrap();
+    // It says of all before it that they are synced: no power cut has taken them.
+    wal.begin();
+    let vote = HardState {
+        term: Term(5),
+        vote: FIRST,
+        commit: Index(6),
+    };
+    wal.push_hard_state(ZERO, vote);
+    wal.write().unwrap();
     let founding = loaded.state.state().founding.unwrap();
     let grown = grown(&Topology::decode(&founding).unwrap(), groups, voters);
     let bytes = grown.encode().unwrap();
