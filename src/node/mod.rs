@@ -23,6 +23,7 @@ pub mod recovery;
 pub mod replay;
 mod replicas;
 pub mod report;
+mod rounds;
 mod router;
 mod scan;
 pub mod shard;

@@ -84,6 +84,11 @@ impl Outward {
         pushed.is_ok()
     }
 
+    /// Bytes of Raft messages that wait for [`Outward::flush`].
+    pub fn waiting_bytes(&self) -> usize {
+        self.nodes.iter().map(|to| to.raft.bytes()).sum()
+    }
+
     /// Lost frames are what Raft is made for.
     fn send_raft(&mut self, at: usize) {
         let to = &mut self.nodes[at];

@@ -73,6 +73,9 @@ use ticks::Jitter;
 /// Messages that arrive between `ready` and `persisted` and wait for it; further ones are dropped, which Raft forgives.
 pub const MESSAGES_HELD_MAX: usize = 1024;
 
+/// For followers that are behind, but take part, the log in memory may have so many times the bytes of its tail.
+const LAG_TAILS: usize = 4;
+
 /// Why a proposal was not taken. It is certain then that it will not be applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
@@ -426,18 +429,28 @@ impl Replica {
     }
 
     /// Drops applied entries from memory. A replica that is alone keeps none; any other keeps a tail for slow
-    /// followers, bounded in bytes, and all that the durable snapshot does not cover, because a follower that got
-    /// that snapshot needs what comes behind it. Memory alone: the written log is the driver's to shorten, behind a
-    /// snapshot.
+    /// followers, bounded in bytes, and more for a time for those that are just catching up (`Replica::kept_for_followers`).
+    /// Memory alone: the written log is the driver's to shorten, behind a snapshot.
     #[inline]
     fn compact(&mut self) {
-        let store = self.raw.raft.mut_store();
+        let applied = self.applied;
         if self.alone {
-            store.compact(self.applied, 0);
-        } else {
-            let covered = self.applied.min(store.durable().index);
-            store.compact(covered, self.tail_bytes_max);
+            self.raw.raft.mut_store().compact(applied, 0);
+        } else if self.raw.raft.store().bytes() > self.tail_bytes_max {
+            self.compact_behind_followers();
         }
+    }
+
+    #[cold]
+    fn compact_behind_followers(&mut self) {
+        let kept = self.kept_for_followers();
+        let (applied, tail) = (self.applied, self.tail_bytes_max);
+        let lag = tail.saturating_mul(LAG_TAILS).min(self.log_bytes_max);
+        let log = self.log_bytes_max;
+        let store = self.raw.raft.mut_store();
+        store.compact(applied.min(kept.missing).min(kept.behind_snapshot), tail);
+        store.compact(applied.min(kept.behind_snapshot), lag);
+        store.compact(applied, log);
     }
 }
 
