@@ -144,6 +144,11 @@ impl Shard {
         !self.writes.is_empty()
     }
 
+    /// Whether nobody waits for an entry that is on its way through the log.
+    pub fn is_drained(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
     /// Bytes of the entry being built.
     pub fn pending_bytes(&self) -> usize {
         self.writes.bytes()

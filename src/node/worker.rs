@@ -12,7 +12,9 @@ use crate::store::{HashSeed, Rng, Timestamp};
 
 use super::catch_up::{Received, WantedSnapshot};
 use super::cycle::ExpireAt;
+use super::follower_reads::FollowerReads;
 use super::forward::Forwarding;
+use super::handover::Leaving;
 use super::host::NodeHost;
 use super::io::{ConnKey, Io, Message};
 use super::look_ahead::Step;
@@ -65,6 +67,8 @@ pub struct Worker {
     /// Replicas that time or a message has moved, by their place.
     pub(super) stirred: Vec<usize>,
     pub(super) rounds: Rounds,
+    /// How often the cycle has run.
+    pub(super) cycles: u32,
     /// The log has room for what leaders send.
     pub(super) may_follow: bool,
     /// The node's monotonic clock, when the wall clock was read.
@@ -72,6 +76,9 @@ pub struct Worker {
     /// How other nodes are spoken to; none where there is no peer port.
     pub(super) peers: Option<Outward>,
     pub(super) forwarding: Forwarding,
+    pub(super) follower_reads: FollowerReads,
+    /// Set when the node goes down.
+    pub(super) leaving: Option<Leaving>,
     /// For the server.
     pub snapshots_wanted: Vec<WantedSnapshot>,
     pub(super) received: Vec<Received>,
@@ -81,6 +88,8 @@ pub struct Worker {
     pub leadership_changed: bool,
     /// Of the topology that was taken up.
     pub(super) topology_epoch: Epoch,
+    /// When it was last told that the topology could not be followed.
+    pub(super) topology_complained: Option<Monotonic>,
     /// What was heard of does not fit the topology that this node knows.
     pub topology_wanted: bool,
     /// The server is asked to call [`Worker::flush`] when this was false and becomes true.
@@ -139,15 +148,19 @@ impl Worker {
             outputs: Outputs::default(),
             stirred: Vec::new(),
             rounds: Rounds::default(),
+            cycles: 0,
             may_follow: true,
             monotonic: monotonic_clock(),
             peers: None,
             forwarding: Forwarding::default(),
+            follower_reads: FollowerReads::default(),
+            leaving: None,
             snapshots_wanted: Vec::new(),
             received: Vec::new(),
             tokens: 0,
             leadership_changed: false,
             topology_epoch: Epoch::ZERO,
+            topology_complained: None,
             topology_wanted: false,
             flush_wanted: false,
             write_error: None,
@@ -214,6 +227,7 @@ impl Worker {
             self.dirty.push(place);
         }
         self.flush_wanted = true;
+        self.rounds.waiting += 1;
         self.turn_bytes += bytes;
         // While writes are refused each command is a turn of its own: those that free memory must not share the fate of others.
         let ends = self.turn_bytes > TURN_BYTES_MAX || self.write_error.is_some();
@@ -246,6 +260,9 @@ impl Worker {
 
     fn end_turn(&mut self, may_wait: bool) -> bool {
         self.flush_wanted = false;
+        if self.forwarding.is_to_retry {
+            self.retry_waiting();
+        }
         let is_idle = self.dirty.is_empty() && self.stirred.is_empty();
         let done = is_idle || self.timed_flush(may_wait);
         self.turn_grows = false;
@@ -292,7 +309,9 @@ impl Worker {
             let seed = self.rng.next_u64();
             self.shards[place].propose(now, seed, &mut self.io);
         }
-        self.begin_round(&dirty);
+        if waiting.is_empty() {
+            self.begin_round(&dirty);
+        }
         self.take_stirred(&mut dirty);
         self.drive(&mut dirty);
         self.shorten_log_in_time();
@@ -498,6 +517,7 @@ impl Worker {
         worker.take_up_settings();
         worker.flush();
         worker.cycle();
+        worker.publish();
         worker.flush();
         worker
     }

@@ -100,6 +100,7 @@ async fn find_place(
             let founded = recovery::found_alone(&founder, described, &at);
             Ok(founded.unwrap().cluster_id)
         }),
+        waits: Box::new(|_| {}),
     };
     let listeners = [listener.try_clone().unwrap()];
     let (topology, announcing) = match form(formation, &listeners).await.unwrap() {
@@ -220,7 +221,7 @@ impl Member {
     }
 
     fn client(&self) -> Client {
-        Client::to(self.running.as_ref().expect("it runs").port)
+        Client::of(self.running.as_ref().expect("it runs").port)
     }
 
     /// The node ends with the power of its machine.

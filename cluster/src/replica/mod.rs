@@ -30,6 +30,7 @@ mod admit;
 mod change;
 mod config;
 mod confined;
+mod follower;
 mod lease;
 mod log_store;
 mod membership;
@@ -61,6 +62,7 @@ use bytes::Bytes;
 use change::Transfer;
 use config::Timing;
 use confined::Confined;
+use follower::Freshness;
 use lease::{Lease, Promise};
 use log_store::LogStore;
 use raft::eraftpb::MessageType;
@@ -118,6 +120,7 @@ pub struct Replica {
     jitter: Jitter,
     lease: Lease,
     promise: Promise,
+    freshness: Freshness,
     was_restarted: bool,
     confined: Option<Confined>,
     transfer: Option<Transfer>,
@@ -190,6 +193,7 @@ impl Replica {
             jitter: Jitter::new(config.election_jitter_ticks, config.seed),
             lease: Lease::default(),
             promise: Promise::default(),
+            freshness: Freshness::default(),
             was_restarted,
             confined: None,
             transfer: None,
@@ -269,7 +273,7 @@ impl Replica {
 
     fn step_now(&mut self, message: Message) {
         if admit::is_sound(&message, &self.raw.raft) && self.keeps_promise(&message) {
-            let _ = self.raw.step(message);
+            let _ = self.raw.step(follower::from_wire(message));
         }
     }
 
@@ -505,7 +509,10 @@ impl Replica {
                     let request = self.request_snapshot(message);
                     outputs.snapshot_requests.extend(request);
                 }
-                _ => outputs.messages.push(message),
+                _ => {
+                    let message = follower::to_wire(message, self.raw.raft.term);
+                    outputs.messages.push(message);
+                }
             }
         }
     }

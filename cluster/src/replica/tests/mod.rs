@@ -1,6 +1,7 @@
 //! One replica at a time: its driver's contract, restarts, bounds, and the bugs that its assertions name.
 
 mod confined;
+mod follower;
 mod several;
 mod solo;
 mod tail;
