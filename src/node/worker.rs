@@ -227,7 +227,6 @@ impl Worker {
             self.dirty.push(place);
         }
         self.flush_wanted = true;
-        self.rounds.waiting += 1;
         self.turn_bytes += bytes;
         // While writes are refused each command is a turn of its own: those that free memory must not share the fate of others.
         let ends = self.turn_bytes > TURN_BYTES_MAX || self.write_error.is_some();
