@@ -128,7 +128,7 @@ pub trait Incoming {
     /// Comes once for every `link_up`. From the failure on, `send` has answered `Down`.
     fn link_down(&self, to: NodeId, channel: Channel);
     /// Where `expected` should be, `found` answers, and has proved that it belongs to this cluster's secret: a new node
-    /// under an old address. Repeated as long as the address is tried.
+    /// under an old address. Told once, until something else is found there.
     fn wrong_node(&self, expected: NodeId, found: NodeId, address: &str);
 }
 
@@ -157,8 +157,9 @@ impl Default for Timing {
             backoff_first: Duration::from_millis(50),
             backoff_last: Duration::from_secs(1),
             refused_pause: Duration::from_secs(2),
-            ping: Duration::from_secs(1),
-            stalled: Duration::from_secs(5),
+            ping: Duration::from_millis(500),
+            // Behind a partition the kernel would try again only after as long as it had tried in vain: a new connection is quicker.
+            stalled: Duration::from_secs(2),
             step: Duration::from_secs(30),
         }
     }
