@@ -15,6 +15,7 @@ import time
 
 import groups
 import server as servers
+import stalls
 from resp import ReplyError
 
 PASSWORD = "a password"
@@ -38,31 +39,12 @@ NICE = 5
 # comes upon this in its everyday part begins it again.
 LEADER_LOST = ("UNKNOWN", "CLUSTERDOWN", "TRYAGAIN")
 BEGINNINGS_MAX = 3
-# Pauses of this very process that are worth a word: then the machine was busy with something else, or stood still.
-STALL_SECONDS_MIN = 0.5
-STALL_LOOK_SECONDS = 0.1
-# So much of one wait counts at most, where something is waited for.
-COUNTED_SECONDS_MAX = 3.0
 BENCHMARK_REQUESTS = "20000"
 BENCHMARK_SECONDS_MAX = 90
 # Tests that redis-benchmark 7.0 runs by default, LRANGE in its lengths.
 BENCHMARK_TESTS_MIN = 20
 
-
-class Stalls(threading.Thread):
-    """Notices when this machine does not let even this process run."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.start()
-
-    def run(self):
-        while True:
-            before = time.monotonic()
-            time.sleep(STALL_LOOK_SECONDS)
-            late = time.monotonic() - before - STALL_LOOK_SECONDS
-            if late > STALL_SECONDS_MIN:
-                print(f"clients: the machine let nothing run for {late:.1f} s", flush=True)
+CLOCK = stalls.Clock(lambda text: print(f"clients: {text}", flush=True))
 
 
 class Program(threading.Thread):
@@ -132,11 +114,9 @@ class Failed(Exception):
 
 
 def until(seconds, holds, what):
-    left, last = seconds, time.monotonic()
+    deadline = CLOCK.now() + seconds
     while not holds():
-        # What the machine stood still for is nobody's delay.
-        left, last = left - min(time.monotonic() - last, COUNTED_SECONDS_MAX), time.monotonic()
-        if left < 0:
+        if CLOCK.now() > deadline:
             raise Failed(f"not within {seconds:.0f} s: {what()}")
         time.sleep(0.05)
 
@@ -313,7 +293,6 @@ def run(group, directory, programs):
 def main():
     """Each argument is the name of a client and, after `=`, the command line of its program; a prefix for its keys is added to it."""
     directory = servers.work_dir("clients")
-    Stalls()
     group = groups.ringfort_cluster(directory, NODES, extra=["--requirepass", PASSWORD])
     programs = []
     why = None
