@@ -36,6 +36,7 @@ mod slots;
 mod slowlog;
 mod snapshots;
 pub mod stats;
+mod suspects;
 pub mod topology;
 pub mod view;
 mod worker;

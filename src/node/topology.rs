@@ -95,9 +95,25 @@ impl TopologyCell {
         doubts.clone()
     }
 
+    /// A suspect replica takes part again.
+    pub fn trust(&self, replica: (ShardId, ReplicaId)) {
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        doubts.suspect.retain(|suspect| *suspect != replica);
+        drop(doubts);
+        self.wake();
+    }
+
     /// Who writes a topology down before a replica is started by it. To be set once, before the workers start.
     pub fn set_keeper(&self, keeper: Keeper) {
         let _ = self.keeper.set(keeper);
+    }
+
+    /// Writes the newest topology down, so that a start finds what is not much older. Waits for the disk.
+    ///
+    /// # Errors
+    /// A failing or full disk, in words.
+    pub fn keep_newest(&self) -> Result<(), String> {
+        self.keep(&self.current())
     }
 
     fn keep(&self, topology: &Topology) -> Result<(), String> {

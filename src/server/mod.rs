@@ -14,6 +14,8 @@ mod peers;
 #[cfg(test)]
 mod peers_tests;
 mod pending;
+#[cfg(test)]
+mod revival_tests;
 mod turn;
 
 use std::cell::{Cell, OnceCell, RefCell};

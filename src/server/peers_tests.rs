@@ -173,7 +173,7 @@ impl Member {
 }
 
 impl Client {
-    fn of(port: u16) -> Self {
+    pub fn of(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("a node that listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         Client(BufReader::new(stream))

@@ -239,6 +239,13 @@ impl Replica {
                 }
                 true
             }
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
+                if !self.may_help(message) =>
+            {
+                false
+            }
+            // It would stand for election at once.
+            MessageType::MsgTimeoutNow => !self.must_not_stand(),
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
                 // Only a candidate that the leader itself has chosen is heard, and that leader has no lease.
                 let chosen = message.context == CAMPAIGN_TRANSFER;

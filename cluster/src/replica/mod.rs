@@ -29,6 +29,7 @@
 mod admit;
 mod change;
 mod config;
+mod confined;
 mod follower;
 mod lease;
 mod log_store;
@@ -60,6 +61,7 @@ use crate::types::{Index, Monotonic, ReplicaId, ShardId, Term};
 use bytes::Bytes;
 use change::Transfer;
 use config::Timing;
+use confined::Confined;
 use follower::Freshness;
 use lease::{Lease, Promise};
 use log_store::LogStore;
@@ -120,6 +122,7 @@ pub struct Replica {
     promise: Promise,
     freshness: Freshness,
     was_restarted: bool,
+    confined: Option<Confined>,
     transfer: Option<Transfer>,
     sending: Vec<Sending>,
     /// Changes of the membership that were handed out and not carried out.
@@ -192,6 +195,7 @@ impl Replica {
             promise: Promise::default(),
             freshness: Freshness::default(),
             was_restarted,
+            confined: None,
             transfer: None,
             sending: Vec::new(),
             changes_due: VecDeque::new(),
@@ -210,7 +214,7 @@ impl Replica {
     /// promise to a leader.
     pub fn campaign(&mut self) {
         // `raft` leaves it to its caller that who stands for election is a voter.
-        let may_stand = self.raw.raft.promotable() && self.solo.is_none();
+        let may_stand = self.raw.raft.promotable() && self.solo.is_none() && !self.must_not_stand();
         if may_stand && !self.is_writing() && !self.is_silent() && !self.is_bound() {
             // The only refusal is that of a replica which may not stand, and then there is nothing to do.
             let _ = self.raw.campaign();

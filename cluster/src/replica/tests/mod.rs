@@ -1,5 +1,6 @@
 //! One replica at a time: its driver's contract, restarts, bounds, and the bugs that its assertions name.
 
+mod confined;
 mod follower;
 mod several;
 mod solo;
