@@ -15,6 +15,7 @@ import fault_load
 import fault_network
 import history
 import server as servers
+import stalls
 from fault_kinds import KINDS
 from fault_nodes import Cluster
 
@@ -50,6 +51,8 @@ class Run:
         self.failovers = []
         self.skipped = {}
         self.began = time.monotonic()
+        # All bounds are in its time.
+        self.clock = stalls.Clock(self.say)
         self.network = None
         # Why there is none where it was wanted.
         self.no_network = None
@@ -118,10 +121,10 @@ class Run:
 
     def inject(self):
         """Every kind once, in a new order each time, until the time is over."""
-        until = time.monotonic() + self.options.seconds
-        while time.monotonic() < until:
+        until = self.clock.now() + self.options.seconds
+        while self.clock.now() < until:
             for kind in self.random.sample(self.kinds, len(self.kinds)):
-                if time.monotonic() > until:
+                if self.clock.now() > until:
                     return
                 self.one(kind)
                 if len(self.failures) > self.options.failures_max:
@@ -149,21 +152,21 @@ class Run:
 
     def await_progress(self, seconds):
         """Every node takes a write to every shard again."""
-        began = time.monotonic()
+        began = self.clock.now()
         deadline = began + seconds
         words = []
         while True:
             self.revive()
-            asked = time.monotonic()
+            asked = self.clock.now()
             why = self.cluster.why_not_answering()
             if why is None:
-                if time.monotonic() - began > SLOW_SECONDS:
-                    words.append(f"all answered, asked at {asked - began:.2f} s, {time.monotonic() - asked:.2f} s")
+                if self.clock.now() - began > SLOW_SECONDS:
+                    words.append(f"all answered, asked at {asked - began:.2f} s, {self.clock.now() - asked:.2f} s")
                     self.say(f"slow to answer: {'; '.join(words)}")
                 return True
             if len(words) < WORDS_AT_END_MAX:
-                words.append(f"asked at {asked - began:.2f} s, {time.monotonic() - asked:.2f} s: {why}")
-            if time.monotonic() > deadline:
+                words.append(f"asked at {asked - began:.2f} s, {self.clock.now() - asked:.2f} s: {why}")
+            if self.clock.now() > deadline:
                 self.fail(f"no progress {seconds:.0f} s after all was healed: {why}; {self.cluster.why_not_whole()}")
                 return False
             time.sleep(0.1)
@@ -180,13 +183,13 @@ class Run:
                     self.fail(str(error))
 
     def await_whole(self):
-        deadline = time.monotonic() + self.options.settle_seconds
+        deadline = self.clock.now() + self.options.settle_seconds
         while True:
             self.revive()
             why = self.cluster.why_not_whole()
             if why is None:
                 return True
-            if time.monotonic() > deadline:
+            if self.clock.now() > deadline:
                 self.fail(f"not whole {self.options.settle_seconds:.0f} s after all was healed: {why}")
                 return False
             time.sleep(0.2)

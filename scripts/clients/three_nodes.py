@@ -15,6 +15,7 @@ import time
 
 import groups
 import server as servers
+import stalls
 from resp import ReplyError
 
 PASSWORD = "a password"
@@ -28,19 +29,32 @@ RECOVERY_SECONDS_MAX = 15.0
 # How long a node stays away: longer than an election, and than what any of the clients waits for an answer.
 AWAY_SECONDS = 5.0
 CALM_SECONDS = 1.0
+# These look anew at who leads what where a node says MOVED, or where a connection breaks. A node that sleeps does neither: what it led is
+# asked of it until it wakes. (valkey-glide's checks by time ask the sleeping node as well, and come to nothing with it.)
+WAIT_FOR_SLEEPERS = {"redis-rs cluster", "redis-rs cluster async", "valkey-glide cluster RESP2", "valkey-glide cluster RESP3"}
 ERRORS_SHOWN = 4
+# Many programs that start at once take all there is of a processor; the nodes go before them, as machines of their own would.
+NICE = 5
+# A node that gets no processor for the length of an election loses what it leads, and says so to whoever has asked. A program that
+# comes upon this in its everyday part begins it again.
+LEADER_LOST = ("UNKNOWN", "CLUSTERDOWN", "TRYAGAIN")
+BEGINNINGS_MAX = 3
 BENCHMARK_REQUESTS = "20000"
 BENCHMARK_SECONDS_MAX = 90
 # Tests that redis-benchmark 7.0 runs by default, LRANGE in its lengths.
 BENCHMARK_TESTS_MIN = 20
 
+CLOCK = stalls.Clock(lambda text: print(f"clients: {text}", flush=True))
+
 
 class Program(threading.Thread):
     """A client's program, and what it has said."""
 
-    def __init__(self, name, command, environment, node):
+    def __init__(self, name, command, environment, node, beginning=1):
         super().__init__(daemon=True)
         self.name = name
+        self.words_of_start = (name, command, environment, node)
+        self.beginning = beginning
         # The node that it was told of: a plain client knows no other.
         self.node = node
         self.plain = "cluster" not in command
@@ -54,7 +68,12 @@ class Program(threading.Thread):
         with open(self.errors_path, "wb") as errors:
             self.process = subprocess.Popen(shlex.split(command), env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                             stderr=errors, text=True, bufsize=1)
+        os.setpriority(os.PRIO_PROCESS, self.process.pid, NICE)
         self.start()
+
+    def again(self):
+        """The same program from its beginning."""
+        return Program(*self.words_of_start, self.beginning + 1)
 
     def run(self):
         for line in self.process.stdout:
@@ -95,9 +114,9 @@ class Failed(Exception):
 
 
 def until(seconds, holds, what):
-    deadline = time.monotonic() + seconds
+    deadline = CLOCK.now() + seconds
     while not holds():
-        if time.monotonic() > deadline:
+        if CLOCK.now() > deadline:
             raise Failed(f"not within {seconds:.0f} s: {what()}")
         time.sleep(0.05)
 
@@ -134,12 +153,31 @@ def alive(programs):
     return True
 
 
+def everyday(programs):
+    """Waits until all are through with it."""
+    def are_through():
+        for at, program in enumerate(programs):
+            if program.process.poll() is None or program.following:
+                continue
+            words = program.words()
+            if program.beginning == BEGINNINGS_MAX or not any(word in words for word in LEADER_LOST):
+                raise Failed(f"{program.name} ended with {program.process.returncode}:\n{words}")
+            print(f"clients: {program.name} came upon a change of leaders and begins again", flush=True)
+            programs[at] = program.again()
+        return all(program.following for program in programs)
+    until(EVERYDAY_SECONDS_MAX, are_through,
+          lambda: ", ".join(program.name for program in programs if not program.following) + " did not get through the everyday part")
+    print(f"clients: {len(programs)} clients did their everyday operations", flush=True)
+
+
 def fault(group, programs, what, member, harm, heal):
     """Harms one node for a while. Clients that can reach others must go on meanwhile, the others once it is back."""
     share = led(member)
     began = time.monotonic()
     harm(member)
-    others = [program for program in programs if not (program.plain and program.node is member)]
+    waits = {program for program in programs
+             if program.plain and program.node is member or what == "SIGSTOP" and program.name in WAIT_FOR_SLEEPERS}
+    others = [program for program in programs if program not in waits]
     until(RECOVERY_SECONDS_MAX, lambda: alive(programs) and all(program.wrote_since(began + CALM_SECONDS) for program in others),
           lambda: f"{what} of {member.name}: " + ", ".join(p.name for p in others if not p.wrote_since(began + CALM_SECONDS)) + " did not write again")
     time.sleep(max(0.0, began + AWAY_SECONDS - time.monotonic()))
@@ -149,7 +187,7 @@ def fault(group, programs, what, member, harm, heal):
           lambda: f"after {what} of {member.name}: " + ", ".join(
               p.name for p in programs if not p.wrote_since(healed + CALM_SECONDS)) + " did not write again")
     now = time.monotonic()
-    gaps = ", ".join(f"{program.name} {program.gap(began, now):.1f}" + (" (its node)" if program not in others else "") for program in programs)
+    gaps = ", ".join(f"{program.name} {program.gap(began, now):.1f}" + (" (waits for the node)" if program in waits else "") for program in programs)
     print(f"clients: {what} of {member.name}, which led {share:.0f} shards, for {healed - began:.1f} s; "
           f"longest time without a success, s: {gaps}", flush=True)
     settle(group)
@@ -177,6 +215,17 @@ def faults(group, programs):
         wake(paused)
     last = next(member for member in group.members if member not in (killed, paused))
     fault(group, programs, "SIGTERM", last, lambda member: member.stop(), lambda member: member.start())
+
+
+def heard(programs):
+    """What each program came upon, the last word first in line: what it waits for when it does not go on."""
+    now = time.monotonic()
+    lines = []
+    for program in programs:
+        last = "never wrote" if program.last is None else f"wrote {now - program.last:.1f} s ago"
+        errors = sorted(program.errors.items(), key=lambda one: -one[1])[:ERRORS_SHOWN]
+        lines.append(f"  {program.name}, told of {program.node.name}: {last}" + "".join(f"\n    {count} times {text}" for text, count in errors))
+    return "\n".join(lines)
 
 
 def finish(group, programs):
@@ -214,15 +263,19 @@ def benchmark(group):
     runs.append(("the cluster port", ["--cluster", "-p", str(group.members[0].cluster_port)]))
     for name, words in runs:
         command = [os.environ.get("REDIS_BENCHMARK", "redis-benchmark"), *words, "-a", PASSWORD, "-q", "-n", BENCHMARK_REQUESTS, "-P", "16"]
-        began = time.monotonic()
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=BENCHMARK_SECONDS_MAX)
-        except subprocess.TimeoutExpired as error:
-            raise Failed(f"redis-benchmark on {name} did not end in {BENCHMARK_SECONDS_MAX} s: {str(error.stdout)[-500:]}") from None
-        said = done.stdout + done.stderr
-        tests = said.count("requests per second")
-        if done.returncode != 0 or "error" in said.lower() or tests < BENCHMARK_TESTS_MIN:
-            raise Failed(f"redis-benchmark on {name} ended with {done.returncode} after {tests} tests:\n{said[-2000:]}")
+        for beginning in range(1, BEGINNINGS_MAX + 1):
+            began = time.monotonic()
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=BENCHMARK_SECONDS_MAX)
+            except subprocess.TimeoutExpired as error:
+                raise Failed(f"redis-benchmark on {name} did not end in {BENCHMARK_SECONDS_MAX} s: {str(error.stdout)[-500:]}") from None
+            said = done.stdout + done.stderr
+            tests = said.count("requests per second")
+            if done.returncode == 0 and "error" not in said.lower() and tests >= BENCHMARK_TESTS_MIN:
+                break
+            if beginning == BEGINNINGS_MAX or not any(word in said for word in LEADER_LOST):
+                raise Failed(f"redis-benchmark on {name} ended with {done.returncode} after {tests} tests:\n{said[-2000:]}")
+            print(f"benchmark: on {name} it came upon a change of leaders and begins again", flush=True)
         print(f"benchmark: {tests} tests on {name} in {time.monotonic() - began:.1f} s", flush=True)
 
 
@@ -231,9 +284,7 @@ def run(group, directory, programs):
     settle(group)
     benchmark(group)
     programs += start_programs(group, directory)
-    until(EVERYDAY_SECONDS_MAX, lambda: alive(programs) and all(program.following for program in programs),
-          lambda: ", ".join(program.name for program in programs if not program.following) + " did not get through the everyday part")
-    print(f"clients: {len(programs)} clients did their everyday operations", flush=True)
+    everyday(programs)
     time.sleep(CALM_SECONDS)
     faults(group, programs)
     finish(group, programs)
@@ -248,7 +299,7 @@ def main():
     try:
         run(group, directory, programs)
     except (Failed, servers.StartError, OSError) as error:
-        why = f"{type(error).__name__}: {error}"
+        why = f"{type(error).__name__}: {error}\n{heard(programs)}"
     finally:
         for program in programs:
             program.end()

@@ -273,7 +273,12 @@ impl Replica {
 
     fn step_now(&mut self, message: Message) {
         if admit::is_sound(&message, &self.raw.raft) && self.keeps_promise(&message) {
+            let asks_for_snapshot = message.request_snapshot != 0;
+            let from = ReplicaId(message.from);
             let _ = self.raw.step(follower::from_wire(message));
+            if asks_for_snapshot {
+                self.forget_request_of(from);
+            }
         }
     }
 

@@ -182,10 +182,20 @@ impl Replica {
         self.step(message, now);
     }
 
+    /// A newcomer asks for a snapshot with every answer until it has one. `raft` keeps what was asked while one is on its way, and
+    /// would send the same again as soon as that has come. One that fails is asked for again.
+    pub(super) fn forget_request_of(&mut self, follower: ReplicaId) {
+        let progress = self.raw.raft.mut_prs().get_mut(follower.get());
+        if let Some(progress) = progress.filter(|one| one.state == ProgressState::Snapshot) {
+            progress.pending_request_snapshot = 0;
+        }
+    }
+
     /// Turns a message that would carry a snapshot into a request to the driver.
     pub(super) fn request_snapshot(&mut self, message: Message) -> Option<SnapshotRequest> {
         let (place, _) = SnapshotPlace::from_raft(message.get_snapshot())?;
         let to = ReplicaId(message.to);
+        self.forget_request_of(to);
         let deadline = self.now.plus_us(self.timing.snapshot_timeout_us);
         self.sending.retain(|sending| sending.to != to);
         self.sending.push(Sending { to, deadline });

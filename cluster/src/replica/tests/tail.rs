@@ -117,3 +117,50 @@ fn writes_go_on_when_a_snapshot_takes_longer_than_the_log_can_wait() {
     let most = write(&mut replica, &mut outputs, 1_000);
     assert!(most > LAG && most <= LOG + 2 * ENTRY_BYTES, "{most}");
 }
+
+/// A newcomer's answer: it asks for a snapshot until it has one.
+fn asks_for_snapshot(replica: &mut Replica, from: u64) {
+    let mut asking = answer(MessageType::MsgAppendResponse, from);
+    (asking.reject, asking.request_snapshot) = (true, 1);
+    replica.step(asking, START);
+}
+
+/// How many snapshots are asked for in a turn.
+fn snapshots_asked(replica: &mut Replica, outputs: &mut Outputs) -> usize {
+    let mut asked = 0;
+    while replica.ready(outputs) {
+        asked += outputs.snapshot_requests.len();
+        replica.persisted(outputs);
+        asked += outputs.snapshot_requests.len();
+    }
+    asked
+}
+
+/// The newcomer's word that it has the snapshot came before the driver's report, as it does by links that are fast, and what it had
+/// asked meanwhile made the leader send the whole snapshot once more.
+#[test]
+fn a_newcomer_gets_one_snapshot_however_often_it_asks_while_that_is_on_its_way() {
+    let (mut replica, mut outputs) = leader_with(&config(1));
+    write(&mut replica, &mut outputs, 5);
+    let place = SnapshotPlace {
+        index: replica.applied_index(),
+        term: replica.term(),
+        membership: replica.membership(),
+    };
+    replica.snapshot_is_durable(place.clone());
+    asks_for_snapshot(&mut replica, 3);
+    assert_eq!(snapshots_asked(&mut replica, &mut outputs), 1);
+    asks_for_snapshot(&mut replica, 3);
+    assert_eq!(snapshots_asked(&mut replica, &mut outputs), 0);
+    acknowledge(&mut replica, 3, place.index);
+    assert_eq!(snapshots_asked(&mut replica, &mut outputs), 0);
+    replica.report_snapshot(ReplicaId(3), true);
+    assert_eq!(snapshots_asked(&mut replica, &mut outputs), 0);
+
+    // One that did not reach it is another matter.
+    asks_for_snapshot(&mut replica, 3);
+    assert_eq!(snapshots_asked(&mut replica, &mut outputs), 1);
+    replica.report_snapshot(ReplicaId(3), false);
+    asks_for_snapshot(&mut replica, 3);
+    assert_eq!(snapshots_asked(&mut replica, &mut outputs), 1);
+}

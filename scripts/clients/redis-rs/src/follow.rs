@@ -21,6 +21,7 @@ const PIPELINED: usize = 300;
 const RETRY: Duration = Duration::from_millis(20);
 /// A node that sleeps must not hold a client up for long.
 const ANSWER: Duration = Duration::from_secs(3);
+const RETRIES: u32 = 4;
 
 /// A client, whatever its kind.
 trait Link {
@@ -33,6 +34,9 @@ trait Link {
     fn ask_node(&mut self, command: &Cmd, _: &Option<RoutingInfo>) -> RedisResult<Value> {
         self.ask(command)
     }
+
+    /// What an application has to do after a call that failed, beyond trying again.
+    fn look_anew(&mut self, _key: &str) {}
 
     fn get<T: FromRedisValue>(&mut self, key: &str) -> RedisResult<T> {
         Ok(redis::from_redis_value(self.ask(cmd("GET").arg(key))?)?)
@@ -89,9 +93,24 @@ impl Link for Asynchronous {
     }
 }
 
-impl Link for ClusterConnection {
+struct Cluster {
+    connection: ClusterConnection,
+    /// Those that led something at the beginning.
+    known: Vec<Option<RoutingInfo>>,
+}
+
+impl Cluster {
+    fn new(connection: ClusterConnection) -> Self {
+        let known = Vec::new();
+        let mut cluster = Self { connection, known };
+        cluster.known = masters(&mut cluster);
+        cluster
+    }
+}
+
+impl Link for Cluster {
     fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
-        command.query(self)
+        command.query(&mut self.connection)
     }
 
     fn pipeline(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
@@ -99,7 +118,7 @@ impl Link for ClusterConnection {
         pipeline.cmd_iter().for_each(|command| {
             spread.add_command(command.clone());
         });
-        spread.query(self)
+        spread.query(&mut self.connection)
     }
 
     fn nodes(&mut self) -> Vec<Option<RoutingInfo>> {
@@ -108,8 +127,16 @@ impl Link for ClusterConnection {
 
     fn ask_node(&mut self, command: &Cmd, node: &Option<RoutingInfo>) -> RedisResult<Value> {
         match node {
-            Some(node) => self.route_command(command, node.clone()),
+            Some(node) => self.connection.route_command(command, node.clone()),
             None => self.ask(command),
+        }
+    }
+
+    /// This client looks at the slots anew where a node answers MOVED, and nowhere else: what a dead node led it would ask of that node
+    /// until it is back. So the others are asked by their addresses; one of them says MOVED, or leads it and serves it.
+    fn look_anew(&mut self, key: &str) {
+        for node in self.known.clone() {
+            let _ = self.ask_node(cmd("EXISTS").arg(key), &node);
         }
     }
 }
@@ -178,9 +205,11 @@ pub fn run(kind: &str, prefix: &str) {
         ClusterClient::builder(vec![url("CLUSTER_PORT")])
             .connection_timeout(ANSWER)
             .response_timeout(ANSWER)
-            // By default it sleeps for more than a second before the first attempt, and twice as long before each further one.
+            // By default it sleeps for more than a second before the first attempt, and twice as long before each further one; and of
+            // a node that sleeps it asks 16 times, each until the time for an answer is over.
             .min_retry_wait(20)
             .max_retry_wait(200)
+            .retries(RETRIES)
             .build()
             .unwrap()
     };
@@ -198,7 +227,10 @@ pub fn run(kind: &str, prefix: &str) {
             let manager = runtime.block_on(manager).unwrap();
             all(Asynchronous { runtime, manager }, prefix, true);
         }
-        "cluster" => all(cluster().get_connection().unwrap(), prefix, true),
+        "cluster" => {
+            let connection = cluster().get_connection().unwrap();
+            all(Cluster::new(connection), prefix, true);
+        }
         "cluster-async" => {
             let runtime = runtime();
             let client = cluster();
@@ -315,6 +347,7 @@ fn follow(link: &mut impl Link, prefix: &str) {
             Ok(found) => assert_eq!(found, Some(number)),
             Err(error) => {
                 println!("error {}", error.to_string().replace('\n', " "));
+                link.look_anew(&name);
                 sleep(RETRY);
                 continue;
             }
