@@ -3,13 +3,20 @@
 
 mod campaign;
 mod clients;
+mod cluster;
 mod context;
+mod end;
 mod faults;
+mod govern;
+mod losses;
 mod node;
 mod oracle;
 mod plan;
+mod reads;
+mod replicas;
 mod simulation;
 mod snapshots;
+mod start;
 mod worker;
 
 use campaign::{campaign, keep_panics};
@@ -45,7 +52,15 @@ fn no_seed_loses_an_acknowledged_write_or_shows_a_stale_one() {
         for kind in Fault::DRAWN {
             assert!(summary.faults(*kind) > 0, "{kind:?} never came");
         }
-        for name in ["snapshots", "snapshots sent", "starts refused", "unknown"] {
+        let happens = [
+            "snapshots",
+            "snapshots sent",
+            "starts refused",
+            "unknown",
+            "replicas begun",
+            "reads under lease",
+        ];
+        for name in happens {
             assert!(summary.total(name) > 0, "{name}: none");
         }
     }
