@@ -48,7 +48,10 @@ impl Simulation {
             let is_used = node.life > 0 || node.process.is_some();
             let is_member = topology.nodes.contains_key(&node.id());
             if is_used && (node.process.is_none() || !is_member) {
-                return Some(format!("node {} is not part of the cluster", node.id()));
+                let (machine, up) = (node.number, node.process.is_some());
+                return Some(format!(
+                    "machine {machine} is not part of the cluster (up: {up})"
+                ));
             }
         }
         let mut places = topology.places();

@@ -59,12 +59,10 @@ impl Simulation {
         };
         process.look_at_meta();
         let topology = process.office.topology.clone();
-        if topology.removed.contains_key(&id) {
-            return self.may_be_rebuilt(number);
-        }
-        if !process.leads_meta() {
+        let is_removed = topology.removed.contains_key(&id);
+        if is_removed || !process.leads_meta() {
             process.office.steward = None;
-            let word = match topology.nodes.contains_key(&id) {
+            let word = match is_removed || topology.nodes.contains_key(&id) {
                 true => Word::Report(Box::new(process.report(id)), false),
                 false => Word::Propose(
                     MetaCommand::Join {
@@ -74,10 +72,13 @@ impl Simulation {
                     false,
                 ),
             };
-            let to = process
-                .meta_leader()
-                .unwrap_or_else(|| any_node(&topology, context));
+            // Of one that was removed nobody in the meta group speaks any more.
+            let to = process.meta_leader().filter(|_| !is_removed);
+            let to = to.unwrap_or_else(|| any_node(&topology, context));
             context.say(number, to, word);
+            if is_removed {
+                self.may_be_rebuilt(number);
+            }
             return;
         }
         let report = process.report(id);

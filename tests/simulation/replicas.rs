@@ -14,7 +14,6 @@ use ringfort_cluster::{Epoch, Index, Monotonic, Replica, ReplicaId, Restored, Sh
 
 use crate::cluster::{number_of, Office};
 use crate::context::{empty_databases, Context};
-use crate::plan::Bug;
 use crate::snapshots::{spare_replica, SNAPSHOTS};
 use crate::start::config;
 use crate::worker::{Answers, Ended, Worker};
@@ -221,9 +220,4 @@ impl Worker {
         self.wake(context);
         Ok(begun.is_ok())
     }
-}
-
-/// Whether a message to an earlier replica is to be taken for one to the present one (a deliberate bug).
-pub fn mistakes_replicas(context: &Context) -> bool {
-    context.has_bug(Bug::MessageToEarlierReplica)
 }

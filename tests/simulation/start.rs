@@ -45,7 +45,7 @@ pub fn config(group: ShardId, id: ReplicaId, context: &mut Context) -> Config {
         // Drawn anew for every life, from the run's own seed.
         seed: context.rng.next_u64(),
         // Little, so that followers that lag need snapshots.
-        tail_bytes_max: 4096,
+        tail_bytes_max: 12 * 1024,
         drift_margin_us: match context.has_bug(Bug::LeaseWithoutMargin) {
             true => 0,
             false => margin,

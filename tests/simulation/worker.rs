@@ -25,7 +25,6 @@ use ringfort_cluster::{
 use crate::context::{Context, Event};
 use crate::plan::{Bug, MILLISECOND};
 use crate::reads::Held;
-use crate::replicas::mistakes_replicas;
 use crate::snapshots::{self, Capture};
 
 /// Why a process is no more.
@@ -272,7 +271,7 @@ impl Worker {
         };
         let place = &mut self.places[at];
         let shard = &mut place.shard;
-        if shard.standing.is_held && mistakes_replicas(context) {
+        if shard.standing.is_held && context.has_bug(Bug::MessageToEarlierReplica) {
             envelope.to = shard.replica.id();
             message.to = envelope.to.get();
         }
