@@ -314,6 +314,6 @@ impl Simulation {
 
 /// What must be reached after the last fault, and when.
 fn schedule_end(context: &mut Context) {
-    context.agenda.after(4 * SECOND, Event::LastReads);
-    context.agenda.after(4 * SECOND + 200 * MILLISECOND, Event::End);
+    context.agenda.after(2 * SECOND, Event::LastReads);
+    context.agenda.after(2 * SECOND + 200 * MILLISECOND, Event::End);
 }

@@ -8,7 +8,7 @@ use ringfort_cluster::steward::{NodeReport, Steward, StewardAction};
 use ringfort_cluster::topology::META_GROUP;
 use ringfort_cluster::{NodeId, Topology};
 
-use crate::cluster::{described, limits, node_id, Word};
+use crate::cluster::{described, limits, machine_of, node_id, Word};
 use crate::context::{Context, Event};
 use crate::node::{Node, Process};
 use crate::plan::{MILLISECOND, VOTERS};
@@ -189,10 +189,16 @@ impl Simulation {
             let described = &topology.nodes[&node];
             if described.draining && is_empty {
                 self.command(MetaCommand::Remove { node });
-            } else if described.suspect && is_empty && !described.draining {
+            } else if self.is_replaced(node) && is_empty && !described.draining {
                 self.command(MetaCommand::Leave { node, force });
             }
         }
+    }
+
+    /// Whether the machine of a node is another node by now. That the topology calls a node suspect is not enough: a report of the old
+    /// one that comes late has the new one called so for a while.
+    fn is_replaced(&self, node: NodeId) -> bool {
+        self.nodes[machine_of(node)].id() != node
     }
 
     /// A machine that was removed from the cluster comes back as a new node some time later.
