@@ -356,7 +356,10 @@ impl Clients {
 
     /// What was not answered that had to be.
     pub fn no_progress(&self) -> Option<String> {
-        let mut unanswered = self.ops.iter().filter(|op| op.must_succeed && !op.succeeded);
+        let mut unanswered = self
+            .ops
+            .iter()
+            .filter(|op| op.must_succeed && !op.succeeded);
         unanswered.next().map(|op| {
             let shard = op.shard;
             format!("no progress: shard {shard} does not answer though all faults are over")

@@ -37,6 +37,7 @@ impl Simulation {
             Fault::FlippedBit => self.flip_bit(node),
             Fault::Wipe => self.wipe(node),
             Fault::Partition | Fault::FlappingPartition => self.partition(fault),
+            Fault::LeaderCutOff => self.leader_cut_off(node),
             Fault::BadNetwork => self.bad_network(),
             Fault::ClockJump => self.clock_jump(node),
             Fault::Pause => self.pause(node),
@@ -183,6 +184,21 @@ impl Simulation {
         Ok(begun)
     }
 
+    fn leader_cut_off(&mut self, first: usize) -> bool {
+        let leads = |node: &usize| {
+            let process = self.nodes[*node].process.as_ref();
+            process.is_some_and(|process| process.places().any(|place| place.shard.leads()))
+        };
+        let machines = self.nodes.len();
+        let found = (first..first + machines)
+            .map(|node| node % machines)
+            .find(leads);
+        if let Some(node) = found {
+            self.cut_off(node);
+        }
+        found.is_some()
+    }
+
     /// One node is cut off from the others, in one direction or in both.
     pub fn cut_off(&mut self, node: usize) {
         let shape = match self.context.rng.below(3) {
@@ -315,5 +331,7 @@ impl Simulation {
 /// What must be reached after the last fault, and when.
 fn schedule_end(context: &mut Context) {
     context.agenda.after(2 * SECOND, Event::LastReads);
-    context.agenda.after(2 * SECOND + 200 * MILLISECOND, Event::End);
+    context
+        .agenda
+        .after(2 * SECOND + 200 * MILLISECOND, Event::End);
 }

@@ -23,7 +23,10 @@ impl Process {
     fn propose(&mut self, command: &MetaCommand, context: &mut Context) {
         if self.leads_meta() {
             context.tell(|| format!("proposed to the meta group: {command:?}"));
-            let worker = self.workers.iter_mut().find(|worker| worker.has(META_GROUP));
+            let worker = self
+                .workers
+                .iter_mut()
+                .find(|worker| worker.has(META_GROUP));
             if let Some(worker) = worker {
                 worker.propose_meta(command, context);
             }

@@ -46,10 +46,7 @@ pub fn config(group: ShardId, id: ReplicaId, context: &mut Context) -> Config {
         seed: context.rng.next_u64(),
         // Little, so that followers that lag need snapshots.
         tail_bytes_max: 12 * 1024,
-        drift_margin_us: match context.has_bug(Bug::LeaseWithoutMargin) {
-            true => 0,
-            false => margin,
-        },
+        drift_margin_us: margin,
         lease_interval_us: tick_us / 2,
         promote_lag_entries_max: 32,
         ..Config::new(group, id)
@@ -82,7 +79,9 @@ impl Start {
         let (group, start) = (self.group(number), (Index::ZERO, Term(0)));
         let databases = empty_databases(self.hash_seed);
         let mut shard = Shard::new(number, databases, spare_replica(group), start, Timestamp(0));
-        let began = self.held(number).is_some_and(|id| id.get() <= VOTERS as u64);
+        let began = self
+            .held(number)
+            .is_some_and(|id| id.get() <= VOTERS as u64);
         if began && !context.has_bug(Bug::ReplicaIdReused) {
             shard.membership = first_voters();
             let is_meta = group == META_GROUP;
@@ -199,11 +198,7 @@ impl Node {
         })
     }
 
-    fn load_snapshots(
-        &self,
-        start: &mut Start,
-        context: &Context,
-    ) -> Result<Vec<Shard>, NoStart> {
+    fn load_snapshots(&self, start: &mut Start, context: &Context) -> Result<Vec<Shard>, NoStart> {
         let numbers = (0..=start.shards).map(ShardId);
         let mut shards: Vec<Shard> = numbers.map(|id| start.empty(id, context)).collect();
         let dir = Path::new(SNAPSHOTS);

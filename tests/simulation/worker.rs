@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ringfort::commands::registry;
 use ringfort::durability::wal::{record_bytes, Purpose, RecordPosition};
 use ringfort::durability::{DurabilityMode, SharedDisk, SimDisk, StateKeeper, Wal};
-use ringfort::commands::registry;
 use ringfort::node::outbox::{Target, Waiter};
 use ringfort::node::shard::{Asked, Replies, Shard};
 use ringfort::protocol::{Args, OwnedArgs};
