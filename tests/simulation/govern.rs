@@ -8,7 +8,7 @@ use ringfort_cluster::steward::{NodeReport, Steward, StewardAction};
 use ringfort_cluster::topology::META_GROUP;
 use ringfort_cluster::{NodeId, Topology};
 
-use crate::cluster::{described, limits, machine_of, node_id, Word};
+use crate::cluster::{described, limits, machine_of, Word};
 use crate::context::{Context, Event};
 use crate::node::{Node, Process};
 use crate::plan::{MILLISECOND, VOTERS};
@@ -57,6 +57,8 @@ impl Simulation {
         let again = Event::Govern { node: number, life };
         context.agenda.after(delay, again);
         let (id, now) = (nodes[number].id(), nodes[number].monotonic(context));
+        // To whom one turns that knows no leader: an address, whoever is there.
+        let any_node = nodes[context.rng.index(context.plan.nodes)].id();
         let Some(process) = &mut nodes[number].process else {
             return;
         };
@@ -77,7 +79,7 @@ impl Simulation {
             };
             // Of one that was removed nobody in the meta group speaks any more.
             let to = process.meta_leader().filter(|_| !is_removed);
-            let to = to.unwrap_or_else(|| any_node(&topology, context));
+            let to = to.unwrap_or(any_node);
             context.say(number, to, word);
             if is_removed {
                 self.may_be_rebuilt(number);
@@ -209,7 +211,9 @@ impl Simulation {
         let node = &mut self.nodes[number];
         let holds = |process: &Process| process.places().any(|place| place.shard.standing.is_held);
         let is_empty = node.process.as_ref().is_some_and(|process| !holds(process));
-        if is_empty && !node.is_to_be_rebuilt {
+        // An id that was given out and never used stays with it for as long as the group is as it was.
+        let is_free = is_empty || self.context.losses.may_lose(number);
+        if is_free && !node.is_to_be_rebuilt {
             node.is_to_be_rebuilt = true;
             self.context
                 .agenda
@@ -254,14 +258,5 @@ impl Simulation {
         let (node, force) = (id, false);
         self.command(MetaCommand::Leave { node, force });
         true
-    }
-}
-
-/// A node to which one turns that knows no leader.
-fn any_node(topology: &Topology, context: &mut Context) -> NodeId {
-    let known: Vec<NodeId> = topology.nodes.keys().copied().collect();
-    match known.is_empty() {
-        true => node_id(context.rng.index(context.plan.nodes), 0),
-        false => known[context.rng.index(known.len())],
     }
 }
