@@ -20,6 +20,8 @@ from fault_nodes import Cluster
 
 WORDS_AT_END_MAX = 12
 FORMING_SECONDS_MAX = 90.0
+# From here on a run says what the nodes answered meanwhile.
+SLOW_SECONDS = 2.0
 # A client's gap belongs to a kill when it touches this time behind it: soon enough each client needs a shard that has no leader.
 FAILOVER_SECONDS = 1.0
 
@@ -49,6 +51,8 @@ class Run:
         self.skipped = {}
         self.began = time.monotonic()
         self.network = None
+        # Why there is none where it was wanted.
+        self.no_network = None
         self.cluster = None
         self.load = None
 
@@ -73,7 +77,7 @@ class Run:
         stand_in = servers.is_redis(servers.ringfort_binary())
         kinds = [KINDS[name] for name in self.options.scenario] if self.options.scenario else list(KINDS.values())
         if any(kind.network for kind in kinds) and not self.options.no_network and not stand_in:
-            self.network = fault_network.Network(self.options.nodes)
+            self.make_network()
         self.cluster = Cluster(self.directory, self.options.nodes, self.network, self.options.durability, self.options.threads)
         self.kinds = [kind for kind in kinds if self.possible(kind, stand_in)]
         for name, why in self.skipped.items():
@@ -86,10 +90,18 @@ class Run:
         if self.failures:
             raise servers.StartError("the cluster did not form")
 
+    def make_network(self):
+        try:
+            self.network = fault_network.Network(self.options.nodes)
+        except fault_network.Impossible as error:
+            if not self.options.network_if_possible:
+                raise
+            self.no_network = f"this machine cannot: {error}".replace("\n", "; ")
+
     def possible(self, kind, stand_in):
         why = None
         if kind.network and self.network is None:
-            why = "--no-network" if self.options.no_network else "one redis-server stands in"
+            why = "--no-network" if self.options.no_network else self.no_network or "one redis-server stands in"
         elif stand_in and kind.name in ("wipe", "damage-log", "damage-snapshot", "full-disk", "move"):
             why = "one redis-server stands in"
         elif (kind.needs_whole or kind.between) and self.options.nodes < 3:
@@ -137,12 +149,20 @@ class Run:
 
     def await_progress(self, seconds):
         """Every node takes a write to every shard again."""
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
+        deadline = began + seconds
+        words = []
         while True:
             self.revive()
+            asked = time.monotonic()
             why = self.cluster.why_not_answering()
             if why is None:
+                if time.monotonic() - began > SLOW_SECONDS:
+                    words.append(f"all answered, asked at {asked - began:.2f} s, {time.monotonic() - asked:.2f} s")
+                    self.say(f"slow to answer: {'; '.join(words)}")
                 return True
+            if len(words) < WORDS_AT_END_MAX:
+                words.append(f"asked at {asked - began:.2f} s, {time.monotonic() - asked:.2f} s: {why}")
             if time.monotonic() > deadline:
                 self.fail(f"no progress {seconds:.0f} s after all was healed: {why}; {self.cluster.why_not_whole()}")
                 return False
@@ -296,6 +316,7 @@ def parse():
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--scenario", action="append", choices=sorted(KINDS), help="only this kind of fault; may be given again")
     parser.add_argument("--no-network", action="store_true", help="no network namespaces: all nodes on 127.0.0.1")
+    parser.add_argument("--network-if-possible", action="store_true", help="where network faults cannot be injected, says so and goes on without")
     parser.add_argument("--failover", type=int, metavar="N", default=0, help="only N kills of the node that leads most")
     parser.add_argument("--progress-seconds", type=float, default=30, help="bound until every node answers after a fault")
     parser.add_argument("--settle-seconds", type=float, default=90, help="bound until every shard has all its voters")

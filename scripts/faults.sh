@@ -7,7 +7,7 @@
 #   scripts/faults.sh --failover 20        kills of the node that leads most: gaps, lost writes, stale reads
 #
 # Needs Python 3 and cargo; network faults need root and `ip` (Debian: iproute2), a full disk needs root. `--no-network` does
-# without. RINGFORT_BIN names another program. The data lies under target/scripts (RINGFORT_WORK_DIR), kept when something fails.
+# without, `--network-if-possible` where it must. RINGFORT_BIN names another program. The data lies under target/scripts (RINGFORT_WORK_DIR), kept when something fails.
 # Exit code 1 on any violation, and when the cluster does not answer again in time after a fault.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"

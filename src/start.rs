@@ -5,12 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ringfort::cli::logging::LogControl;
+use ringfort::node::early::Early;
 use ringfort::node::peer::{accept_loop, Home, PeerSecurity, PeerTls, Secret, Timing};
 use ringfort::node::report::{Identity, State};
 use ringfort::node::{described_node, peers_of, process, recovery, wall_clock};
 use ringfort::node::{Node, Shared, Shutdown};
 use ringfort::server::formation::{form, setup, Announcing, Formation, Formed};
-use ringfort::server::{bind, Accepted, Arrival, Listener, Office, PeerSetup, Port, Workers};
+use ringfort::server::{
+    bind, hand_over, Accepted, Arrival, Listener, Office, PeerSetup, Port, Workers,
+};
 use ringfort::settings::{Settings, Startup};
 use ringfort_cluster::forming::{Setup, Stored};
 use ringfort_cluster::topology::Topology;
@@ -125,9 +128,17 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
         .enable_all()
         .build()?;
     let mut signals = runtime.block_on(async { StopSignals::catch() })?;
+    let early = Early::new(settings.clone());
+    let admin = match ports.http.take() {
+        Some(listener) => Some(ringfort::admin::AdminServer::start(
+            listener.into_sockets(),
+            early.clone(),
+        )?),
+        None => None,
+    };
     let place = runtime.block_on(async {
         tokio::select! {
-            place = find_place(&directory, &startup, &identity, &ports) => place.map(Some),
+            place = find_place(&directory, &startup, &identity, &ports, &early) => place.map(Some),
             () = signals.caught() => Ok(None),
         }
     })?;
@@ -143,13 +154,7 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
         let kept = keeper.keep_topology(topology);
         kept.map_err(|error| error.to_string())
     }));
-    let admin = match ports.http.take() {
-        Some(listener) => Some(ringfort::admin::AdminServer::start(
-            listener.into_sockets(),
-            shared.clone(),
-        )?),
-        None => None,
-    };
+    early.hand_to(shared.clone());
     let directory = Arc::into_inner(directory).ok_or("the data directory is still in use")?;
     let mut node = Node::load(shared.clone(), directory, &place.topology)?;
     let meeting = place.peers.map(|(home, setup, announcing)| PeerSetup {
@@ -170,10 +175,14 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
         shared.set_state(State::Ready);
         announce(settings, &shared, &cluster_addresses, &http_addresses);
         wait_for_stop(&shared, &mut signals, logs.as_ref()).await;
-        for task in accepting.into_iter().chain(met) {
-            task.abort();
-            let _ = task.await;
+        end(accepting).await;
+        if !shared.shutdown_asked().is_some_and(|how| how.now) {
+            tokio::select! {
+                () = hand_over(&shared) => {}
+                () = signals.caught() => tracing::info!("told twice: stopping at once"),
+            }
         }
+        end(met).await;
         Ok::<(), AnyError>(())
     })?;
     shared.set_state(State::Stopping);
@@ -184,12 +193,20 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
     Ok(())
 }
 
+async fn end(tasks: Vec<tokio::task::JoinHandle<()>>) {
+    for task in tasks {
+        task.abort();
+        let _ = task.await;
+    }
+}
+
 /// Finds or forms the node's cluster.
 async fn find_place(
     directory: &Arc<recovery::Directory>,
     startup: &Startup,
     identity: &Identity,
     ports: &Ports,
+    early: &Arc<Early>,
 ) -> Result<Place, AnyError> {
     let described = described_node(directory.node_id, startup, identity, ports.peer_port());
     let known = directory.topology()?;
@@ -218,6 +235,7 @@ async fn find_place(
     let setup = setup(described.clone(), &startup.cluster, others)?;
     let keeper = directory.state.clone();
     let (founder, at) = (directory.clone(), startup.clone());
+    let early = early.clone();
     let formation = Formation {
         home: home.clone(),
         setup: setup.clone(),
@@ -233,6 +251,7 @@ async fn find_place(
                 .map(|topology| topology.cluster_id)
                 .map_err(|error| error.to_string())
         }),
+        waits: Box::new(move |why| early.waits(why)),
     };
     let (topology, announcing) = match form(formation, &ports.peers).await? {
         Formed::Founded(_) => (directory.topology()?, None),

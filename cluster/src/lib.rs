@@ -11,6 +11,7 @@ pub mod ring;
 pub mod sim;
 pub mod slot;
 pub mod steward;
+pub mod suspects;
 pub mod topology;
 pub mod types;
 

@@ -4,7 +4,7 @@
 
 mod group;
 
-use group::{Group, TICK_US};
+use group::{Group, FRESH_US, TICK_US};
 use ringfort_cluster::replica::{ChangeError, MembershipChange};
 use ringfort_cluster::ReplicaId;
 
@@ -220,9 +220,12 @@ fn change_under_load(group: &mut Group, leader: u64, change: MembershipChange) -
         proposals += 1;
         match group.change(leader, change.clone()) {
             Ok(_) => true,
-            Err(ChangeError::NotCaughtUp { .. } | ChangeError::Running | ChangeError::Busy) => {
-                false
-            }
+            Err(
+                ChangeError::NotCaughtUp { .. }
+                | ChangeError::BeforeLog { .. }
+                | ChangeError::Running
+                | ChangeError::Busy,
+            ) => false,
             Err(error) => panic!("{error}"),
         }
     });
@@ -307,5 +310,42 @@ fn a_group_that_began_alone_stays_sound_under_loss_and_crashes() {
         group.heal();
         group.lose(0);
         group.settle();
+    }
+}
+
+#[test]
+fn followers_and_learners_stay_fresh_enough_to_be_read_while_writes_go_on() {
+    for seed in 0..20 {
+        let mut group = Group::new(seed, &[1, 2, 3]);
+        let leader = group.wait_for_leader(3 * SECOND_US);
+        group.run(SECOND_US);
+        let added = group.change(leader, MembershipChange::AddLearner(ReplicaId(4)));
+        added.expect("a leader that is settled");
+        group.join(4);
+        group.run(2 * SECOND_US);
+        let (mut looks, mut fresh) = (0, 0);
+        for _ in 0..100 {
+            group.propose(leader);
+            group.run(4 * TICK_US / 5);
+            let followers = (1..=4).filter(|&id| id != leader);
+            fresh += followers.filter(|&id| group.is_fresh(id)).count();
+            looks += 3;
+        }
+        // Messages are late now and then.
+        assert!(fresh * 10 >= looks * 9, "seed {seed}: {fresh} of {looks}");
+    }
+}
+
+#[test]
+fn a_follower_behind_a_partition_is_not_fresh_for_longer_than_asked_for() {
+    for seed in 0..20 {
+        let mut group = Group::new(seed, &[1, 2, 3]);
+        let leader = group.wait_for_leader(3 * SECOND_US);
+        group.run(2 * SECOND_US);
+        let follower = (1..=3).find(|&id| id != leader).expect("two of them");
+        assert!(group.is_fresh(follower), "seed {seed}");
+        group.isolate(follower);
+        group.run(FRESH_US + FRESH_US / 50);
+        assert!(!group.is_fresh(follower), "seed {seed}");
     }
 }

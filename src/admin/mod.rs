@@ -136,6 +136,7 @@ async fn healthz() -> impl IntoResponse {
 async fn readyz(Shared(node): Shared<Arc<dyn NodeHandle>>) -> Response {
     let (status, text) = match node.state() {
         State::Ready => (StatusCode::OK, "ready\n".to_string()),
+        State::Waiting(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
         State::Loading => (
             StatusCode::SERVICE_UNAVAILABLE,
             "loading: reading snapshot and log from disk\n".to_string(),

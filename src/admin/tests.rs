@@ -103,6 +103,9 @@ fn readiness_follows_the_node_and_names_the_reason() {
     let (server, node) = start(State::Loading);
     let answer = request(&server, "GET /readyz HTTP/1.1");
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("loading"));
+    *node.state.lock().unwrap() = State::Waiting("waiting for two more nodes".into());
+    let answer = request(&server, "GET /readyz HTTP/1.1");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("waiting for two more nodes"));
     *node.state.lock().unwrap() = State::WritesRefused("the disk of /data is full".into());
     let answer = request(&server, "GET /readyz HTTP/1.1");
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("the disk of /data is full"));

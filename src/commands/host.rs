@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::protocol::Proto;
 use crate::settings::Settings;
 use crate::store::Timestamp;
 
@@ -84,6 +85,9 @@ pub trait Host {
     /// The cluster as this node knows it now.
     fn cluster_view(&self) -> Arc<ClusterView>;
 
+    /// A connection will read at followers.
+    fn want_follower_reads(&self) {}
+
     /// The slot of a key, below [`super::cluster::view::SLOTS`].
     fn slot_of(&self, key: &[u8]) -> u16;
 
@@ -109,6 +113,8 @@ pub enum Pending {
     Reload,
     /// CLUSTER COUNTKEYSINSLOT: the number of keys.
     CountKeysInSlot(u16),
+    /// The connections to and from other nodes.
+    Links(Proto),
     /// CLUSTER GETKEYSINSLOT: at most `count` keys.
     KeysInSlot { slot: u16, count: usize },
     /// SHUTDOWN: no reply, the process ends; or an error.

@@ -38,6 +38,8 @@ pub struct Report {
 pub enum State {
     #[default]
     Ready,
+    /// For other nodes, to form a cluster or to be taken in; the reason in words.
+    Waiting(String),
     /// Reading snapshot and log.
     Loading,
     /// Reads only, for this reason (a full disk).

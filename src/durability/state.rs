@@ -230,6 +230,11 @@ impl StateKeeper {
         kept.state.suspects.iter().filter_map(id).collect()
     }
 
+    /// Whether the replica that this node has of a group is one of them.
+    pub fn is_suspect(&self, group: ShardId) -> bool {
+        self.lock().state.suspects.contains(&group)
+    }
+
     /// Changes the state. It is durable when this returns.
     ///
     /// # Errors

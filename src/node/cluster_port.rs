@@ -16,7 +16,7 @@ const NOT_SERVED: &str = "CLUSTERDOWN Hash slot not served";
 
 /// Where the keys of a command belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Slots {
+pub(super) enum Slots {
     None,
     One(u16),
     Several,
@@ -38,6 +38,13 @@ impl Worker {
             return port::refusal(command, args, databases).map(Cow::Borrowed);
         }
         None
+    }
+}
+
+impl Slots {
+    /// See [`slots_of`].
+    pub(super) fn of(command: &Registered, args: &Args) -> Self {
+        slots_of(command, args)
     }
 }
 

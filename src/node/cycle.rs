@@ -16,6 +16,8 @@ use super::worker::Worker;
 
 /// Time between two cycles at the default `hz` of 10.
 pub const CYCLE_MS: u64 = 100;
+/// The figures of a worker are published every so many cycles, and when somebody asks for them.
+const FIGURES_CYCLES: u32 = 5;
 /// Part of a cycle that the removal of due keys may take.
 const EXPIRE_BUDGET: Duration = Duration::from_millis(25);
 /// Segments looked at between two looks at the clock.
@@ -35,9 +37,14 @@ impl Worker {
             self.expire_cycle();
         }
         self.keep_below_max();
-        self.publish();
+        // Where memory is bounded the workers live by each other's figures.
+        self.cycles = self.cycles.wrapping_add(1);
+        if self.live.maxmemory_bytes > 0 || self.cycles % FIGURES_CYCLES == 0 {
+            self.publish();
+        }
         self.snapshot_cycle();
         self.look_for_room();
+        self.look_whether_to_follow();
         self.flush_wanted = true;
     }
 

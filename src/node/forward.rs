@@ -17,6 +17,8 @@ use super::worker::Worker;
 
 /// Bytes of commands that one worker keeps for other nodes, or until somebody leads their shard; beyond it they are refused.
 pub const HELD_BYTES_MAX: usize = 256 << 20;
+/// How long a former leader may take to answer what it was sent. One that is there answers at once, that it leads no more at least.
+const FORMER_LEADER_WAIT_US: u64 = 200_000;
 /// What a command costs beside its arguments, for that bound.
 const HELD_OVERHEAD_BYTES: usize = 256;
 
@@ -67,20 +69,54 @@ pub struct Forwarding {
     /// By shard, in the order in which they were asked.
     waiting: BTreeMap<u16, VecDeque<Held>>,
     held_bytes: usize,
+    /// Shards whose former leader has not answered everything, and until when it may. What comes later waits: it must not overtake
+    /// what a former leader refuses.
+    doubted: BTreeMap<u16, Monotonic>,
+    /// A shard has a leader, or an answer has come: what waits may go on with the next turn.
+    pub(super) is_to_retry: bool,
     /// By shard: how often a node has refused it, and who was named as its leader then.
     rounds: BTreeMap<u16, u32>,
     hints: BTreeMap<u16, NodeId>,
     /// Workers of other nodes that ask.
     askers: Vec<Peer>,
-    /// By asker and shard: the round whose commands are refused, and those before it.
-    refused: HashMap<(u16, u16), u32>,
+    /// By the worker that takes its commands in, asker and shard: the round whose commands are refused, and those before it.
+    refused: HashMap<(u16, u16, u16), u32>,
 }
 
 impl Forwarding {
+    /// The numbers of requests begin where chance says: a late reply to one from before a restart must not fit one from after it.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            next_request: seed,
+            ..Self::default()
+        }
+    }
+
     /// Whether commands of the shard wait: later ones must not overtake them.
     #[inline]
     pub fn has_waiting(&self, shard: u16) -> bool {
         !self.waiting.is_empty() && self.waiting.contains_key(&shard)
+    }
+
+    /// Whether commands of the shard are at another node than this one.
+    fn has_sent_elsewhere(&self, shard: u16, leader: Option<NodeId>) -> bool {
+        let mut sent = self.sent.values();
+        sent.any(|sent| sent.held.shard == shard && Some(sent.to) != leader)
+    }
+
+    /// Refuses a round of an asker, and those before it: what was asked later must not come before what was refused.
+    fn refuse_round(&mut self, worker: u16, (asker, round): (u16, u32), shard: u16) {
+        let refused = self.refused.entry((worker, asker, shard)).or_default();
+        *refused = round.max(*refused);
+    }
+
+    /// Whether what another node has asked belongs to a round that was refused here.
+    pub(super) fn was_refused(&self, target: &Target, shard: u16) -> bool {
+        let Waiter::Remote { asker, round, .. } = target.waiter else {
+            return false;
+        };
+        let refused = self.refused.get(&(target.worker, asker, shard));
+        refused.is_some_and(|&refused| round <= refused)
     }
 
     fn asker(&mut self, peer: Peer) -> u16 {
@@ -121,14 +157,9 @@ impl Worker {
 
     fn hold(&mut self, held: Held) {
         // The node that asked for it holds it back itself.
-        if let Waiter::Remote {
-            asker,
-            round,
-            request,
-        } = held.target.waiter
-        {
+        if matches!(held.target.waiter, Waiter::Remote { .. }) {
             self.forwarding.held_bytes -= held.cost();
-            return self.refuse_remote((asker, round), request, held.shard);
+            return self.refuse_remote(held.target, held.shard);
         }
         let shard = held.shard;
         let waiting = self.forwarding.waiting.entry(shard).or_default();
@@ -173,7 +204,7 @@ impl Worker {
             return Err(held);
         };
         let forwarding = &mut self.forwarding;
-        forwarding.next_request += 1;
+        forwarding.next_request = forwarding.next_request.wrapping_add(1);
         // Replies come to the worker of the leader's choice; it sees here whose they are.
         let request = u64::from(self.number) << 48 | forwarding.next_request & ((1 << 48) - 1);
         let head = Head {
@@ -192,12 +223,16 @@ impl Worker {
 
     /// Looks again at the commands that wait, in their order.
     pub fn retry_waiting(&mut self) {
+        self.forwarding.is_to_retry = false;
         if self.forwarding.waiting.is_empty() {
             return;
         }
         let now = self.monotonic();
         let shards: Vec<u16> = self.forwarding.waiting.keys().copied().collect();
         for shard in shards {
+            if self.waits_for_former_leader(shard, now) {
+                continue;
+            }
             let mut waiting = self.forwarding.waiting.remove(&shard).unwrap_or_default();
             while let Some(held) = waiting.pop_front() {
                 if let Err(held) = self.retry(held, now) {
@@ -226,7 +261,7 @@ impl Worker {
                 proto: held.proto(),
             };
             match held.command.command.spread {
-                Spread::Cursor => self.scan_for(&question, held.target),
+                Spread::Cursor => self.scan_for(&question, held.target, false),
                 _ => self.join_turn(&question, held.shard, None, held.target),
             }
             return Ok(());
@@ -273,6 +308,7 @@ impl Worker {
         let Some(Sent { held, to }) = self.forwarding.sent.remove(&request) else {
             return;
         };
+        self.forwarding.is_to_retry |= self.forwarding.doubted.contains_key(&held.shard);
         match outcome {
             Outcome::Reply(reply) => {
                 self.forwarding.held_bytes -= held.cost();
@@ -303,9 +339,29 @@ impl Worker {
         self.give_up(|sent| sent.to == node);
     }
 
-    /// Another node leads the shard now: the former leader may never answer.
+    /// Another node leads the shard now, or none. The former leader may never answer; if it does, it says what became of a command.
     pub(super) fn leader_moved(&mut self, shard: u16, leader: Option<NodeId>) {
+        self.forwarding.is_to_retry |= leader.is_some();
+        self.flush_wanted = true;
+        if self.forwarding.has_sent_elsewhere(shard, leader) {
+            let until = self.monotonic().plus_us(FORMER_LEADER_WAIT_US);
+            self.forwarding.doubted.entry(shard).or_insert(until);
+            self.forwarding.waiting.entry(shard).or_default();
+        }
+    }
+
+    /// Whether a former leader of the shard still has to answer. It is not waited for longer than that.
+    fn waits_for_former_leader(&mut self, shard: u16, now: Monotonic) -> bool {
+        let Some(&until) = self.forwarding.doubted.get(&shard) else {
+            return false;
+        };
+        let leader = self.shards[self.place(shard)].leader_node();
+        if now < until && self.forwarding.has_sent_elsewhere(shard, leader) {
+            return true;
+        }
+        self.forwarding.doubted.remove(&shard);
         self.give_up(|sent| sent.held.shard == shard && Some(sent.to) != leader);
+        false
     }
 
     fn give_up(&mut self, which: impl Fn(&Sent) -> bool) {
@@ -330,12 +386,25 @@ impl Worker {
         self.flush_wanted = true;
     }
 
-    /// Another node's worker is gone: if it comes again it counts its rounds anew.
+    /// Another node's worker sends here no more: if it comes again it counts its rounds anew, and replies that it had for any worker of
+    /// this node may be lost with the link, while the one on which they were asked goes on.
     pub fn asker_gone(&mut self, peer: Peer) {
+        for worker in 0..self.workers {
+            self.task(worker, move |there| there.forward_down(peer.node));
+        }
         let askers = &self.forwarding.askers;
-        if let Some(gone) = askers.iter().position(|asker| *asker == peer) {
-            let refused = &mut self.forwarding.refused;
-            refused.retain(|(asker, _), _| usize::from(*asker) != gone);
+        let Some(gone) = askers.iter().position(|asker| *asker == peer) else {
+            return;
+        };
+        let here = self.number;
+        for worker in 0..self.workers {
+            self.task(worker, move |there| {
+                let is_of_it = |&(worker, asker, _): &(u16, u16, u16)| {
+                    worker == here && usize::from(asker) == gone
+                };
+                let refused = &mut there.forwarding.refused;
+                refused.retain(|of, _| !is_of_it(of));
+            });
         }
     }
 
@@ -362,10 +431,9 @@ impl Worker {
                 "ERR this node cannot run a command that another sent: are both of one version?",
             );
         };
-        let refused = self.forwarding.refused.get(&(asker, head.shard));
-        let is_late = refused.is_some_and(|&round| head.round <= round);
+        let is_late = self.forwarding.was_refused(&target, head.shard);
         if is_late || !self.shared.leads(head.shard) {
-            return self.refuse_remote((asker, head.round), head.request, head.shard);
+            return self.refuse_remote(target, head.shard);
         }
         if command.command.spread == Spread::Cursor {
             let question = Question {
@@ -374,7 +442,7 @@ impl Worker {
                 database: head.database,
                 proto: head.proto,
             };
-            return self.scan_for(&question, target);
+            return self.scan_for(&question, target, false);
         }
         self.hand_over(Forwarded {
             shard: head.shard,
@@ -385,21 +453,34 @@ impl Worker {
         });
     }
 
-    /// Answers that a command was not applied here, and by whom it could be.
-    fn refuse_remote(&mut self, (asker, round): (u16, u32), request: u64, shard: u16) {
-        let refused = self.forwarding.refused.entry((asker, shard)).or_default();
-        *refused = round.max(*refused);
+    /// Answers that a command of another node was not applied here, and by whom it could be.
+    pub(super) fn refuse_remote(&mut self, target: Target, shard: u16) {
+        let Waiter::Remote {
+            asker,
+            round,
+            request,
+        } = target.waiter
+        else {
+            return;
+        };
         let leader = match self.worker_of(shard) == self.number {
             true => self.shards[self.place(shard)].leader_node(),
             false => None,
         };
-        self.reply_remote(asker, request, &Outcome::NotLeader(leader));
+        let worker = target.worker;
+        self.forwarding.refuse_round(worker, (asker, round), shard);
+        // Who asked is known to the worker that took the command in.
+        self.task(worker, move |there| {
+            let refused = &mut there.forwarding;
+            refused.refuse_round(worker, (asker, round), shard);
+            there.reply_remote(asker, request, &Outcome::NotLeader(leader));
+        });
     }
 
     fn reply_remote(&mut self, asker: u16, request: u64, outcome: &Outcome) {
         let to = self.forwarding.askers[usize::from(asker)];
         if let Some(peers) = &mut self.peers {
-            peers.push_forward(to.node, |frame| put_reply(frame, request, outcome));
+            peers.push_reply(to.node, |frame| put_reply(frame, request, outcome));
         }
         self.flush_wanted = true;
     }

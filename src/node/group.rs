@@ -40,6 +40,8 @@ pub struct Standing {
     leader: Option<NodeId>,
     /// Waits to be driven on.
     is_stirred: bool,
+    /// The node goes down: it takes no commands any more, and gives its leadership away.
+    pub(super) is_leaving: bool,
     /// The index of a snapshot that replaced the data in this round.
     pub(super) taken_in: Option<Index>,
     /// Where the other replicas are.
@@ -118,27 +120,28 @@ impl Worker {
 
     /// Lets time pass for the groups with several replicas.
     pub fn tick_groups(&mut self) {
+        self.leave_on();
         let now = self.refresh_monotonic();
-        let mut has_others = false;
         for place in 0..self.shards.len() {
             let shard = &mut self.shards[place];
             if !shard.standing.is_held || shard.standing.decides_alone {
                 continue;
             }
-            has_others = true;
             shard.replica.tick(now);
             self.look_at_leadership(place);
             self.stir(place);
         }
-        if has_others {
-            self.look_whether_to_follow();
-        }
+        self.keep_followers_fresh(now);
         self.retry_waiting();
         self.flush_wanted = true;
     }
 
     /// Followers cannot refuse what they are sent, so they stop before the disk is full.
-    fn look_whether_to_follow(&mut self) {
+    pub(super) fn look_whether_to_follow(&mut self) {
+        let follows = |shard: &Shard| shard.standing.is_held && !shard.standing.decides_alone;
+        if !self.shards.iter().any(follows) {
+            return;
+        }
         let room = self.wal.as_ref().map_or(u64::MAX, |wal| wal.room());
         let may_follow = room >= FOLLOW_ROOM_BYTES;
         if may_follow != std::mem::replace(&mut self.may_follow, may_follow) {
@@ -156,8 +159,10 @@ impl Worker {
         let shard = &mut self.shards[place];
         let replica = &shard.replica;
         let term = replica.is_leader().then(|| replica.term());
-        let leads =
-            term.is_some() && replica.has_applied_own_term() && replica.transferring_to().is_none();
+        let leads = term.is_some()
+            && replica.has_applied_own_term()
+            && replica.transferring_to().is_none()
+            && !shard.standing.is_leaving;
         let had = std::mem::replace(&mut shard.standing.term, term);
         let led = std::mem::replace(&mut shard.standing.leads, leads);
         if had.is_some() && had != term {
@@ -177,6 +182,9 @@ impl Worker {
             self.leadership_changed = true;
             self.shared.topology.wake();
             self.leader_moved(number, leader);
+        }
+        if self.shards[place].standing.is_leaving {
+            self.hand_on(place);
         }
     }
 

@@ -192,6 +192,15 @@ impl Host for NodeHost {
         self.shared.view.current()
     }
 
+    fn want_follower_reads(&self) {
+        let workers = self.shared.inboxes.len() as u16;
+        self.later(move |worker| {
+            for number in 0..workers {
+                worker.task(number, Worker::want_follower_reads);
+            }
+        });
+    }
+
     fn slot_of(&self, key: &[u8]) -> u16 {
         ringfort_cluster::slot_of(key).0
     }

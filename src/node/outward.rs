@@ -8,16 +8,21 @@ use ringfort_cluster::replica::wire::{FrameBuilder, WireError};
 use ringfort_cluster::replica::Message;
 use ringfort_cluster::{Epoch, NodeId, ShardId};
 
-use super::peer::{Channel, Links};
+use super::peer::{Channel, Links, SendError};
 
 /// A frame of forwarded commands or replies is sent when it has grown to this size, in bytes.
 const FORWARD_BYTES_SOFT: usize = 1 << 20;
+/// Bytes of replies that are kept for a node until there is a link to it. Beyond it they are lost: a node that asks that much and cannot be
+/// reached is as good as gone, and finds its own links broken before long.
+const REPLIES_KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// To one node.
 struct ToNode {
     node: NodeId,
     raft: FrameBuilder,
     forward: Vec<u8>,
+    /// Replies that were there before the link was.
+    kept: Vec<u8>,
 }
 
 /// The other nodes, as one worker speaks to them.
@@ -48,6 +53,7 @@ impl Outward {
             node,
             raft: FrameBuilder::new(),
             forward: Vec::new(),
+            kept: Vec::new(),
         });
         self.nodes.len() - 1
     }
@@ -84,6 +90,11 @@ impl Outward {
         pushed.is_ok()
     }
 
+    /// Bytes of Raft messages that wait for [`Outward::flush`].
+    pub fn waiting_bytes(&self) -> usize {
+        self.nodes.iter().map(|to| to.raft.bytes()).sum()
+    }
+
     /// Lost frames are what Raft is made for.
     fn send_raft(&mut self, at: usize) {
         let to = &mut self.nodes[at];
@@ -109,12 +120,35 @@ impl Outward {
         self.links.is_up(node, Channel::Forward)
     }
 
-    /// Adds a forwarded command or a reply, written by `put`. Whether it could be sent is told by [`Outward::flush`].
+    /// Adds a reply, written by `put`. The two directions between nodes are links of their own, and a node that has just started may ask
+    /// before it can be answered: its replies wait for the link. What is lost with a link, the asker learns from its end.
+    pub fn push_reply(&mut self, node: NodeId, put: impl FnOnce(&mut Vec<u8>)) {
+        if self.can_forward(node) {
+            return self.push_forward(node, put);
+        }
+        let at = self.to(node);
+        let kept = &mut self.nodes[at].kept;
+        if kept.len() < REPLIES_KEPT_BYTES_MAX {
+            put(kept);
+        }
+    }
+
+    /// Adds a forwarded command, written by `put`. Whether it could be sent is told by [`Outward::flush`].
     pub fn push_forward(&mut self, node: NodeId, put: impl FnOnce(&mut Vec<u8>)) {
         let at = self.to(node);
         put(&mut self.nodes[at].forward);
         if self.nodes[at].forward.len() >= FORWARD_BYTES_SOFT {
             self.send_forward(at);
+        }
+    }
+
+    fn send_kept(&mut self, at: usize) {
+        let to = &mut self.nodes[at];
+        if !to.kept.is_empty() && self.links.is_up(to.node, Channel::Forward) {
+            let kept = std::mem::take(&mut to.kept);
+            if let Err(error) = self.links.send(to.node, Channel::Forward, &kept) {
+                tracing::warn!("replies to node {}: {error}", to.node);
+            }
         }
     }
 
@@ -126,6 +160,11 @@ impl Outward {
         let sent = self.links.send(to.node, Channel::Forward, &to.forward);
         if sent.is_err() {
             self.lost.push(to.node);
+        }
+        // Replies may be in it: the end of the link tells the asker.
+        if matches!(sent, Err(SendError::Full)) {
+            self.links
+                .cut(to.node, Channel::Forward, "it takes too little");
         }
         to.forward.clear();
         if to.forward.capacity() > 2 * FORWARD_BYTES_SOFT {
@@ -139,6 +178,7 @@ impl Outward {
             if !self.nodes[at].raft.is_empty() {
                 self.send_raft(at);
             }
+            self.send_kept(at);
             self.send_forward(at);
         }
         self.links.flush();

@@ -79,10 +79,27 @@ impl<'a> Replay<'a> {
     /// # Errors
     /// When entries are missing.
     pub fn check(&mut self) -> Result<(), StartError> {
-        match self.gaps.pop_first() {
+        match self.take_gap() {
             Some((_, gap)) => Err(gap),
             None => Ok(()),
         }
+    }
+
+    /// One of the shards whose entries are missing, with the words for it; to be asked when all was read, until there is none.
+    pub fn take_gap(&mut self) -> Option<(ShardId, StartError)> {
+        self.gaps.pop_first()
+    }
+
+    /// A shard as far as it has come back.
+    pub fn shard(&self, number: ShardId) -> Option<&Shard> {
+        self.shards.get(usize::from(number.0))
+    }
+
+    /// Takes in nothing more of a shard, whose replica is given up. What it has by now means nothing.
+    pub fn give_up(&mut self, number: ShardId) {
+        self.strangers.insert(number);
+        self.traces.insert(number);
+        self.gaps.remove(&number);
     }
 
     /// The shards without a replica of which the log holds something that must not come back to life.
@@ -94,6 +111,9 @@ impl<'a> Replay<'a> {
     fn forget(&mut self, shard: ShardId) -> Result<(), StartError> {
         self.traces.remove(&shard);
         self.gaps.remove(&shard);
+        if self.strangers.contains(&shard) {
+            return Ok(());
+        }
         let Some(held) = self.shards.get_mut(usize::from(shard.0)) else {
             return Ok(());
         };

@@ -65,30 +65,7 @@ impl Worker {
         }
     }
 
-    /// A suspect replica goes on with what it has: its group has decided so, or the operator.
-    ///
-    /// # Errors
-    /// When there is no such suspect, or a disk that fails: it stays where it is then.
-    pub fn trust_replica(&mut self, group: ShardId, id: ReplicaId) -> Result<(), ReplicaError> {
-        let place = self.place_of_group(group)?;
-        let state = self.shared.cluster_state().clone();
-        if !state.suspects().contains(&(group, id)) || self.shards[place].replica.id() != id {
-            return Err(ReplicaError::GivenUp(group, id));
-        }
-        state.change(|state| {
-            state.suspects.remove(&group);
-        })?;
-        self.shards[place].standing.is_held = true;
-        self.look_at_membership(place);
-        if self.shards[place].standing.decides_alone {
-            self.shards[place].replica.campaign();
-        }
-        self.look_at_leadership(place);
-        self.stir(place);
-        Ok(())
-    }
-
-    fn place_of_group(&self, group: ShardId) -> Result<usize, ReplicaError> {
+    pub(super) fn place_of_group(&self, group: ShardId) -> Result<usize, ReplicaError> {
         let number = self.local_number(group);
         let number = number.filter(|&number| self.worker_of(number) == self.number);
         let number = number.ok_or(ReplicaError::NoPlace(group))?;

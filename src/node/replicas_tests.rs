@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ringfort_cluster::suspects::Agree;
 use ringfort_cluster::topology::META_GROUP;
-use ringfort_cluster::{HardState, ReplicaId, ShardId};
+use ringfort_cluster::{HardState, Index, ReplicaId, ShardId, Term};
 
 use crate::commands::registry;
 use crate::durability::snapshot::find_snapshots;
@@ -195,9 +196,47 @@ fn a_suspect_that_is_trusted_goes_on_with_what_it_has() {
     alone.worker.tick_groups();
     alone.worker.flush();
     assert!(!alone.worker.shards[0].leads() && alone.worker.shards[1].leads());
-    assert!(alone.worker.trust_replica(ZERO, ReplicaId(9)).is_err());
-    alone.worker.trust_replica(ZERO, FIRST).unwrap();
+    let told = alone.worker.tell_standings(&[ZERO]).remove(0).1.unwrap();
+    assert!(told.suspect && !told.has_leader);
+    let ask = Agree {
+        shard: ZERO,
+        replica: FIRST,
+        suspect: true,
+        last: told.last,
+        elected: FIRST,
+        term: Term(told.term.0 + 1000),
+    };
+    let other = ReplicaId(9);
+    let elsewhere = Index(told.last.1 .0 + 1);
+    for wrong in [
+        Agree {
+            replica: other,
+            elected: other,
+            ..ask.clone()
+        },
+        Agree {
+            suspect: false,
+            ..ask.clone()
+        },
+        Agree {
+            last: (told.last.0, elsewhere),
+            ..ask.clone()
+        },
+    ] {
+        assert!(!alone.worker.agree(&wrong));
+    }
+    assert!(alone.worker.agree(&ask));
+    assert!(alone.node.shared.topology.doubts().suspect.is_empty());
+    // A restart from here on would doubt it again.
+    alone.worker.settle_suspects().unwrap();
+    assert_eq!(
+        alone.node.shared.cluster_state().suspects(),
+        [(ZERO, FIRST)]
+    );
     alone.worker.flush();
+    assert!(!alone.worker.agree(&ask), "it leads");
+    alone.worker.settle_suspects().unwrap();
+    assert_eq!(alone.node.shared.cluster_state().suspects(), []);
     assert!(alone.worker.shards[0].leads());
     assert_eq!(alone.keys(0), 10);
     alone.write(0, 10..12);

@@ -157,6 +157,15 @@ impl Worker {
         }
         if session.is_cluster {
             if let Some(text) = self.misdirected(command, &args()) {
+                let question = Question {
+                    command,
+                    args: args(),
+                    database: session.database,
+                    proto: session.proto,
+                };
+                if session.is_readonly && self.read_at_follower(session, &question, conn, wanted) {
+                    return;
+                }
                 self.io.stats.rejected(command.id);
                 return self.answer_error(conn, wanted, &text);
             }
@@ -405,6 +414,9 @@ impl Worker {
             target,
             args,
         } = forwarded;
+        if target.worker != self.number && self.forwarding.was_refused(target, *shard) {
+            return self.refuse_remote(*target, *shard);
+        }
         let question = Question {
             command,
             args: args.as_args(),

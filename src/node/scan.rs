@@ -10,6 +10,7 @@ use super::fan::line_end;
 use super::io::ConnKey;
 use super::outbox::Target;
 use super::router::Question;
+use super::shard::Shard;
 use super::worker::Worker;
 
 /// Bits of the hash in a cursor.
@@ -57,11 +58,11 @@ struct Scan {
 impl Worker {
     pub(super) fn scan(&mut self, question: &Question, conn: ConnKey, wanted: bool) {
         let target = self.io.target(conn, question.proto, wanted);
-        self.scan_for(question, target);
+        self.scan_for(question, target, self.io.led_only);
     }
 
-    /// SCAN for whoever waits, here or on another node.
-    pub(super) fn scan_for(&mut self, question: &Question, target: Target) {
+    /// SCAN for whoever waits, here or on another node. `led_only` is the asker's: what this worker's last client came by says nothing of it.
+    pub(super) fn scan_for(&mut self, question: &Question, target: Target, led_only: bool) {
         let number = std::str::from_utf8(question.args.at(1))
             .ok()
             .and_then(|text| text.parse::<u64>().ok());
@@ -78,7 +79,7 @@ impl Worker {
             args: OwnedArgs::new(question.args.from(0)),
             database: question.database,
             cursor: Cursor::decode(number),
-            led_only: self.io.led_only,
+            led_only,
             wanted: count,
             found: Vec::new(),
             count: 0,
@@ -193,49 +194,76 @@ impl Worker {
         let target = self.io.target(conn, question.proto, wanted);
         let command = question.command;
         let args = OwnedArgs::new(question.args.from(0));
+        let led_only = self.io.led_only;
+        let to = match led_only {
+            true => self.drawn_worker_of_led(),
+            false => self.drawn_worker(question.database),
+        };
+        let database = question.database;
+        let hops = self.workers;
+        self.task(to, move |there| {
+            there.draw_here(command, args, database, target, (led_only, hops))
+        });
+    }
+
+    /// Chance decides between here and the next worker by how much of the keys is here.
+    fn drawn_worker(&mut self, database: u16) -> u16 {
         let all = self.shared.stats.databases();
         let total = all.iter().map(|size| size.keys).sum::<u64>().max(1);
         let own: u64 = self
             .shards
             .iter()
-            .map(|s| s.databases.keyspace(question.database).len() as u64)
+            .map(|s| s.databases.keyspace(database).len() as u64)
             .sum();
-        // Chance decides between here and the next worker by how much of the keys is here.
         let here = self.workers == 1 || self.rng.below(total as usize) < own as usize;
-        let to = if here {
-            self.number
-        } else {
-            (self.number + 1) % self.workers
-        };
-        let database = question.database;
-        let hops = self.workers;
-        self.task(to, move |there| {
-            there.draw_here(command, args, database, target, hops)
-        });
+        match here {
+            true => self.number,
+            false => (self.number + 1) % self.workers,
+        }
     }
 
+    /// That of a shard drawn from those that this node leads: they have about as many keys each.
+    fn drawn_worker_of_led(&mut self) -> u16 {
+        let shards = 0..self.map.shards();
+        let led: Vec<u16> = shards.filter(|&shard| self.shared.leads(shard)).collect();
+        match led.len() {
+            0 => self.number,
+            count => {
+                let drawn = self.rng.below(count);
+                self.worker_of(led[drawn])
+            }
+        }
+    }
+
+    /// `led_only`: keys that other nodes lead are passed over. `hops`: workers that may still be asked.
     fn draw_here(
         &mut self,
         command: &'static crate::commands::Registered,
         args: OwnedArgs,
         database: u16,
         target: Target,
-        hops: u16,
+        (led_only, hops): (bool, u16),
     ) {
         self.flush();
-        let lens: Vec<usize> = self
-            .shards
-            .iter()
-            .map(|shard| shard.databases.keyspace(database).len())
-            .collect();
+        let len = |shard: &Shard| match led_only && !shard.leads() {
+            true => 0,
+            false => shard.databases.keyspace(database).len(),
+        };
+        let lens: Vec<usize> = self.shards.iter().map(len).collect();
         let total: usize = lens.iter().sum();
         if total == 0 && hops > 0 {
             let next = (self.number + 1) % self.workers;
             if next != self.number {
                 return self.task(next, move |there| {
-                    there.draw_here(command, args, database, target, hops - 1)
+                    there.draw_here(command, args, database, target, (led_only, hops - 1))
                 });
             }
+        }
+        if total == 0 && led_only {
+            let mut nothing = Vec::new();
+            Reply::new(&mut nothing, target.proto).null();
+            self.flush_wanted = true;
+            return self.io.complete(target, &nothing);
         }
         let mut out = Vec::new();
         let (now, seed) = (self.now(), self.rng.next_u64());

@@ -49,6 +49,15 @@ struct InFlight {
     index: Index,
     asked: Vec<Asked>,
     reads: Bytes,
+    /// Reads of later turns that had nothing for the log.
+    later: Vec<LaterReads>,
+}
+
+/// A turn of reads alone that came while writes were on their way: its connections may have asked for those before.
+struct LaterReads {
+    stamp: Stamp,
+    asked: Vec<Asked>,
+    reads: Bytes,
 }
 
 /// Takes the replies of commands as they are applied.
@@ -142,6 +151,11 @@ impl Shard {
     #[inline]
     pub fn has_writes(&self) -> bool {
         !self.writes.is_empty()
+    }
+
+    /// Whether nobody waits for an entry that is on its way through the log.
+    pub fn is_drained(&self) -> bool {
+        self.in_flight.is_empty()
     }
 
     /// Bytes of the entry being built.
@@ -243,7 +257,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Closes the turn: proposes its entry. What only reads wait in runs at once.
+    /// Closes the turn: proposes its entry. A turn of reads alone runs behind what is on its way, at once where nothing is.
     pub fn propose(&mut self, now: Timestamp, seed: u64, replies: &mut impl Replies) {
         let clock = self.read_clock(now);
         let stamp = Stamp {
@@ -257,10 +271,15 @@ impl Shard {
         let spare = std::mem::take(&mut self.turn.spare);
         let asked = std::mem::replace(&mut self.turn.asked, spare);
         if self.writes.is_empty() {
-            let mut queued = QueuedReads::new(&reads);
-            return asked
-                .iter()
-                .for_each(|read| self.run_read(read, &mut queued, stamp, replies));
+            let turn = LaterReads {
+                stamp,
+                asked,
+                reads,
+            };
+            return match self.in_flight.back_mut() {
+                Some(last) => last.later.push(turn),
+                None => self.run_later(&turn, replies),
+            };
         }
         let entry = self.writes.finish(stamp);
         match self.replica.propose(entry) {
@@ -271,6 +290,7 @@ impl Shard {
                     index,
                     asked,
                     reads,
+                    later: Vec::new(),
                 });
             }
             Err(error) => {
@@ -298,7 +318,8 @@ impl Shard {
     pub fn abandon(&mut self, reply: &[u8], replies: &mut impl Replies) {
         let nothing = Args::new(&[], &[]);
         for in_flight in self.in_flight.drain(..) {
-            for asked in &in_flight.asked {
+            let later = in_flight.later.iter().flat_map(|turn| &turn.asked);
+            for asked in in_flight.asked.iter().chain(later) {
                 replies.reply(asked, &nothing, reply);
             }
         }
@@ -349,9 +370,9 @@ impl Shard {
         let stamp = batch.stamp();
         self.applied_clock = self.applied_clock.max(Timestamp(stamp.clock_ms));
         self.last_clock = self.last_clock.max(self.applied_clock);
-        let (mut waiting, reads) = match in_flight {
-            Some(in_flight) => (in_flight.asked, in_flight.reads),
-            None => (Vec::new(), Bytes::new()),
+        let (mut waiting, reads, later) = match in_flight {
+            Some(turn) => (turn.asked, turn.reads, turn.later),
+            None => (Vec::new(), Bytes::new(), Vec::new()),
         };
         let mut queued = QueuedReads::new(&reads);
         let mut asked = waiting.iter().peekable();
@@ -388,6 +409,9 @@ impl Shard {
         }
         for read in asked {
             self.run_read(read, &mut queued, stamp, replies);
+        }
+        for turn in &later {
+            self.run_later(turn, replies);
         }
         GROUP.set(Some(group));
         waiting.clear();
@@ -513,6 +537,13 @@ impl Shard {
         }
         if untouched {
             self.databases.set_untouched(false);
+        }
+    }
+
+    fn run_later(&mut self, turn: &LaterReads, replies: &mut impl Replies) {
+        let mut queued = QueuedReads::new(&turn.reads);
+        for read in &turn.asked {
+            self.run_read(read, &mut queued, turn.stamp, replies);
         }
     }
 
@@ -648,3 +679,7 @@ impl<'a> QueuedReads<'a> {
         )
     }
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;

@@ -19,6 +19,7 @@ use crate::store::Timestamp;
 
 use super::clients::Clients;
 use super::io::Message;
+use super::links_table::LinksTable;
 use super::process;
 use super::report::{Identity, NodeHandle, NodeReport, State};
 use super::snapshots::Present;
@@ -60,6 +61,8 @@ pub struct Shared {
     pub view: ViewCell,
     /// The newest topology; nothing before the node has loaded.
     pub topology: TopologyCell,
+    /// To and from other nodes.
+    pub links: LinksTable,
     pub inboxes: Vec<Inbox>,
     pub slowlog: Mutex<SlowLog>,
     pub acl_log: Mutex<AclLog>,
@@ -117,6 +120,7 @@ impl Shared {
             clients: Clients::default(),
             view: ViewCell::default(),
             topology: TopologyCell::default(),
+            links: LinksTable::default(),
             inboxes: (0..workers).map(|_| Inbox::default()).collect(),
             slowlog: Mutex::default(),
             acl_log: Mutex::default(),

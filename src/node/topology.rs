@@ -17,6 +17,9 @@ use super::report::{Identity, RINGFORT_VERSION};
 use super::view::described;
 use super::worker::Worker;
 
+/// Between two messages about a topology that cannot be followed.
+const COMPLAIN_EVERY_US: u64 = 5_000_000;
+
 /// Writes a topology down; the text of a failure is for the operator.
 pub type Keeper = Box<dyn Fn(&Topology) -> Result<(), String> + Send + Sync>;
 
@@ -92,9 +95,25 @@ impl TopologyCell {
         doubts.clone()
     }
 
+    /// A suspect replica takes part again.
+    pub fn trust(&self, replica: (ShardId, ReplicaId)) {
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        doubts.suspect.retain(|suspect| *suspect != replica);
+        drop(doubts);
+        self.wake();
+    }
+
     /// Who writes a topology down before a replica is started by it. To be set once, before the workers start.
     pub fn set_keeper(&self, keeper: Keeper) {
         let _ = self.keeper.set(keeper);
+    }
+
+    /// Writes the newest topology down, so that a start finds what is not much older. Waits for the disk.
+    ///
+    /// # Errors
+    /// A failing or full disk, in words.
+    pub fn keep_newest(&self) -> Result<(), String> {
+        self.keep(&self.current())
     }
 
     fn keep(&self, topology: &Topology) -> Result<(), String> {
@@ -186,7 +205,9 @@ impl Worker {
         }
         // A start that was forgotten would be taken for a replica that never was.
         if let Err(error) = self.shared.topology.keep(&topology) {
-            tracing::error!("replicas cannot be started: {error}");
+            if self.may_complain() {
+                tracing::error!("replicas cannot be started: {error}");
+            }
             taken.start.clear();
             self.take_up_topology_again();
         }
@@ -196,6 +217,17 @@ impl Worker {
     /// What the newest topology asks for could not be done: it is to be taken up once more.
     pub fn take_up_topology_again(&mut self) {
         self.topology_epoch = Epoch::ZERO;
+    }
+
+    /// What cannot be done is tried again with every tick; it is told once in [`COMPLAIN_EVERY_US`].
+    pub fn may_complain(&mut self) -> bool {
+        let now = self.refresh_monotonic();
+        let last = self.topology_complained;
+        let may = last.is_none_or(|at| now.since_us(at) >= COMPLAIN_EVERY_US);
+        if may {
+            self.topology_complained = Some(now);
+        }
+        may
     }
 
     fn learn_places(&mut self, topology: &Topology) {

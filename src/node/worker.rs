@@ -12,11 +12,14 @@ use crate::store::{HashSeed, Rng, Timestamp};
 
 use super::catch_up::{Received, WantedSnapshot};
 use super::cycle::ExpireAt;
+use super::follower_reads::FollowerReads;
 use super::forward::Forwarding;
+use super::handover::Leaving;
 use super::host::NodeHost;
 use super::io::{ConnKey, Io, Message};
 use super::look_ahead::Step;
 use super::outward::Outward;
+use super::rounds::Rounds;
 use super::shard::Shard;
 use super::snapshots::Snapshots;
 use super::view::ViewReader;
@@ -24,6 +27,8 @@ use super::Shared;
 
 /// Bytes of entries that may wait for the end of the turn before the turn is ended early.
 pub const TURN_BYTES_MAX: usize = 4 << 20;
+/// Messages for other nodes that are longer than this, in bytes, leave before the node writes its own log.
+const EARLY_BYTES: usize = 16 << 10;
 
 /// How old a reading of the wall clock may be: a part of the millisecond in which it counts.
 const CLOCK_STEP_NS: u64 = 200_000;
@@ -55,12 +60,15 @@ pub struct Worker {
     clock_read_at: u64,
     /// Shards (by their place in `shards`) with something waiting for the end of the turn.
     dirty: Vec<usize>,
-    turn_bytes: usize,
+    pub(super) turn_bytes: usize,
     /// Whether a command of the turn may make the data grow.
     turn_grows: bool,
     pub(super) outputs: Outputs,
     /// Replicas that time or a message has moved, by their place.
     pub(super) stirred: Vec<usize>,
+    pub(super) rounds: Rounds,
+    /// How often the cycle has run.
+    pub(super) cycles: u32,
     /// The log has room for what leaders send.
     pub(super) may_follow: bool,
     /// The node's monotonic clock, when the wall clock was read.
@@ -68,6 +76,9 @@ pub struct Worker {
     /// How other nodes are spoken to; none where there is no peer port.
     pub(super) peers: Option<Outward>,
     pub(super) forwarding: Forwarding,
+    pub(super) follower_reads: FollowerReads,
+    /// Set when the node goes down.
+    pub(super) leaving: Option<Leaving>,
     /// For the server.
     pub snapshots_wanted: Vec<WantedSnapshot>,
     pub(super) received: Vec<Received>,
@@ -77,6 +88,8 @@ pub struct Worker {
     pub leadership_changed: bool,
     /// Of the topology that was taken up.
     pub(super) topology_epoch: Epoch,
+    /// When it was last told that the topology could not be followed.
+    pub(super) topology_complained: Option<Monotonic>,
     /// What was heard of does not fit the topology that this node knows.
     pub topology_wanted: bool,
     /// The server is asked to call [`Worker::flush`] when this was false and becomes true.
@@ -134,15 +147,20 @@ impl Worker {
             turn_grows: false,
             outputs: Outputs::default(),
             stirred: Vec::new(),
+            rounds: Rounds::default(),
+            cycles: 0,
             may_follow: true,
             monotonic: monotonic_clock(),
             peers: None,
-            forwarding: Forwarding::default(),
+            forwarding: Forwarding::new(parts.seed),
+            follower_reads: FollowerReads::default(),
+            leaving: None,
             snapshots_wanted: Vec::new(),
             received: Vec::new(),
             tokens: 0,
             leadership_changed: false,
             topology_epoch: Epoch::ZERO,
+            topology_complained: None,
             topology_wanted: false,
             flush_wanted: false,
             write_error: None,
@@ -209,6 +227,7 @@ impl Worker {
             self.dirty.push(place);
         }
         self.flush_wanted = true;
+        self.rounds.waiting += 1;
         self.turn_bytes += bytes;
         // While writes are refused each command is a turn of its own: those that free memory must not share the fate of others.
         let ends = self.turn_bytes > TURN_BYTES_MAX || self.write_error.is_some();
@@ -229,9 +248,23 @@ impl Worker {
     /// Ends the turn: one entry a shard, one log record for all of them, then apply and answer; and one batch of
     /// messages for each other worker. Returns false when the log had no room and the writes were refused.
     pub fn flush(&mut self) -> bool {
+        self.end_turn(false)
+    }
+
+    /// As [`Worker::flush`], but writes may wait for the round of agreement before theirs. Returns whether some do: then another turn
+    /// is due within a millisecond.
+    pub fn flush_in_rounds(&mut self) -> bool {
+        self.end_turn(true);
+        !self.dirty.is_empty()
+    }
+
+    fn end_turn(&mut self, may_wait: bool) -> bool {
         self.flush_wanted = false;
+        if self.forwarding.is_to_retry {
+            self.retry_waiting();
+        }
         let is_idle = self.dirty.is_empty() && self.stirred.is_empty();
-        let done = is_idle || self.timed_flush();
+        let done = is_idle || self.timed_flush(may_wait);
         self.turn_grows = false;
         self.io.stats.turns.add(1);
         if !self.io.remote.is_empty() {
@@ -242,17 +275,16 @@ impl Worker {
         done
     }
 
-    fn timed_flush(&mut self) -> bool {
+    fn timed_flush(&mut self, may_wait: bool) -> bool {
         let started = self.io.start_clock();
-        let done = self.flush_shards();
+        let done = self.flush_shards(may_wait);
         let took = self.io.ticks.delta_as_nanos(started, self.io.ticks.raw());
         self.io.stats.turn_ns.add(took);
         done
     }
 
-    fn flush_shards(&mut self) -> bool {
+    fn flush_shards(&mut self, may_wait: bool) -> bool {
         let mut dirty = std::mem::take(&mut self.dirty);
-        self.turn_bytes = 0;
         let now = self.refresh_clock();
         // Reads need no room in the log, whatever becomes of the writes.
         dirty.retain(|&place| {
@@ -262,6 +294,12 @@ impl Worker {
             }
             writes
         });
+        let mut waiting = Vec::new();
+        if may_wait && self.waits_for_round(&dirty) {
+            std::mem::swap(&mut waiting, &mut dirty);
+        } else {
+            self.turn_bytes = 0;
+        }
         if let Err(error) = self.reserve(&dirty) {
             self.refuse(&dirty, &error);
             dirty.clear();
@@ -271,11 +309,27 @@ impl Worker {
             let seed = self.rng.next_u64();
             self.shards[place].propose(now, seed, &mut self.io);
         }
+        if waiting.is_empty() {
+            self.begin_round(&dirty);
+        }
         self.take_stirred(&mut dirty);
         self.drive(&mut dirty);
         self.shorten_log_in_time();
-        self.dirty = dirty;
+        debug_assert!(self.dirty.is_empty());
+        self.dirty = match waiting.is_empty() {
+            true => dirty,
+            false => waiting,
+        };
         done
+    }
+
+    /// A leader's messages need not wait for its own disk. Where that takes no time, and they are short, they leave with the answers
+    /// to what other leaders sent: one write for each node is cheaper than two.
+    fn send_early(&mut self) {
+        let peers = self.peers.as_ref();
+        if peers.is_some_and(|peers| self.sync_always || peers.waiting_bytes() >= EARLY_BYTES) {
+            self.send_outward();
+        }
     }
 
     /// Sends what there is for other nodes.
@@ -295,8 +349,7 @@ impl Worker {
                 wal.begin();
             }
             active.retain(|&place| self.collect_ready(place));
-            // A leader's messages need not wait for its own disk.
-            self.send_outward();
+            self.send_early();
             self.write_record();
             self.io.start_clock();
             self.look_ahead_of(active, 0, Step::Segment);
@@ -464,6 +517,7 @@ impl Worker {
         worker.take_up_settings();
         worker.flush();
         worker.cycle();
+        worker.publish();
         worker.flush();
         worker
     }

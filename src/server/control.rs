@@ -6,6 +6,7 @@ use ringfort_cluster::forming::{
     FormingMessage, MessageError, ADDRESS_BYTES_MAX, REASON_BYTES_MAX,
 };
 use ringfort_cluster::steward::{NodeReport, Order, WireError, GROUPS_OF_REPORT_MAX};
+use ringfort_cluster::suspects::{SuspectsAnswer, SuspectsQuestion};
 use ringfort_cluster::topology::{Topology, TopologyError, NODES_MAX};
 use ringfort_cluster::{Epoch, NodeId, ShardId, Term};
 
@@ -17,6 +18,7 @@ const REPORT: u8 = 2;
 const ORDER: u8 = 3;
 const OFFER: u8 = 4;
 const REFUSED: u8 = 5;
+const SUSPECTS: u8 = 6;
 
 /// A question.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +31,8 @@ pub enum Request {
     Order(Order),
     /// A topology that is probably newer than the other's.
     Offer(Box<Topology>),
+    /// About replicas that may have forgotten what they acknowledged.
+    Suspects(SuspectsQuestion),
 }
 
 /// The answer to a question of the same kind.
@@ -40,6 +44,7 @@ pub enum Response {
     Order(Result<(), String>),
     /// The epoch of what the other knows now.
     Offer(Epoch),
+    Suspects(SuspectsAnswer),
     /// This question has no answer here.
     Refused(String),
 }
@@ -116,6 +121,7 @@ impl Request {
             Self::Report(report) => tagged(REPORT, &report.encode()?),
             Self::Order(order) => tagged(ORDER, &order.encode()?),
             Self::Offer(topology) => tagged(OFFER, &topology.encode()?),
+            Self::Suspects(question) => tagged(SUSPECTS, &question.encode()?),
         })
     }
 
@@ -130,6 +136,7 @@ impl Request {
             REPORT => Self::Report(Box::new(NodeReport::decode(rest)?)),
             ORDER => Self::Order(Order::decode(rest)?),
             OFFER => Self::Offer(Box::new(Topology::decode(rest)?)),
+            SUSPECTS => Self::Suspects(SuspectsQuestion::decode(rest)?),
             kind => return Err(ControlError::Kind(kind)),
         })
     }
@@ -158,6 +165,7 @@ impl Response {
                 tagged(ORDER, &codec::encode(&refused)?)
             }
             Self::Offer(epoch) => tagged(OFFER, &codec::encode(epoch)?),
+            Self::Suspects(answer) => tagged(SUSPECTS, &answer.encode()?),
             Self::Refused(text) => tagged(REFUSED, &codec::encode(&shortened(text))?),
         })
     }
@@ -182,6 +190,7 @@ impl Response {
                 Self::Order(refused.map_or(Ok(()), Err))
             }
             OFFER => Self::Offer(codec::decode(rest)?),
+            SUSPECTS => Self::Suspects(SuspectsAnswer::decode(rest)?),
             REFUSED => Self::Refused(text_of(rest)?),
             kind => return Err(ControlError::Kind(kind)),
         })

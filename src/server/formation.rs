@@ -56,6 +56,9 @@ pub type Store = Box<dyn FnMut(&Stored) -> Result<(), String> + Send>;
 /// Forms a cluster of this node alone: `MetaCommand::Init` is applied in its log, and synced, when it returns.
 pub type Found = Box<dyn FnOnce() -> Result<ClusterId, String> + Send>;
 
+/// Is told for what the node waits, while it does.
+pub type Waits = Box<dyn Fn(&str)>;
+
 /// What [`form`] is made from.
 pub struct Formation {
     pub home: Arc<Home>,
@@ -63,6 +66,7 @@ pub struct Formation {
     pub stored: Stored,
     pub store: Store,
     pub found: Found,
+    pub waits: Waits,
 }
 
 /// What became of the node.
@@ -114,12 +118,13 @@ pub async fn form(
         stored,
         store,
         found,
+        waits,
     } = formation;
     if let Some(cluster) = stored.cluster_id {
         home.set_cluster(cluster);
     }
     let has_addresses = !setup.join.is_empty() || !setup.peers.is_empty();
-    let driver = Driver::new(home, Forming::new(setup, stored), store);
+    let driver = Driver::new(home, Forming::new(setup, stored), store, waits);
     let driver = Rc::new(driver);
     let tasks = LocalSet::new();
     let verdict = tasks.run_until(driver.decide(listeners)).await?;
@@ -150,7 +155,12 @@ impl Announcing {
         if !self.has_addresses {
             return Ok(None);
         }
-        let driver = Rc::new(Driver::new(self.home, self.forming, self.store));
+        let driver = Rc::new(Driver::new(
+            self.home,
+            self.forming,
+            self.store,
+            Box::new(|_| {}),
+        ));
         loop {
             match driver.clone().tick_to_verdict().await? {
                 Verdict::Joined { topology } => return Ok(Some(decode(&topology)?)),
@@ -174,6 +184,7 @@ struct Driver {
     /// Questions under way, so that nobody who is slow is asked twice at a time.
     asked: RefCell<HashSet<(String, bool)>>,
     told_waiting: Cell<Option<tokio::time::Instant>>,
+    waits: Waits,
 }
 
 struct State {
@@ -183,7 +194,7 @@ struct State {
 }
 
 impl Driver {
-    fn new(home: Arc<Home>, forming: Forming, store: Store) -> Self {
+    fn new(home: Arc<Home>, forming: Forming, store: Store, waits: Waits) -> Self {
         let outcome = None;
         let state = State {
             forming,
@@ -196,6 +207,7 @@ impl Driver {
             decided: Notify::new(),
             asked: RefCell::default(),
             told_waiting: Cell::default(),
+            waits,
         }
     }
 
@@ -338,11 +350,13 @@ impl Driver {
     }
 
     fn tell_waiting(&self) {
-        let now = tokio::time::Instant::now();
-        if (self.told_waiting.get()).is_some_and(|at| now.duration_since(at) < WAITING_EVERY) {
+        let Some(text) = self.state.borrow().forming.waiting(monotonic_clock()) else {
             return;
-        }
-        if let Some(text) = self.state.borrow().forming.waiting(monotonic_clock()) {
+        };
+        (self.waits)(&text);
+        let now = tokio::time::Instant::now();
+        let last = self.told_waiting.get();
+        if last.is_none_or(|at| now.duration_since(at) >= WAITING_EVERY) {
             tracing::warn!("{text}");
             self.told_waiting.set(Some(now));
         }

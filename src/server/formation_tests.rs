@@ -144,6 +144,7 @@ async fn live(kept: Kept, join: Vec<String>, expect: Option<u32>, told: &std_mps
             Ok(())
         }),
         found: Box::new(|| Ok(CLUSTER)),
+        waits: Box::new(|_| {}),
     };
     let mut topology = Topology::default();
     match form(formation, &[listener.try_clone().unwrap()]).await {
@@ -305,6 +306,7 @@ fn a_promise_that_cannot_be_kept_stops_the_node() {
         stored: Stored::default(),
         store: Box::new(|_| Err("the disk is full".into())),
         found: Box::new(|| Ok(CLUSTER)),
+        waits: Box::new(|_| {}),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

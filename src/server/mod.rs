@@ -4,13 +4,18 @@
 mod catch_up;
 mod connection;
 mod control;
+#[cfg(test)]
+mod follower_read_tests;
 pub mod formation;
 pub mod govern;
+mod leaving;
 mod listener;
 mod peers;
 #[cfg(test)]
 mod peers_tests;
 mod pending;
+#[cfg(test)]
+mod revival_tests;
 mod turn;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -25,6 +30,7 @@ use crate::node::peer::Accepted as PeerAccepted;
 use crate::node::{ConnKey, Shared, Worker, WorkerParts};
 
 pub use govern::Office;
+pub use leaving::hand_over;
 pub use listener::{bind, Listener};
 pub use peers::PeerSetup;
 

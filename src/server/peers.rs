@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringfort_cluster::NodeId;
 
+use crate::node::links_table::LinkName;
 use crate::node::peer::{
     Accepted, Channel, ControlHandler, Home, Incoming, Links, Peer, Serving, SnapshotHandler,
 };
@@ -59,6 +60,25 @@ impl Sink {
     }
 }
 
+fn outgoing(local: &Local, node: NodeId, channel: Channel) -> LinkName {
+    LinkName {
+        node,
+        is_outgoing: true,
+        worker: local.number as u16,
+        their_worker: 0,
+        channel: channel.place(),
+    }
+}
+
+fn incoming(local: &Local, from: Peer, channel: Channel) -> LinkName {
+    LinkName {
+        node: from.node,
+        is_outgoing: false,
+        their_worker: from.worker,
+        ..outgoing(local, from.node, channel)
+    }
+}
+
 impl Incoming for Sink {
     fn frame(&self, from: Peer, channel: Channel, frame: Bytes) {
         self.with(|local| {
@@ -79,21 +99,27 @@ impl Incoming for Sink {
         });
     }
 
-    fn incoming_up(&self, from: Peer, _channel: Channel) {
+    fn incoming_up(&self, from: Peer, channel: Channel) {
         if let Some(links) = self.links.get() {
             links.nudge(from.node);
         }
+        self.with(|local| local.shared.links.up(incoming(local, from, channel)));
     }
 
     fn incoming_down(&self, from: Peer, channel: Channel) {
+        self.with(|local| local.shared.links.down(&incoming(local, from, channel)));
         if channel == Channel::Forward {
-            self.with(|local| local.worker.borrow_mut().asker_gone(from));
+            self.with(|local| {
+                local.worker.borrow_mut().asker_gone(from);
+                local.want_turn();
+            });
         }
     }
 
     fn link_up(&self, to: NodeId, channel: Channel) {
         tracing::debug!("the {channel:?} link to node {to} is up");
         self.with(|local| {
+            local.shared.links.up(outgoing(local, to, channel));
             local.worker.borrow_mut().retry_waiting();
             local.want_turn();
         });
@@ -102,6 +128,7 @@ impl Incoming for Sink {
     fn link_down(&self, to: NodeId, channel: Channel) {
         tracing::debug!("the {channel:?} link to node {to} is down");
         self.with(|local| {
+            local.shared.links.down(&outgoing(local, to, channel));
             if channel == Channel::Forward {
                 local.worker.borrow_mut().forward_down(to);
             }
@@ -162,7 +189,9 @@ fn follow_topology(local: &Local) {
         done = done.and(worker.start_replica(group, id));
     }
     if let Err(error) = done {
-        tracing::warn!("{error}");
+        if worker.may_complain() {
+            tracing::warn!("{error}");
+        }
         worker.take_up_topology_again();
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,21 +11,28 @@ use std::time::{Duration, Instant};
 use ringfort_cluster::replica::Membership;
 use ringfort_cluster::{Config, NodeId, Replica, ReplicaId, Restored};
 
+use crate::commands::cluster::{ClusterView, SlotRange, ViewNode};
 use crate::node::peer::{accept_loop, Home, PeerSecurity, Timing};
 use crate::node::report::Identity;
 use crate::node::{Node, Shared, WorkerParts};
 use crate::settings::Builder;
 
-use super::{bind, Arrival, PeerSetup, Port, Workers};
+use super::leaving::hand_over_to_others;
+use super::{bind, Arrival, Listener, PeerSetup, Port, Workers};
 
 const NODES: u64 = 3;
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const SHARDS: u16 = 8;
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A node of the group.
-struct Member {
-    port: u16,
+pub(super) struct Member {
+    pub port: u16,
+    cluster_port: u16,
+    pub shared: Arc<Shared>,
     dir: tempfile::TempDir,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    /// Has it hand over what it leads; dropped, it ends the node.
+    stop: Option<tokio::sync::mpsc::Sender<()>>,
+    handed_over: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -57,11 +64,12 @@ fn start(me: u64, threads: u16, listener: TcpListener, peers: Vec<(NodeId, Strin
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().to_str().expect("text").to_string();
     let (tell, told) = channel();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (stop, mut stopped) = tokio::sync::mpsc::channel::<()>(1);
+    let (tell_handed_over, handed_over) = channel();
     let thread = std::thread::spawn(move || {
         let flags = [
             ("dir", path.as_str()),
-            ("shards", "8"),
+            ("shards", &SHARDS.to_string()),
             ("threads", &threads.to_string()),
             ("port", "0"),
             ("unavailable-wait-ms", "5000"),
@@ -69,6 +77,7 @@ fn start(me: u64, threads: u16, listener: TcpListener, peers: Vec<(NodeId, Strin
         let settings = Arc::new(Builder::new().flags(flags).expect("settings").build());
         let startup = settings.startup().clone();
         let clients = bind(&startup.bind, 0, 64).expect("a port");
+        let cluster_clients = bind(&startup.bind, 0, 64).expect("a port");
         let shared = Shared::new(
             settings,
             Identity::default(),
@@ -98,12 +107,18 @@ fn start(me: u64, threads: u16, listener: TcpListener, peers: Vec<(NodeId, Strin
             let nodes = tokio::spawn(accept_loop(listener, home, threads, move |worker, node| {
                 let _ = accepted[usize::from(worker)].try_send(Arrival::Node(Box::new(node)));
             }));
-            let port = clients.addresses()[0].port();
-            let accepting = clients
-                .accept(Port::Plain, &shared, &workers.accepted)
-                .expect("a listener");
-            tell.send(port).expect("the test waits");
-            let _ = stopped.await;
+            let ports = [&clients, &cluster_clients].map(|from| from.addresses()[0].port());
+            let accept = |from: Listener, port| {
+                let accepting = from.accept(port, &shared, &workers.accepted);
+                accepting.expect("a listener")
+            };
+            let mut accepting = accept(clients, Port::Plain);
+            accepting.extend(accept(cluster_clients, Port::Cluster));
+            tell.send((ports, shared.clone())).expect("the test waits");
+            while stopped.recv().await.is_some() {
+                hand_over_to_others(&shared).await;
+                let _ = tell_handed_over.send(());
+            }
             nodes.abort();
             let _ = nodes.await;
             accepting.iter().for_each(tokio::task::JoinHandle::abort);
@@ -114,24 +129,52 @@ fn start(me: u64, threads: u16, listener: TcpListener, peers: Vec<(NodeId, Strin
         workers.stop();
         node.close();
     });
+    let ([port, cluster_port], shared) = told.recv().expect("a node that starts");
     Member {
-        port: told.recv().expect("a node that starts"),
+        port,
+        cluster_port,
+        shared,
         dir,
         stop: Some(stop),
+        handed_over,
         thread: Some(thread),
     }
 }
 
 impl Member {
-    fn end(&mut self) {
+    /// Waits until it has handed over what it leads.
+    pub fn hand_over(&self) {
+        let stop = self.stop.as_ref().expect("a node that runs");
+        stop.blocking_send(()).expect("a node that runs");
+        self.handed_over.recv().expect("a node that runs");
+    }
+
+    /// The shards that it leads.
+    pub fn led(&self) -> Vec<u16> {
+        let shards = 0..SHARDS;
+        shards.filter(|&shard| self.shared.leads(shard)).collect()
+    }
+
+    pub fn end(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             thread.join().expect("a node that ends in order");
         }
     }
 
-    fn client(&self) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a node that listens");
+    pub fn client(&self) -> Client {
+        Client::of(self.port)
+    }
+
+    /// By the port for cluster-aware clients.
+    pub fn cluster_client(&self) -> Client {
+        Client::of(self.cluster_port)
+    }
+}
+
+impl Client {
+    pub fn of(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("a node that listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         Client(BufReader::new(stream))
     }
@@ -144,16 +187,16 @@ impl Drop for Member {
     }
 }
 
-struct Client(BufReader<TcpStream>);
+pub(super) struct Client(BufReader<TcpStream>);
 
 impl Client {
-    fn send(&mut self, commands: &[&str]) {
+    pub fn send(&mut self, commands: &[&str]) {
         let text: String = commands.iter().map(|line| format!("{line}\r\n")).collect();
         self.0.get_mut().write_all(text.as_bytes()).expect("sent");
     }
 
     /// A simple string, an error, a number or a bulk string.
-    fn reply(&mut self) -> String {
+    pub fn reply(&mut self) -> String {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("a reply in time");
         let line = line.trim_end();
@@ -168,13 +211,13 @@ impl Client {
         }
     }
 
-    fn ask(&mut self, command: &str) -> String {
+    pub fn ask(&mut self, command: &str) -> String {
         self.send(&[command]);
         self.reply()
     }
 }
 
-fn three(threads: [u16; 3]) -> Vec<Member> {
+pub(super) fn three(threads: [u16; 3]) -> Vec<Member> {
     let listeners: Vec<TcpListener> = (0..NODES).map(|_| free_listener()).collect();
     let peers: Vec<(NodeId, String)> = listeners
         .iter()
@@ -187,8 +230,31 @@ fn three(threads: [u16; 3]) -> Vec<Member> {
         .collect()
 }
 
+/// Shows cluster clients of all nodes who leads what now: here nobody else does.
+pub(super) fn show_leaders(nodes: &[Member]) {
+    let per_shard = 16_384 / SHARDS;
+    let range = |shard: u16| SlotRange {
+        first: shard * per_shard,
+        last: (shard + 1) * per_shard - 1,
+    };
+    let shown = |node: &Member| ViewNode {
+        id: node.shared.node_id().to_string(),
+        host: "127.0.0.1".into(),
+        port: node.cluster_port,
+        plain_port: node.port,
+        peer_port: 0,
+        ranges: node.led().into_iter().map(range).collect(),
+        is_up: true,
+    };
+    for node in nodes {
+        let all = nodes.iter().map(shown).collect();
+        let view = ClusterView::new(1_000, node.shared.node_id().to_string(), all);
+        assert!(node.shared.view.publish(Arc::new(view)));
+    }
+}
+
 /// Keys of all shards.
-fn keys() -> impl Iterator<Item = String> {
+pub(super) fn keys() -> impl Iterator<Item = String> {
     (0..64).map(|number| format!("key:{number}"))
 }
 

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::node::{Pending, SlotWalk, Worker};
+use crate::protocol::Proto;
 
 use super::Local;
 
@@ -22,6 +23,7 @@ pub async fn carry_out(local: &Rc<Local>, pending: Pending) -> Vec<u8> {
         Pending::Reload => reload(local).await,
         Pending::CountKeysInSlot(slot) => walk(local, SlotWalk::counting(slot)).await,
         Pending::KeysInSlot { slot, count } => walk(local, SlotWalk::listing(slot, count)).await,
+        Pending::Links(proto) => links(local, proto).await,
         Pending::Shutdown(how) => {
             if how.save == Some(true) {
                 let saved = save(local).await;
@@ -80,6 +82,18 @@ async fn reload(local: &Rc<Local>) -> Vec<u8> {
         tokio::time::sleep(LOOK).await;
     }
     b"+OK\r\n".to_vec()
+}
+
+/// CLUSTER LINKS: each worker knows what waits on its own.
+async fn links(local: &Rc<Local>, proto: Proto) -> Vec<u8> {
+    let (sender, mut parts) = mpsc::unbounded_channel();
+    on_all_workers(local, move |worker| drop(sender.send(worker.backlogs())));
+    let mut backlogs = Vec::new();
+    while let Some(part) = parts.recv().await {
+        backlogs.extend(part);
+    }
+    let worker = local.worker.borrow();
+    worker.write_links(&backlogs, proto)
 }
 
 /// Walks over the keys of a slot, slice by slice at the worker that has them.

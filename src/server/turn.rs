@@ -16,6 +16,8 @@ use super::{catch_up, connection, peers, Arrival, Local, PeerSetup};
 const LOOKS_MAX: usize = 4;
 /// Requests that a look must have brought to be followed by another.
 const WORTH_A_LOOK: u64 = 8;
+/// How long writes wait for the round of agreement before theirs, when nothing else brings a turn.
+const ROUND_WAIT: Duration = Duration::from_millis(1);
 /// Pause between two slices of a snapshot, so that turns come first.
 const SNAPSHOT_PAUSE: Duration = Duration::from_micros(500);
 
@@ -55,10 +57,15 @@ pub async fn serve(
 async fn turns(local: Rc<Local>) {
     let wake = &local.shared.inboxes[local.number].wake;
     let mut touched = Vec::new();
+    let mut some_wait = false;
     loop {
-        wake.notified().await;
+        if some_wait {
+            let _ = tokio::time::timeout(ROUND_WAIT, wake.notified()).await;
+        } else {
+            wake.notified().await;
+        }
         gather_more(&local).await;
-        end_turn(&local, &mut touched);
+        some_wait = end_turn(&local, &mut touched);
     }
 }
 
@@ -75,15 +82,16 @@ async fn gather_more(local: &Local) {
     }
 }
 
-fn end_turn(local: &Local, touched: &mut Vec<ConnKey>) {
-    let kills = {
+/// Returns whether writes wait for the round of agreement before theirs.
+fn end_turn(local: &Local, touched: &mut Vec<ConnKey>) -> bool {
+    let (kills, some_wait) = {
         let mut worker = local.worker.borrow_mut();
         if !local.shared.inboxes[local.number].is_empty() {
             worker.receive();
         }
-        worker.flush();
+        let some_wait = worker.flush_in_rounds();
         std::mem::swap(touched, &mut worker.io.touched);
-        std::mem::take(&mut worker.kills)
+        (std::mem::take(&mut worker.kills), some_wait)
     };
     for conn in touched.drain(..) {
         if let Some(handle) = local.handle(conn) {
@@ -97,6 +105,7 @@ fn end_turn(local: &Local, touched: &mut Vec<ConnKey>) {
             handle.close();
         }
     }
+    some_wait
 }
 
 async fn clock(local: Rc<Local>) {

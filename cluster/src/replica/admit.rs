@@ -1,6 +1,7 @@
 //! Which messages `raft` gets to see. It trusts its peers and panics over what cannot be; a message comes from a socket
 //! (invariant 11), so that what cannot be is found here.
 
+use super::follower::{context_of, QUESTIONS_PENDING_MAX};
 use super::snapshot::SnapshotPlace;
 use super::{LogStore, Message};
 use crate::types::{Index, Term};
@@ -45,6 +46,15 @@ pub(super) fn is_sound(message: &Message, raft: &Raft<LogStore>) -> bool {
         | MessageType::MsgRequestVoteResponse
         | MessageType::MsgRequestPreVote
         | MessageType::MsgRequestPreVoteResponse => true,
+        MessageType::MsgReadIndex => {
+            let pending = raft.read_only.read_index_queue.len();
+            let leads = raft.state == StateRole::Leader && message.term == raft.term;
+            leads && pending < QUESTIONS_PENDING_MAX && context_of(message).is_some()
+        }
+        MessageType::MsgReadIndexResp => {
+            let follows = raft.state == StateRole::Follower && message.from == raft.leader_id;
+            follows && message.term == raft.term && context_of(message).is_some()
+        }
         // Only leaders take proposals, and only their own: a forwarded one could be applied twice. The others are
         // orders of the driver, not of a peer.
         _ => false,

@@ -262,6 +262,14 @@ impl Replica {
         })
     }
 
+    /// Whether another voter lacks so little that it could take the leadership over now, as this leader knows.
+    #[must_use]
+    pub fn could_take_over(&self, id: ReplicaId) -> bool {
+        let membership = self.raw.raft.store().membership();
+        let is_other_voter = id != self.id() && membership.voters.contains(&id);
+        is_other_voter && self.has_caught_up(id) && self.could_lead(id)
+    }
+
     /// To whom the leadership is being handed over.
     #[must_use]
     pub fn transferring_to(&self) -> Option<ReplicaId> {

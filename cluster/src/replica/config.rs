@@ -48,10 +48,11 @@ pub struct Config {
     /// Entries proposed and not yet committed, in bytes; beyond it proposals are refused as busy. One entry is
     /// always allowed.
     pub uncommitted_bytes_max: u64,
-    /// Applied entries kept in memory for followers that lag, in bytes, as soon as a durable snapshot covers what is
-    /// dropped. A group of one replica keeps none.
+    /// Applied entries kept in memory for followers, in bytes; four times as much for those that are behind and take part. A
+    /// group of one replica keeps none.
     pub tail_bytes_max: usize,
-    /// The log in memory while no durable snapshot covers it, in bytes; beyond it proposals are refused as busy.
+    /// The log in memory while a follower gets a snapshot, in bytes: what comes behind it is kept so long. Beyond it the
+    /// follower needs another snapshot, and while so much is not applied proposals are refused as busy.
     pub log_bytes_max: usize,
 }
 

@@ -10,8 +10,9 @@
 //! one gives up its lease *for the rest of its term*: the order to stand for election may arrive long after the transfer
 //! was given up. A leader that stays in office after all therefore begins a new term.
 
+use super::follower::ASKED_BY_FOLLOWER;
 use super::Replica;
-use crate::types::Monotonic;
+use crate::types::{Index, Monotonic};
 use raft::eraftpb::{Entry, Message, MessageType};
 
 /// How `raft` marks a candidate that was told by the leader to stand.
@@ -78,6 +79,11 @@ impl Lease {
     fn holds(&self, term: u64, now: Monotonic) -> bool {
         self.term == term && now < self.until
     }
+}
+
+fn is_of_follower(context: &[u8]) -> bool {
+    let context = <[u8; 8]>::try_from(context).map(u64::from_le_bytes);
+    context.is_ok_and(|context| context & ASKED_BY_FOLLOWER != 0)
 }
 
 /// What a voter has promised, in time.
@@ -176,10 +182,14 @@ impl Replica {
         if !possible {
             return None;
         }
-        // One round at a time: what was asked before is not asked any more.
+        // One round of its own at a time: what it asked before is not asked any more. Followers' questions are answered with the new one.
         let pending = &mut self.raw.raft.read_only;
-        pending.pending_read_index.clear();
-        pending.read_index_queue.clear();
+        pending
+            .pending_read_index
+            .retain(|context, _| is_of_follower(context));
+        pending
+            .read_index_queue
+            .retain(|context| is_of_follower(context));
         Some(self.lease.begin(term, now))
     }
 
@@ -189,9 +199,13 @@ impl Replica {
             let Ok(context) = <[u8; 8]>::try_from(state.request_ctx.as_slice()) else {
                 continue;
             };
+            let context = u64::from_le_bytes(context);
+            if context & ASKED_BY_FOLLOWER != 0 {
+                self.note_how_fresh(context, Index(state.index));
+                continue;
+            }
             let (term, length_us) = (self.raw.raft.term, self.timing.lease_us);
-            self.lease
-                .answered(term, u64::from_le_bytes(context), length_us);
+            self.lease.answered(term, context, length_us);
         }
     }
 
@@ -225,6 +239,13 @@ impl Replica {
                 }
                 true
             }
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
+                if !self.may_help(message) =>
+            {
+                false
+            }
+            // It would stand for election at once.
+            MessageType::MsgTimeoutNow => !self.must_not_stand(),
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
                 // Only a candidate that the leader itself has chosen is heard, and that leader has no lease.
                 let chosen = message.context == CAMPAIGN_TRANSFER;

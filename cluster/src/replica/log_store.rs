@@ -144,6 +144,11 @@ impl LogStore {
         &self.membership
     }
 
+    /// The last index that is no longer here.
+    pub(super) fn compacted(&self) -> Index {
+        self.compacted_index
+    }
+
     /// Bytes that the entries hold in memory, their overhead included.
     pub(super) fn bytes(&self) -> usize {
         self.entry_bytes

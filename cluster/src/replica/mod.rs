@@ -29,6 +29,8 @@
 mod admit;
 mod change;
 mod config;
+mod confined;
+mod follower;
 mod lease;
 mod log_store;
 mod membership;
@@ -59,6 +61,8 @@ use crate::types::{Index, Monotonic, ReplicaId, ShardId, Term};
 use bytes::Bytes;
 use change::Transfer;
 use config::Timing;
+use confined::Confined;
+use follower::Freshness;
 use lease::{Lease, Promise};
 use log_store::LogStore;
 use raft::eraftpb::MessageType;
@@ -70,6 +74,9 @@ use ticks::Jitter;
 
 /// Messages that arrive between `ready` and `persisted` and wait for it; further ones are dropped, which Raft forgives.
 pub const MESSAGES_HELD_MAX: usize = 1024;
+
+/// For followers that are behind, but take part, the log in memory may have so many times the bytes of its tail.
+const LAG_TAILS: usize = 4;
 
 /// Why a proposal was not taken. It is certain then that it will not be applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +120,9 @@ pub struct Replica {
     jitter: Jitter,
     lease: Lease,
     promise: Promise,
+    freshness: Freshness,
     was_restarted: bool,
+    confined: Option<Confined>,
     transfer: Option<Transfer>,
     sending: Vec<Sending>,
     /// Changes of the membership that were handed out and not carried out.
@@ -184,7 +193,9 @@ impl Replica {
             jitter: Jitter::new(config.election_jitter_ticks, config.seed),
             lease: Lease::default(),
             promise: Promise::default(),
+            freshness: Freshness::default(),
             was_restarted,
+            confined: None,
             transfer: None,
             sending: Vec::new(),
             changes_due: VecDeque::new(),
@@ -203,7 +214,7 @@ impl Replica {
     /// promise to a leader.
     pub fn campaign(&mut self) {
         // `raft` leaves it to its caller that who stands for election is a voter.
-        let may_stand = self.raw.raft.promotable() && self.solo.is_none();
+        let may_stand = self.raw.raft.promotable() && self.solo.is_none() && !self.must_not_stand();
         if may_stand && !self.is_writing() && !self.is_silent() && !self.is_bound() {
             // The only refusal is that of a replica which may not stand, and then there is nothing to do.
             let _ = self.raw.campaign();
@@ -262,7 +273,7 @@ impl Replica {
 
     fn step_now(&mut self, message: Message) {
         if admit::is_sound(&message, &self.raw.raft) && self.keeps_promise(&message) {
-            let _ = self.raw.step(message);
+            let _ = self.raw.step(follower::from_wire(message));
         }
     }
 
@@ -422,18 +433,28 @@ impl Replica {
     }
 
     /// Drops applied entries from memory. A replica that is alone keeps none; any other keeps a tail for slow
-    /// followers, bounded in bytes, and all that the durable snapshot does not cover, because a follower that got
-    /// that snapshot needs what comes behind it. Memory alone: the written log is the driver's to shorten, behind a
-    /// snapshot.
+    /// followers, bounded in bytes, and more for a time for those that are just catching up (`Replica::kept_for_followers`).
+    /// Memory alone: the written log is the driver's to shorten, behind a snapshot.
     #[inline]
     fn compact(&mut self) {
-        let store = self.raw.raft.mut_store();
+        let applied = self.applied;
         if self.alone {
-            store.compact(self.applied, 0);
-        } else {
-            let covered = self.applied.min(store.durable().index);
-            store.compact(covered, self.tail_bytes_max);
+            self.raw.raft.mut_store().compact(applied, 0);
+        } else if self.raw.raft.store().bytes() > self.tail_bytes_max {
+            self.compact_behind_followers();
         }
+    }
+
+    #[cold]
+    fn compact_behind_followers(&mut self) {
+        let kept = self.kept_for_followers();
+        let (applied, tail) = (self.applied, self.tail_bytes_max);
+        let lag = tail.saturating_mul(LAG_TAILS).min(self.log_bytes_max);
+        let log = self.log_bytes_max;
+        let store = self.raw.raft.mut_store();
+        store.compact(applied.min(kept.missing).min(kept.behind_snapshot), tail);
+        store.compact(applied.min(kept.behind_snapshot), lag);
+        store.compact(applied, log);
     }
 }
 
@@ -488,7 +509,10 @@ impl Replica {
                     let request = self.request_snapshot(message);
                     outputs.snapshot_requests.extend(request);
                 }
-                _ => outputs.messages.push(message),
+                _ => {
+                    let message = follower::to_wire(message, self.raw.raft.term);
+                    outputs.messages.push(message);
+                }
             }
         }
     }

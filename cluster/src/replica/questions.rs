@@ -58,6 +58,17 @@ impl Replica {
         }
     }
 
+    /// The term and the index of the last entry of its log, written or not.
+    #[must_use]
+    pub fn last_entry(&self) -> (Term, Index) {
+        let last = self.last_index();
+        match &self.solo {
+            // Whoever decides alone has led since its first entry of this term.
+            Some(_) => (self.term(), last),
+            None => (Term(self.raw.raft.raft_log.last_term()), last),
+        }
+    }
+
     /// The last index known to be committed.
     #[inline]
     #[must_use]

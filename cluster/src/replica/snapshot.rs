@@ -81,6 +81,15 @@ pub fn snapshot_message(
     }
 }
 
+/// Up to where the log in memory may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// What lies behind it is missing to a follower that follows.
+    pub(super) missing: Index,
+    /// What lies behind it will be needed by one that gets a snapshot.
+    pub(super) behind_snapshot: Index,
+}
+
 /// A snapshot that is on its way to a follower.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sending {
@@ -102,13 +111,45 @@ impl Replica {
         self.raw.raft.store().durable().index
     }
 
-    /// Whether a new snapshot should be made soon: a follower needs one that is newer than the durable one, or the log in
-    /// memory waits for it to become shorter.
+    /// Whether a new snapshot should be made soon: a follower needs one that is newer than the durable one.
     #[must_use]
     pub fn wants_snapshot(&self) -> bool {
         let store = self.raw.raft.store();
-        let too_long = !self.alone && store.bytes() > self.tail_bytes_max;
-        (store.wants_newer() || too_long) && self.applied > store.durable().index
+        store.wants_newer() && self.applied > store.durable().index
+    }
+
+    /// What the followers that take part still need of the log in memory. Those that are silent get a snapshot when they are back.
+    pub(super) fn kept_for_followers(&self) -> Kept {
+        let raft = &self.raw.raft;
+        let mut kept = Kept {
+            missing: self.applied,
+            behind_snapshot: self.applied,
+        };
+        if !self.is_leader() {
+            return kept;
+        }
+        let store = raft.store();
+        let (first, durable) = (store.compacted(), store.durable().index);
+        let wants_newer = store.wants_newer();
+        let others = raft.prs().iter().filter(|(&id, _)| id != raft.id);
+        for (_, progress) in others.filter(|(_, progress)| progress.recent_active) {
+            let matched = Index(progress.matched);
+            if progress.state == ProgressState::Snapshot {
+                let pending = Index(progress.pending_snapshot);
+                kept.behind_snapshot = kept.behind_snapshot.min(pending);
+            } else if matched < first {
+                // It gets the durable snapshot, or waits for one of which nobody knows yet where it will be.
+                let from = match durable >= first {
+                    true => durable,
+                    false if wants_newer => first,
+                    false => continue,
+                };
+                kept.behind_snapshot = kept.behind_snapshot.min(from);
+            } else {
+                kept.missing = kept.missing.min(matched);
+            }
+        }
+        kept
     }
 
     /// Says how sending a snapshot to a follower ended. Every request must be answered so.

@@ -98,7 +98,8 @@ impl Replica {
             }
             _ => 0,
         };
-        if self.jitter.waits(patience) || self.is_silent() || self.is_bound() {
+        let may_not = self.is_silent() || self.is_bound() || self.must_not_stand();
+        if self.jitter.waits(patience) || may_not {
             return false;
         }
         self.jitter.draw();

@@ -22,14 +22,14 @@ use crate::codec::{self, CodecError};
 use crate::forming::member::is_described_by;
 use crate::meta::MetaCommand;
 use crate::placement::{plan, wishes, GroupSeen, Limits, Observed, Step};
-use crate::topology::{Topology, NODES_MAX};
+use crate::topology::{Members, Topology, NODES_MAX};
 use crate::types::{Monotonic, ReplicaId, ShardId, Term};
 use crate::NodeId;
 use bincode::{Decode, Encode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use under_way::UnderWay;
 
-/// The layout of reports and orders.
+/// The layout of reports and orders, and of what nodes with suspects ask.
 const SCHEMA: u16 = 1;
 
 /// Why bytes are no report and no order.
@@ -43,13 +43,13 @@ pub enum WireError {
     Unsound(&'static str),
 }
 
-fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, WireError> {
+pub(crate) fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, WireError> {
     let mut bytes = codec::encode(&SCHEMA)?;
     codec::encode_into(value, &mut bytes)?;
     Ok(bytes)
 }
 
-fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, WireError> {
+pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, WireError> {
     let (schema, length) = codec::decode_prefix::<u16>(bytes)?;
     if schema != SCHEMA {
         return Err(WireError::Schema(schema));
@@ -240,6 +240,9 @@ impl Steward {
         seen: &Seen,
     ) -> impl Iterator<Item = MetaCommand> {
         let mut commands = Vec::new();
+        let doubted: BTreeSet<(ShardId, ReplicaId)> = (self.fresh(now))
+            .flat_map(|report| report.suspect.iter().copied())
+            .collect();
         for report in self.fresh(now) {
             let node = &report.node;
             let known = topology.nodes.get(&node.id);
@@ -250,13 +253,15 @@ impl Steward {
                 let node = node.clone();
                 commands.push(MetaCommand::Update { node });
             }
-            let led_by_another = |shard: ShardId, id: ReplicaId| {
-                seen.get(&shard)
-                    .is_some_and(|(_, group)| group.leader != id)
-            };
-            // A suspect replica comes back as a new one where the others could elect a leader without it; else it may be needed.
+            // A suspect replica comes back as a new one where the others could elect a leader without it; else it may be needed. Who
+            // is suspect is known by reports that may be older than the leader's.
             let suspects = report.suspect.iter();
-            let given_up = suspects.filter(|(shard, id)| led_by_another(*shard, *id));
+            let given_up = suspects.filter(|(shard, id)| {
+                let group = seen.get(shard).map(|(_, group)| group);
+                group.is_some_and(|group| {
+                    group.leader != *id && is_without_doubt(topology, *shard, group, &doubted)
+                })
+            });
             for &(shard, replica) in report.lost.iter().chain(given_up) {
                 let place = topology.place(shard);
                 let held = place.and_then(|place| place.replicas.get(&replica));
@@ -267,6 +272,25 @@ impl Steward {
         }
         commands.into_iter()
     }
+}
+
+/// Whether most voters of a group are neither suspect nor given up: then it loses nothing with those that are.
+fn is_without_doubt(
+    topology: &Topology,
+    shard: ShardId,
+    group: &GroupSeen,
+    doubted: &BTreeSet<(ShardId, ReplicaId)>,
+) -> bool {
+    let place = topology.place(shard);
+    let is_sound = |id: &&ReplicaId| {
+        let held = place.and_then(|place| place.replicas.get(id));
+        held.is_some_and(|held| !held.lost) && !doubted.contains(&(shard, **id))
+    };
+    let most = |voters: &[ReplicaId]| voters.iter().filter(is_sound).count() > voters.len() / 2;
+    let Members {
+        voters, outgoing, ..
+    } = &group.members;
+    most(voters) && (outgoing.is_empty() || most(outgoing))
 }
 
 /// A step of the placement as something to do.

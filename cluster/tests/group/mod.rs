@@ -1,5 +1,5 @@
 //! A group of replicas with their disks, clocks and a network, all simulated and seeded. After every step it is checked that
-//! no leader that may read lacks anything that was acknowledged.
+//! no leader that may read lacks anything that was acknowledged, and no replica anything of the time as of which it says to be fresh.
 
 use bytes::Bytes;
 use ringfort_cluster::replica::wire::{FrameBuilder, FrameReader, Packet};
@@ -14,6 +14,9 @@ pub const TICK_US: u64 = 50_000;
 
 /// The network's and the drivers' step.
 const STEP_US: u64 = 5_000;
+
+/// What is fresh enough for whoever reads at a follower.
+pub const FRESH_US: u64 = 1_000_000;
 
 const SHARD: ShardId = ShardId(0);
 
@@ -31,6 +34,7 @@ struct Node {
     /// The same as a set, and how many of the acknowledged ones have been found in it.
     has: BTreeSet<u64>,
     found: usize,
+    found_by_age: usize,
     /// Snapshots that have arrived, by their token.
     arrived: BTreeMap<Vec<u8>, State>,
     outbox: Vec<Message>,
@@ -50,7 +54,7 @@ impl Node {
 
     fn set_state(&mut self, state: State) {
         self.has = state.iter().copied().collect();
-        (self.state, self.found) = (state, 0);
+        (self.state, self.found, self.found_by_age) = (state, 0, 0);
     }
 
     fn runs(&self) -> bool {
@@ -75,8 +79,9 @@ pub struct Group {
     isolated: BTreeSet<u64>,
     proposals: u64,
     acknowledged: BTreeSet<u64>,
-    /// The same, in order of time.
+    /// The same, in order of time, and when.
     acknowledgements: Vec<u64>,
+    acknowledged_at: Vec<u64>,
     changes: u64,
     seed: u64,
 }
@@ -94,6 +99,7 @@ impl Group {
             proposals: 0,
             acknowledged: BTreeSet::new(),
             acknowledgements: Vec::new(),
+            acknowledged_at: Vec::new(),
             changes: 0,
             seed,
         };
@@ -400,9 +406,34 @@ impl Group {
         );
     }
 
+    /// Whether this replica may answer who accepts data of [`FRESH_US`] ago.
+    pub fn is_fresh(&self, id: u64) -> bool {
+        let node = &self.nodes[&id];
+        let replica = node.replica.as_ref();
+        replica.is_some_and(|replica| replica.is_fresh(node.now(self.time), FRESH_US))
+    }
+
+    fn check_age(&mut self, id: u64) {
+        let node = self.nodes.get_mut(&id).expect("a node");
+        let as_of = node.replica.as_ref().and_then(Replica::fresh_as_of);
+        let Some(as_of) = as_of else {
+            return;
+        };
+        while let Some(&at) = self.acknowledged_at.get(node.found_by_age) {
+            if node.now(at) >= as_of {
+                break;
+            }
+            let proposal = self.acknowledgements[node.found_by_age];
+            let found = node.has.contains(&proposal);
+            assert!(found, "seed {}: {id} is older than it says", self.seed);
+            node.found_by_age += 1;
+        }
+    }
+
     fn check(&mut self) {
         let ids: Vec<u64> = self.nodes.keys().copied().collect();
         for id in ids {
+            self.check_age(id);
             if !self.can_read(id) {
                 continue;
             }
@@ -426,6 +457,9 @@ impl Group {
         let now = node.now(time);
         if let Some(replica) = &mut node.replica {
             replica.tick(now);
+            if !replica.is_fresh(now, FRESH_US / 2) {
+                replica.ask_how_fresh(now);
+            }
         }
     }
 
@@ -470,6 +504,7 @@ impl Group {
                 if let Some(proposal) = node.waiting.remove(&place) {
                     self.acknowledged.insert(proposal);
                     self.acknowledgements.push(proposal);
+                    self.acknowledged_at.push(self.time);
                 }
                 replica.applied(entry.index);
             }

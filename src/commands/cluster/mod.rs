@@ -46,6 +46,7 @@ fn asking(session: &mut Session, host: &dyn Host, _: &Call, reply: &mut Reply) -
 fn readonly(session: &mut Session, host: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
     check_port(session, host)?;
     session.is_readonly = true;
+    host.want_follower_reads();
     reply.ok();
     Ok(())
 }
@@ -94,10 +95,10 @@ fn myid(session: &mut Session, host: &dyn Host, _: &Call, reply: &mut Reply) -> 
     Ok(())
 }
 
-/// Nodes are connected by links of their own, which are nothing of what Redis describes here.
-fn links(session: &mut Session, host: &dyn Host, _: &Call, reply: &mut Reply) -> CommandResult {
+/// All workers have links of their own, one for each kind of traffic.
+fn links(session: &mut Session, host: &dyn Host, _: &Call, _: &mut Reply) -> CommandResult {
     check_port(session, host)?;
-    reply.array(0);
+    session.pending = Some(Pending::Links(session.proto));
     Ok(())
 }
 

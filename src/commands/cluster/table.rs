@@ -210,7 +210,7 @@ const SUBCOMMANDS: &[Command] = &[
         name: "LINKS",
         since: "7.0.0",
         complexity: OF_NODES,
-        summary: "Returns an empty list: nodes have no links of the kind that Redis describes.",
+        summary: "Returns the connections to and from other nodes, several for each.",
         run: Run::Session(super::links),
         tips: VARYING,
         ..SHOWS

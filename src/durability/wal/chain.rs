@@ -8,6 +8,7 @@ use super::error::{Damage, RecoverError};
 use super::hard_states::HardStates;
 use super::layout::{RecordKind, SegmentHeader, SEGMENT_HEADER_BYTES};
 use super::marks::Marks;
+use super::reach::{DamagedLog, Reach};
 use super::record::{Item, Items};
 use super::recover::{Loss, RecordView, RecoverOptions};
 use super::scan::{Evidence, ReadBuffer, SegmentReader, Step};
@@ -29,6 +30,9 @@ pub(super) struct Found {
 pub(super) type Consume<'c> =
     &'c mut dyn FnMut(&RecordView<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
+/// Whether a damaged log can be done without.
+pub(super) type Spares<'c> = &'c mut dyn FnMut(&DamagedLog) -> bool;
+
 /// What all chains together come to.
 #[derive(Default)]
 pub(super) struct Outcome {
@@ -46,9 +50,11 @@ pub(super) struct Replay<'c> {
     options: RecoverOptions,
     newest: u64,
     consume: Consume<'c>,
+    spares: Spares<'c>,
     buffer: ReadBuffer,
-    /// Of the present chain.
+    /// Of the present chain, as is the next.
     marks: Marks,
+    reach: Reach,
     /// Set by accepted damage: later generations may build on what was dropped, and go with it.
     cut_generation: Option<u64>,
     pub outcome: Outcome,
@@ -88,14 +94,17 @@ impl<'c> Replay<'c> {
         options: RecoverOptions,
         newest: u64,
         consume: Consume<'c>,
+        spares: Spares<'c>,
     ) -> Self {
         Self {
             disk,
             options,
             newest,
             consume,
+            spares,
             buffer: ReadBuffer::default(),
             marks: Marks::default(),
+            reach: Reach::default(),
             cut_generation: None,
             outcome: Outcome::default(),
         }
@@ -108,6 +117,7 @@ impl<'c> Replay<'c> {
             return self.drop_chain(chain);
         }
         self.marks.clear();
+        self.reach = Reach::default();
         self.read(chain)?;
         if generation == self.newest {
             self.plan_resync(chain);
@@ -207,6 +217,7 @@ impl<'c> Replay<'c> {
                 RecordKind::Final => break (reader.offset, End::Final),
                 RecordKind::Data => {}
             }
+            self.reach.note(&items);
             note(&items, &mut holdings, &mut self.outcome);
             self.outcome.records += 1;
             let view = RecordView {
@@ -328,6 +339,10 @@ impl<'c> Replay<'c> {
                     offset: bad.1,
                     what,
                 };
+                if self.is_spared(chain, &damage) {
+                    self.drop_damaged(chain);
+                    return Ok(());
+                }
                 if !self.options.accept_data_loss {
                     return Err(RecoverError::Damaged(damage));
                 }
@@ -352,6 +367,29 @@ impl<'c> Replay<'c> {
         }
         self.cut(chain, place);
         Ok(())
+    }
+
+    /// Whether the consumer can do without a log that is damaged.
+    fn is_spared(&mut self, chain: &[Found], damage: &Damage) -> bool {
+        // A segment that cannot be read may just as well belong to another generation, which had other shards.
+        let is_whole = chain.iter().all(|segment| segment.header.is_ok());
+        let damaged = DamagedLog {
+            damage: damage.clone(),
+            shards: self.reach.shards().filter(|_| is_whole),
+        };
+        (self.spares)(&damaged)
+    }
+
+    /// Plans the removal of a whole log. Nothing of what it says counts for anybody any more.
+    fn drop_damaged(&mut self, chain: &[Found]) {
+        let is_in_chain = |kept: &Closed| chain.iter().any(|segment| segment.path == kept.path);
+        self.outcome.kept.retain(|kept| !is_in_chain(kept));
+        self.remove_all(chain);
+    }
+
+    fn remove_all(&mut self, chain: &[Found]) {
+        let paths = chain.iter().map(|segment| segment.path.clone());
+        self.outcome.changes.remove.extend(paths);
     }
 
     /// Plans the end record and the removal of what is behind it.
@@ -394,10 +432,7 @@ impl<'c> Replay<'c> {
                 damage: None,
             });
         }
-        self.outcome
-            .changes
-            .remove
-            .extend(chain.iter().map(|segment| segment.path.clone()));
+        self.remove_all(chain);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ mod layout;
 mod marks;
 mod next;
 mod old;
+mod reach;
 mod record;
 mod recover;
 mod scan;
@@ -47,8 +48,11 @@ pub use error::{Damage, RecoverError, WalError};
 pub use headroom::Headroom;
 pub use layout::RECORD_BYTES_MAX;
 pub use old::OldSegments;
+pub use reach::DamagedLog;
 pub use record::{record_bytes, Entry, Item, Items, Run, ENTRY_HEADER_BYTES, ITEM_HEADER_BYTES};
-pub use recover::{recover, recover_checked, Loss, RecordView, RecoverOptions, Recovered};
+pub use recover::{
+    recover, recover_checked, recover_sparing, Loss, RecordView, RecoverOptions, Recovered,
+};
 pub use sync::WalSyncer;
 
 /// Size of a segment file unless set otherwise.

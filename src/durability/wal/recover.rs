@@ -10,6 +10,7 @@ use ringfort_cluster::{HardState, ShardId};
 use super::chain::{Found, Replay};
 use super::error::{Damage, RecoverError};
 use super::layout::{BadHeader, SegmentHeader, FORMAT_VERSION, SEGMENT_HEADER_BYTES};
+use super::reach::DamagedLog;
 use super::record::Items;
 use super::segment::{is_leftover, parse_segment_name};
 use super::{OldSegments, RecordNumber};
@@ -117,7 +118,27 @@ pub fn recover_checked<E>(
     disk: &SharedDisk,
     dir: &Path,
     options: RecoverOptions,
+    consume: impl FnMut(&RecordView<'_>) -> Result<(), E>,
+    check: impl FnOnce() -> Result<(), E>,
+) -> Result<Recovered, RecoverError>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    recover_sparing(disk, dir, options, consume, |_| false, check)
+}
+
+/// As [`recover_checked`], for a consumer that can do without a damaged log, perhaps: `spares` is asked about each one. Where it
+/// agrees the whole log of that worker and generation goes, once `check` was content, and all others are read as ever; it may have
+/// been given records of it before.
+///
+/// # Errors
+/// As [`recover_checked`].
+pub fn recover_sparing<E>(
+    disk: &SharedDisk,
+    dir: &Path,
+    options: RecoverOptions,
     mut consume: impl FnMut(&RecordView<'_>) -> Result<(), E>,
+    mut spares: impl FnMut(&DamagedLog) -> bool,
     check: impl FnOnce() -> Result<(), E>,
 ) -> Result<Recovered, RecoverError>
 where
@@ -143,7 +164,7 @@ where
             .push(segment);
     }
     let mut consume = |view: &RecordView<'_>| consume(view).map_err(Into::into);
-    let mut replay = Replay::new(disk, options, newest, &mut consume);
+    let mut replay = Replay::new(disk, options, newest, &mut consume, &mut spares);
     for chain in chains.into_values() {
         replay.chain(&chain)?;
     }

@@ -163,7 +163,7 @@ impl Link {
     }
 
     /// From now on `send` says `Down`; what waited is gone. The task tells the owner of it.
-    fn take_down(&self, why: &str) {
+    pub fn take_down(&self, why: &str) {
         if self.wire.take().is_some() {
             *self.fault.borrow_mut() = Some(why.to_owned());
             *self.out.borrow_mut() = Vec::new();

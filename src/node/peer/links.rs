@@ -128,6 +128,11 @@ impl Links {
         }
     }
 
+    /// Takes a link down, with all that waits on it; it is dialed again.
+    pub fn cut(&self, to: NodeId, channel: Channel, why: &str) {
+        self.with(to, channel, |link| link.take_down(why));
+    }
+
     /// Whether frames can be sent.
     pub fn is_up(&self, to: NodeId, channel: Channel) -> bool {
         self.with(to, channel, |link| link.is_up()) == Some(true)

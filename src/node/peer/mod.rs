@@ -89,7 +89,8 @@ impl Channel {
     /// Both, in the order of their place in tables.
     pub const ALL: [Self; 2] = [Self::Raft, Self::Forward];
 
-    fn place(self) -> usize {
+    /// Its place in [`Channel::ALL`].
+    pub fn place(self) -> usize {
         self as usize
     }
 }

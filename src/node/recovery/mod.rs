@@ -4,6 +4,9 @@
 mod directory;
 mod disk;
 mod extra;
+mod rebuild;
+#[cfg(test)]
+mod rebuild_tests;
 mod replicas;
 mod snapshots;
 #[cfg(test)]
@@ -18,7 +21,7 @@ use std::time::Duration;
 use ringfort_cluster::topology::Topology;
 use ringfort_cluster::{NodeId, ReplicaId, ShardId};
 
-use crate::durability::wal::{recover_checked, Headroom, Loss, Recovered};
+use crate::durability::wal::{recover_sparing, Headroom, Loss, Recovered};
 use crate::durability::{
     boot_id, DiskLock, DiskWorker, DurabilityMode, LastStop, Marker, RecoverOptions, SharedDisk,
     StateKeeper,
@@ -37,6 +40,8 @@ pub use extra::{describe, read_snapshot, LoadedSnapshot, SnapshotExtra};
 pub use replicas::{group_of, restored};
 pub(in crate::node) use replicas::{newcomer, placeholder};
 
+pub(crate) use rebuild::named;
+use rebuild::Rebuild;
 use replicas::Makings;
 use snapshots::{load_snapshots, Snapshots};
 
@@ -92,13 +97,16 @@ pub fn load(
     let all = 0..=makings.shards();
     let mut shards: Vec<Shard> = all.map(|id| makings.empty(ShardId(id))).collect();
     if startup.durability == Durability::None {
-        makings.start_all(&mut shards, None)?;
+        makings.start_all(&mut shards, None, &mut Rebuild::new(&makings, false))?;
         let lost = makings.all_lost(&directory.lost);
         return Ok(loaded(directory, shards, Vec::new(), lost));
     }
-    let marker = new_marker(&directory, &makings);
     let [snapshots, logs] = directories(&directory.disk, &directory.dir)?;
-    let found = load_snapshots(&directory.disk, &snapshots, &makings, &mut shards)?;
+    let last = directory.last.as_ref();
+    let is_suspect = last.is_some_and(|last| last.is_suspect(&boot_id()));
+    let mut rebuild = Rebuild::new(&makings, is_suspect);
+    let disk = &directory.disk;
+    let mut found = load_snapshots(disk, &snapshots, &makings, &mut shards, &mut rebuild)?;
     let mut lost = directory.lost.clone();
     for number in &found.damaged {
         let shard = &mut shards[usize::from(number.0)];
@@ -108,24 +116,23 @@ pub fn load(
             *shard = makings.empty(*number);
         }
     }
-    let log = replay(&directory, &logs, &makings, &found, &mut shards)?;
+    let mut log = replay(&directory, &logs, &found, &mut shards, &mut rebuild)?;
     let states = log.recovered.hard_states();
     lost.extend(makings.lose_second_beginnings(&mut shards, states)?);
     tell_losses(&log.recovered.losses);
-    let last = directory.last.as_ref();
-    let is_damaged = |loss: &Loss| loss.damage.is_some();
-    if last.is_some_and(|last| last.is_suspect(&marker.boot_id)) {
-        tracing::warn!(
-            "the machine stopped without a clean shutdown: writes of its last second may be gone"
-        );
-        makings.suspect(&shards)?;
-    } else if log.recovered.losses.iter().any(is_damaged) {
-        makings.suspect(&shards)?;
+    let marker = new_marker(&directory, &makings);
+    doubt(&directory, &makings, &log, &marker, &shards)?;
+    makings.start_all(&mut shards, Some(&log.recovered), &mut rebuild)?;
+    rebuild.note()?;
+    rebuild.clear(disk, &snapshots, &mut shards)?;
+    for number in rebuild.numbers() {
+        found.present[usize::from(number.0)] = Present::default();
+        log.traces.insert(number);
     }
+    lost.extend(rebuild.replicas());
     // Now: an interrupted recovery had to learn how the run before it ended; logs that are open have no end yet.
-    let written = marker.write(&directory.disk, &directory.dir);
+    let written = marker.write(disk, &directory.dir);
     written.map_err(StartError::from)?;
-    makings.start_all(&mut shards, Some(&log.recovered))?;
     let lost = makings.all_lost(&lost);
     for number in &log.traces {
         directory.state.litter(makings.group(*number));
@@ -133,6 +140,27 @@ pub fn load(
     let mut loaded = loaded(directory, shards, found.present, lost);
     loaded.start_disk(startup, log, marker)?;
     Ok(loaded)
+}
+
+/// Notes which replicas may have forgotten what they acknowledged.
+fn doubt(
+    directory: &Directory,
+    makings: &Makings,
+    log: &Log,
+    marker: &Marker,
+    shards: &[Shard],
+) -> Result<(), StartError> {
+    let last = directory.last.as_ref();
+    let is_damaged = |loss: &Loss| loss.damage.is_some();
+    if last.is_some_and(|last| last.is_suspect(&marker.boot_id)) {
+        tracing::warn!(
+            "the machine stopped without a clean shutdown: writes of its last second may be gone"
+        );
+        makings.suspect(shards)?;
+    } else if log.recovered.losses.iter().any(is_damaged) {
+        makings.suspect(shards)?;
+    }
+    Ok(())
 }
 
 fn loaded(
@@ -198,24 +226,28 @@ struct Log {
     traces: BTreeSet<ShardId>,
 }
 
-fn replay(
+/// Reads the log. Replicas that are given up are noted as such before any file is changed.
+fn replay<'m>(
     directory: &Directory,
     logs: &Path,
-    makings: &Makings,
     snapshots: &Snapshots,
     shards: &mut [Shard],
+    rebuild: &mut Rebuild<'m, '_>,
 ) -> Result<Log, StartError> {
     let disk = &directory.disk;
+    let makings = rebuild.makings();
     let options = RecoverOptions {
         last_stop: LastStop::of(directory.last.as_ref(), &boot_id()),
         accept_data_loss: makings.startup.accept_data_loss,
     };
     let ids = shards.iter().map(|shard| shard.id);
-    let strangers = ids.filter(|id| !makings.is_held(*id)).collect();
+    let is_stranger = |id: &ShardId| !makings.is_held(*id) || rebuild.is_given_up(*id);
+    let strangers = ids.filter(is_stranger).collect();
     let mut start_over = |number| snapshots.start_over(disk, makings, number);
     let replay = Replay::new(shards, options.accept_data_loss, &mut start_over);
     let replay = RefCell::new(replay.without(strangers));
-    let recovered = recover_checked(
+    let rebuild = RefCell::new(rebuild);
+    let recovered = recover_sparing(
         disk,
         logs,
         options,
@@ -223,7 +255,22 @@ fn replay(
             let mut items = record.items.iter();
             items.try_for_each(|item| replay.borrow_mut().item(&item))
         },
-        || replay.borrow_mut().check(),
+        |damaged| {
+            let mut rebuild = rebuild.borrow_mut();
+            rebuild.log(damaged, &mut replay.borrow_mut())
+        },
+        || {
+            let (mut rebuild, mut replay) = (rebuild.borrow_mut(), replay.borrow_mut());
+            while let Some((number, gap)) = replay.take_gap() {
+                let shard = replay.shard(number);
+                let membership = shard.map(|shard| shard.membership.clone());
+                if !rebuild.unfit(number, &gap, &membership.unwrap_or_default()) {
+                    return Err(gap);
+                }
+                replay.give_up(number);
+            }
+            rebuild.note()
+        },
     );
     Ok(Log {
         disk: disk.clone(),

@@ -18,6 +18,7 @@ use crate::settings::Startup;
 use crate::store::{Databases, Limits, Timestamp};
 
 use super::directory::{hash_seed, Directory};
+use super::rebuild::Rebuild;
 use super::StartError;
 
 /// In place of a replica that this node has not got. No replica is ever given this id.
@@ -30,7 +31,7 @@ pub(super) struct Makings<'a> {
     pub state: &'a StateKeeper,
     pub limits: Limits,
     pub seed: u64,
-    node_id: NodeId,
+    pub node_id: NodeId,
     /// Of a node that founded its cluster.
     founding: Option<Topology>,
 }
@@ -153,11 +154,12 @@ impl<'a> Makings<'a> {
         noted.map_err(StartError::from)
     }
 
-    /// Gives every shard that is held the replica that its log and hard state make.
+    /// Gives every shard that is held, but for those of `rebuild`, the replica that its log and hard state make.
     pub fn start_all(
         &self,
         shards: &mut [Shard],
         recovered: Option<&Recovered>,
+        rebuild: &mut Rebuild,
     ) -> Result<(), StartError> {
         let started = wall_clock();
         let suspects = self.state.state().suspects;
@@ -170,8 +172,16 @@ impl<'a> Makings<'a> {
             let found = states.and_then(|states| states.get(&shard.id)).copied();
             let membership = shard.membership.clone();
             let restored = restored(shard, found, membership);
-            shard.replica = Replica::new(&Config::new(group, id), restored)
-                .map_err(|error| StartError(format!("shard {group} cannot start: {error}")))?;
+            match Replica::new(&Config::new(group, id), restored) {
+                Ok(replica) => shard.replica = replica,
+                Err(error) => {
+                    let error = StartError(format!("shard {group} cannot start: {error}"));
+                    if !rebuild.unfit(shard.id, &error, &shard.membership) {
+                        return Err(error);
+                    }
+                    continue;
+                }
+            }
             // It keeps what it has, and takes part in nothing.
             shard.standing.is_held = !suspects.contains(&group);
             if shard.applied_clock() > Timestamp(started.0 + 60_000) {

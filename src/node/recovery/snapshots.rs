@@ -6,11 +6,12 @@ use std::path::Path;
 use ringfort_cluster::ShardId;
 
 use crate::durability::snapshot::{find_snapshots, SnapshotFile};
-use crate::durability::SharedDisk;
+use crate::durability::{SharedDisk, SnapshotReader};
 use crate::node::shard::Shard;
 use crate::node::snapshots::Present;
 
 use super::extra::read_snapshot;
+use super::rebuild::Rebuild;
 use super::replicas::{placeholder, Makings};
 use super::StartError;
 
@@ -43,6 +44,7 @@ pub(super) fn load_snapshots(
     dir: &Path,
     makings: &Makings,
     shards: &mut [Shard],
+    rebuild: &mut Rebuild,
 ) -> Result<Snapshots, StartError> {
     let mut found = Snapshots {
         present: vec![Present::default(); shards.len()],
@@ -73,6 +75,7 @@ pub(super) fn load_snapshots(
                 };
                 found.files.insert(file.shard, file);
             }
+            Err(_) if is_given_up(disk, &file, rebuild) => {}
             Err(error) if makings.startup.accept_data_loss => {
                 tracing::error!("{error}; going on without it, as --accept-data-loss says");
                 put_aside(disk, dir, &file)?;
@@ -82,6 +85,13 @@ pub(super) fn load_snapshots(
         }
     }
     Ok(found)
+}
+
+/// Whether a snapshot that cannot be read is damaged, and its group rebuilds the replica. The file goes later, with all others of
+/// replicas that are gone.
+fn is_given_up(disk: &SharedDisk, file: &SnapshotFile, rebuild: &mut Rebuild) -> bool {
+    let damaged = SnapshotReader::open(disk, file).err();
+    damaged.is_some_and(|error| rebuild.snapshot(file.shard, &error))
 }
 
 /// Out of the way, so that the next start needs no consent; kept, because it may yet be of use.

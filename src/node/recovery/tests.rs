@@ -14,8 +14,8 @@ use crate::durability::snapshot::find_snapshots;
 use crate::durability::{NodeState, RealDisk, SnapshotWriter, Wal};
 use crate::settings::Builder;
 
-const ZERO: ShardId = ShardId(0);
-const ONE: ShardId = ShardId(1);
+pub(super) const ZERO: ShardId = ShardId(0);
+pub(super) const ONE: ShardId = ShardId(1);
 
 fn startup_with(dir: &Path, flags: &[(&str, &str)]) -> Arc<Startup> {
     let dir = dir.to_str().expect("a path of text");
@@ -28,7 +28,7 @@ fn startup(dir: &Path) -> Arc<Startup> {
     startup_with(dir, &[])
 }
 
-fn node(id: NodeId) -> Node {
+pub(super) fn node(id: NodeId) -> Node {
     Node {
         id,
         host: "127.0.0.1".into(),
@@ -60,7 +60,7 @@ fn marker(dir: &Path) -> Marker {
     Marker::read(&disk, dir).unwrap().expect("a marker")
 }
 
-fn wal_of(loaded: &Loaded, startup: &Startup) -> Wal {
+pub(super) fn wal_of(loaded: &Loaded, startup: &Startup) -> Wal {
     let disk = loaded.disk.as_ref().expect("a disk");
     let shards: Vec<&Shard> = loaded.shards.iter().collect();
     disk.open_wal(0, &shards, startup).unwrap()
@@ -75,7 +75,7 @@ fn stop(loaded: Loaded, clean: bool) {
     disk.end();
 }
 
-fn empty_entry(term: u64, index: u64) -> LogEntry {
+pub(super) fn empty_entry(term: u64, index: u64) -> LogEntry {
     LogEntry {
         index: Index(index),
         term: Term(term),
@@ -153,12 +153,12 @@ fn cut_power(startup: &Startup) {
     marker.write(&disk, &startup.dir).unwrap();
 }
 
-fn held(loaded: &Loaded) -> Vec<bool> {
+pub(super) fn held(loaded: &Loaded) -> Vec<bool> {
     let shards = loaded.shards.iter();
     shards.map(|shard| shard.standing.is_held).collect()
 }
 
-fn applied(loaded: &Loaded) -> Vec<u64> {
+pub(super) fn applied(loaded: &Loaded) -> Vec<u64> {
     let shards = loaded.shards.iter();
     shards.map(|shard| shard.applied().0 .0).collect()
 }

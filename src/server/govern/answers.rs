@@ -60,6 +60,7 @@ impl Govern {
                 cell.offer(Arc::from(topology));
                 Response::Offer(cell.epoch())
             }
+            Request::Suspects(question) => Response::Suspects(self.answer_suspects(question).await),
         }
     }
 

@@ -1,10 +1,11 @@
 //! What every node does for its cluster, on the worker of its copy of the meta group: it tells the leader of the meta group how it is, shows
 //! its clients who leads what, and answers other nodes' questions; where it leads the meta group it is the steward. The loops are here,
-//! what they say to others in `answers`, `report` and `steer`. Decides nothing itself: `ringfort_cluster::steward` does.
+//! what they say to others in `answers`, `report`, `steer` and `suspects`. Decides nothing itself: `ringfort_cluster::steward` does.
 
 mod answers;
 mod report;
 mod steer;
+mod suspects;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,14 +16,14 @@ use std::time::Duration;
 use ringfort_cluster::forming::{About, Setup};
 use ringfort_cluster::steward::{NodeReport, Steward, StewardLimits};
 use ringfort_cluster::topology::{Leaders, Topology, META_GROUP};
-use ringfort_cluster::{Epoch, Monotonic, NodeId, Term};
+use ringfort_cluster::{Epoch, Monotonic, NodeId, ShardId, Term};
 use tokio::sync::{mpsc, oneshot, Notify};
 use tokio::task::spawn_local;
 use tokio::time::{timeout, timeout_at, Instant};
 
 use crate::node::meta::Account;
 use crate::node::peer::{ask, AskError, ControlHandler, Home, Target};
-use crate::node::{monotonic_clock, view, Shutdown};
+use crate::node::{monotonic_clock, view, Shutdown, Worker};
 
 use super::control::{ControlError, Request, Response};
 use super::formation::Announcing;
@@ -125,6 +126,10 @@ struct Govern {
     heard_leader: Cell<Option<NodeId>>,
     /// Whom to report to next, where the leader is not known.
     turns: Cell<usize>,
+    /// The topology that was written down last, or is being written.
+    kept: Cell<Epoch>,
+    /// Groups with suspects elsewhere, about which others have asked, and when.
+    asked_about: RefCell<BTreeMap<ShardId, Instant>>,
     stewardship: RefCell<Option<Stewardship>>,
     report_now: Notify,
     steer_now: Notify,
@@ -157,6 +162,8 @@ fn start(local: &Rc<Local>, governing: Governing) {
         down: RefCell::default(),
         heard_leader: Cell::default(),
         turns: Cell::default(),
+        kept: Cell::default(),
+        asked_about: RefCell::default(),
         stewardship: RefCell::default(),
         report_now: Notify::new(),
         steer_now: Notify::new(),
@@ -165,6 +172,7 @@ fn start(local: &Rc<Local>, governing: Governing) {
     spawn_local(govern.clone().observes());
     spawn_local(govern.clone().reports());
     spawn_local(govern.clone().steers());
+    spawn_local(govern.clone().settles_suspects());
     if let Some(announcing) = announcing {
         spawn_local(govern.announces(announcing));
     }
@@ -239,6 +247,7 @@ impl Govern {
             let account = self.collect().await;
             self.take_account(account);
             self.publish();
+            self.keep_topology();
             self.report_now.notify_one();
             self.steer_now.notify_one();
             tokio::time::sleep(COALESCE).await;
@@ -246,26 +255,53 @@ impl Govern {
         }
     }
 
+    /// Has a newer topology written down, by a thread that may wait for the disk: a start decides by it which replicas others can
+    /// rebuild.
+    fn keep_topology(&self) {
+        let epoch = self.local.shared.topology.epoch();
+        if self.kept.replace(epoch) == epoch {
+            return;
+        }
+        let shared = self.local.shared.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = shared.topology.keep_newest() {
+                tracing::warn!("the topology cannot be kept: {error}");
+            }
+        });
+    }
+
     async fn collect(&self) -> Account {
+        let mut whole = Account::default();
+        for part in self.of_all_workers(|there| there.account()).await {
+            whole.groups.extend(part.groups);
+            whole.leaders.extend(part.leaders);
+        }
+        whole
+    }
+
+    /// What each worker answers in time.
+    async fn of_all_workers<T: Send + 'static>(
+        &self,
+        ask: impl Fn(&mut Worker) -> T + Clone + Send + 'static,
+    ) -> Vec<T> {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         {
             let mut worker = self.local.worker.borrow_mut();
             for number in 0..worker.workers {
-                let sender = sender.clone();
+                let (sender, ask) = (sender.clone(), ask.clone());
                 worker.task(number, move |there| {
-                    let _ = sender.send(there.account());
+                    let _ = sender.send(ask(there));
                 });
             }
         }
         drop(sender);
         self.local.want_turn();
         let deadline = Instant::now() + ACCOUNT_LIMIT;
-        let mut whole = Account::default();
+        let mut all = Vec::new();
         while let Ok(Some(part)) = timeout_at(deadline, receiver.recv()).await {
-            whole.groups.extend(part.groups);
-            whole.leaders.extend(part.leaders);
+            all.push(part);
         }
-        whole
+        all
     }
 
     fn take_account(&self, account: Account) {

@@ -40,6 +40,10 @@ impl Govern {
     }
 
     async fn report(&self) {
+        // Nobody is to count on a node that goes down: it would be given back what it hands over.
+        if self.local.shared.shutdown_asked().is_some() {
+            return;
+        }
         let report = self.own_report();
         if self.leads() {
             return self.hear(report);

@@ -32,6 +32,9 @@ impl Govern {
     }
 
     fn steer(self: Rc<Self>) {
+        if self.local.shared.shutdown_asked().is_some() {
+            return;
+        }
         let topology = self.topology();
         let decided = self.with_stewardship(|held, now| {
             let actions = held.steward.tick(now, &topology);

@@ -167,6 +167,7 @@ fn run(
         stored: Stored::default(),
         store: Box::new(|_| Ok(())),
         found: Box::new(|| Ok(CLUSTER)),
+        waits: Box::new(|_| {}),
     };
     let listeners = [listener.try_clone().unwrap()];
     let formed = runtime.block_on(form(formation, &listeners)).unwrap();

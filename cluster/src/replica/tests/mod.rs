@@ -1,7 +1,10 @@
 //! One replica at a time: its driver's contract, restarts, bounds, and the bugs that its assertions name.
 
+mod confined;
+mod follower;
 mod several;
 mod solo;
+mod tail;
 
 use super::*;
 
@@ -396,33 +399,4 @@ fn a_snapshot_replaces_the_log_and_what_was_delivered() {
     assert_eq!(replica.committed(), Index(50));
     assert_eq!(replica.membership(), place.membership);
     assert_eq!(replica.durable_snapshot(), Index(50));
-}
-
-#[test]
-fn a_shard_of_several_voters_keeps_a_bounded_tail() {
-    let mut settings = config(1);
-    settings.tail_bytes_max = 10_000;
-    let state = Restored {
-        membership: voters(&[1, 2, 3]).membership,
-        ..restored(11..=1000, 1000, 1000)
-    };
-    let membership = state.membership.clone();
-    let mut replica = Replica::new(&settings, state).unwrap();
-    // What no durable snapshot covers is kept: a follower that got the snapshot would need it.
-    assert_eq!(replica.first_index(), Index(11));
-    assert!(replica.log_bytes() > 10_000 && replica.wants_snapshot());
-    replica.snapshot_is_durable(SnapshotPlace {
-        index: Index(600),
-        term: Term(2),
-        membership: membership.clone(),
-    });
-    assert_eq!(replica.first_index(), Index(601));
-    assert!(replica.wants_snapshot());
-    replica.snapshot_is_durable(SnapshotPlace {
-        index: Index(1000),
-        term: Term(2),
-        membership,
-    });
-    assert!(replica.log_bytes() <= 10_000 && !replica.wants_snapshot());
-    assert!(replica.first_index() < Index(1001));
 }

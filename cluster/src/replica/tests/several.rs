@@ -23,14 +23,18 @@ fn elect(replica: &mut Replica, outputs: &mut Outputs) {
 
 /// A replica 1 of three that has been elected; its first entry is committed by replica 2's answer.
 fn leader_of_three() -> (Replica, Outputs) {
-    let mut replica = Replica::new(&config(1), voters(&[1, 2, 3])).unwrap();
+    leader_with(&config(1))
+}
+
+pub(super) fn leader_with(config: &Config) -> (Replica, Outputs) {
+    let mut replica = Replica::new(config, voters(&[1, 2, 3])).unwrap();
     let mut outputs = Outputs::default();
     elect(&mut replica, &mut outputs);
     assert_eq!(turn(&mut replica, &mut outputs).len(), 1);
     (replica, outputs)
 }
 
-fn answer(msg_type: MessageType, from: u64) -> Message {
+pub(super) fn answer(msg_type: MessageType, from: u64) -> Message {
     Message {
         msg_type,
         from,
@@ -312,37 +316,6 @@ fn a_change_is_not_carried_out_twice() {
 fn a_change_is_not_passed_over() {
     let (mut replica, entry) = with_a_change_due();
     replica.applied(entry.index);
-}
-
-#[test]
-fn a_log_that_no_snapshot_covers_stops_proposals_before_it_fills_the_memory() {
-    let mut settings = config(1);
-    (settings.tail_bytes_max, settings.log_bytes_max) = (1_000, 5_000);
-    let state = Restored {
-        membership: Membership {
-            learners: vec![ReplicaId(2)],
-            ..voters(&[1]).membership
-        },
-        ..Restored::default()
-    };
-    let mut replica = Replica::new(&settings, state).unwrap();
-    let mut outputs = Outputs::default();
-    replica.campaign();
-    turn(&mut replica, &mut outputs);
-    let mut taken = 0;
-    while replica.propose(vec![0; 100]).is_ok() {
-        turn(&mut replica, &mut outputs);
-        taken += 1;
-        assert!(taken < 100, "no bound");
-    }
-    assert!(replica.wants_snapshot());
-    replica.snapshot_is_durable(SnapshotPlace {
-        index: replica.applied_index(),
-        term: replica.term(),
-        membership: replica.membership(),
-    });
-    assert!(replica.log_bytes() <= 1_000);
-    replica.propose("again").unwrap();
 }
 
 #[test]

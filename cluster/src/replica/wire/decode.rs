@@ -216,7 +216,7 @@ fn context_of(head: u8, kind: Kind, fields: &Fields) -> Option<Bytes> {
         return Some(Bytes::new());
     }
     match kind {
-        _ if kind.is_heartbeat() => Some(Bytes::copy_from_slice(&fields[CONTEXT].to_le_bytes())),
+        _ if kind.has_round() => Some(Bytes::copy_from_slice(&fields[CONTEXT].to_le_bytes())),
         _ if kind.asks_for_vote() => Some(Bytes::from_static(CAMPAIGN_TRANSFER)),
         _ => None,
     }

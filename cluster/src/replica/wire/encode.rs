@@ -194,7 +194,7 @@ fn kind_of(message: &Message) -> Result<(Kind, u8), WireError> {
     let mut flags = if message.reject { REJECT_FLAG } else { 0 };
     if !message.context.is_empty() {
         let known = match kind {
-            _ if kind.is_heartbeat() => message.context.len() == 8,
+            _ if kind.has_round() => message.context.len() == 8,
             _ if kind.asks_for_vote() => message.context == CAMPAIGN_TRANSFER,
             _ => false,
         };
@@ -219,7 +219,7 @@ fn fields_of(shard: ShardId, epoch: Epoch, kind: Kind, message: &Message) -> Fie
     fields[COMMIT_TERM] = message.commit_term;
     fields[REJECT_HINT] = message.reject_hint;
     fields[REQUEST_SNAPSHOT] = message.request_snapshot;
-    if kind.is_heartbeat() {
+    if kind.has_round() {
         let context = message.context.as_ref().try_into();
         fields[CONTEXT] = context.map_or(0, u64::from_le_bytes);
     }

@@ -116,7 +116,7 @@ const FIELDS: usize = 12;
 type Fields = [u64; FIELDS];
 
 const REJECT_FLAG: u8 = 0x10;
-/// A heartbeat with a context; a candidate that the leader chose.
+/// A message with the context of a round; a candidate that the leader chose.
 const CONTEXT_FLAG: u8 = 0x20;
 const KIND_MASK: u8 = 0x0F;
 
@@ -132,11 +132,13 @@ enum Kind {
     RequestPreVoteResponse = 7,
     TimeoutNow = 8,
     Snapshot = 9,
-    Gone = 10,
+    ReadIndex = 10,
+    ReadIndexResponse = 11,
+    Gone = 12,
 }
 
 /// All kinds, at the place of their number.
-const KINDS: [(Kind, MessageType); 10] = [
+const KINDS: [(Kind, MessageType); 12] = [
     (Kind::Heartbeat, MessageType::MsgHeartbeat),
     (Kind::HeartbeatResponse, MessageType::MsgHeartbeatResponse),
     (Kind::Append, MessageType::MsgAppend),
@@ -153,6 +155,8 @@ const KINDS: [(Kind, MessageType); 10] = [
     ),
     (Kind::TimeoutNow, MessageType::MsgTimeoutNow),
     (Kind::Snapshot, MessageType::MsgSnapshot),
+    (Kind::ReadIndex, MessageType::MsgReadIndex),
+    (Kind::ReadIndexResponse, MessageType::MsgReadIndexResp),
 ];
 
 impl Kind {
@@ -163,6 +167,8 @@ impl Kind {
             Self::Heartbeat | Self::HeartbeatResponse => {
                 &[SHARD, EPOCH, FROM, TO, TERM, COMMIT, CONTEXT]
             }
+            Self::ReadIndex => &[SHARD, EPOCH, FROM, TO, TERM, CONTEXT],
+            Self::ReadIndexResponse => &[SHARD, EPOCH, FROM, TO, TERM, CONTEXT, INDEX],
             Self::Append => &[SHARD, EPOCH, FROM, TO, TERM, COMMIT, INDEX, LOG_TERM],
             Self::AppendResponse => &[
                 SHARD,
@@ -198,8 +204,12 @@ impl Kind {
         matches!(self, Self::RequestVote | Self::RequestPreVote)
     }
 
-    const fn is_heartbeat(self) -> bool {
-        matches!(self, Self::Heartbeat | Self::HeartbeatResponse)
+    /// Whether it may carry the context of a round.
+    const fn has_round(self) -> bool {
+        matches!(
+            self,
+            Self::Heartbeat | Self::HeartbeatResponse | Self::ReadIndex | Self::ReadIndexResponse
+        )
     }
 }
 

@@ -65,7 +65,7 @@ fn message() -> impl Strategy<Value = Message> {
                 ..Default::default()
             };
             match kind {
-                _ if context && kind.is_heartbeat() => {
+                _ if context && kind.has_round() => {
                     message.context = Bytes::copy_from_slice(&numbers[4].to_le_bytes());
                 }
                 _ if context && kind.asks_for_vote() => {

@@ -1,8 +1,9 @@
 //! Everyday operations through redis-rs, over RESP2 and RESP3. Reads PORT and PASSWORD from the environment
 //! and ends with a panic at the first reply that is not what Redis would answer. With the argument `cluster` it is the
-//! cluster client, on CLUSTER_PORT.
+//! cluster client, on CLUSTER_PORT; with `follow KIND PREFIX` one of three nodes' clients.
 
 mod cluster;
+mod follow;
 
 use std::collections::{HashMap, HashSet};
 use std::thread::sleep;
@@ -11,8 +12,13 @@ use std::time::Duration;
 use redis::{Client, Commands, Connection, ErrorKind, RedisResult, ServerErrorKind};
 
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some("cluster") {
-        return cluster::run(&variable("CLUSTER_PORT"), &variable("PASSWORD"));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => {}
+        ["cluster"] => return cluster::run(&variable("CLUSTER_PORT"), &variable("PASSWORD")),
+        ["follow", kind, prefix] => return follow::run(kind, prefix),
+        _ => panic!("no such arguments"),
     }
     let port = variable("PORT");
     let password = variable("PASSWORD");

@@ -174,6 +174,7 @@ pub fn ringfort(source: &Source, lines: &mut Lines) {
     let startup = source.host.settings().startup();
     let (state, reason) = match &report.state {
         State::Ready => ("ready", ""),
+        State::Waiting(reason) => ("waiting", reason.as_str()),
         State::Loading => ("loading", ""),
         State::WritesRefused(reason) => ("writes-refused", reason.as_str()),
         State::Stopping => ("stopping", ""),

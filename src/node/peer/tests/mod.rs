@@ -4,6 +4,7 @@
 mod frames;
 mod handshake;
 mod links;
+mod outward;
 mod requests;
 mod serving;
 mod tls;

@@ -1,0 +1,119 @@
+//! How much of the log stays in memory, and for whom.
+
+use super::several::{answer, leader_with};
+use super::*;
+
+const TAIL: usize = 2_000;
+const LAG: usize = 4 * TAIL;
+const LOG: usize = 20_000;
+const ENTRY_BYTES: usize = 100;
+
+fn small() -> Config {
+    Config {
+        tail_bytes_max: TAIL,
+        log_bytes_max: LOG,
+        ..config(1)
+    }
+}
+
+fn acknowledge(replica: &mut Replica, from: u64, index: Index) {
+    let mut written = answer(MessageType::MsgAppendResponse, from);
+    written.index = index.get();
+    replica.step(written, START);
+}
+
+fn is_heard(replica: &mut Replica, from: u64) {
+    replica.step(answer(MessageType::MsgHeartbeatResponse, from), START);
+}
+
+/// Writes entries that replica 2 acknowledges at once; gives the most bytes that the log had.
+fn write(replica: &mut Replica, outputs: &mut Outputs, count: usize) -> usize {
+    let mut most = 0;
+    for _ in 0..count {
+        replica.propose(vec![0; ENTRY_BYTES]).unwrap();
+        turn(replica, outputs);
+        acknowledge(replica, 2, replica.last_index());
+        turn(replica, outputs);
+        assert_eq!(replica.applied_index(), replica.last_index());
+        most = most.max(replica.log_bytes());
+    }
+    most
+}
+
+#[test]
+fn a_follower_keeps_a_bounded_tail() {
+    let mut settings = small();
+    settings.tail_bytes_max = 10_000;
+    let state = Restored {
+        membership: voters(&[1, 2, 3]).membership,
+        ..restored(11..=1000, 1000, 1000)
+    };
+    let replica = Replica::new(&settings, state).unwrap();
+    assert!(replica.log_bytes() <= 10_000 && replica.log_bytes() > 9_000);
+    assert!(replica.first_index() > Index(11) && !replica.wants_snapshot());
+}
+
+#[test]
+fn a_silent_follower_costs_no_memory_and_no_snapshot() {
+    let (mut replica, mut outputs) = leader_with(&small());
+    let most = write(&mut replica, &mut outputs, 1_000);
+    assert!(most <= TAIL + 2 * ENTRY_BYTES, "{most}");
+    assert!(!replica.wants_snapshot());
+}
+
+#[test]
+fn for_a_follower_that_is_behind_more_is_kept_and_not_without_bound() {
+    let (mut replica, mut outputs) = leader_with(&small());
+    acknowledge(&mut replica, 3, Index(1));
+    let most = write(&mut replica, &mut outputs, 30);
+    assert!(most > TAIL && replica.first_index() <= Index(2), "{most}");
+    let most = write(&mut replica, &mut outputs, 1_000);
+    assert!(most > LAG / 2 && most <= LAG + 2 * ENTRY_BYTES, "{most}");
+}
+
+#[test]
+fn behind_a_snapshot_that_is_wanted_or_on_its_way_the_log_is_kept() {
+    let (mut replica, mut outputs) = leader_with(&small());
+    write(&mut replica, &mut outputs, 200);
+    is_heard(&mut replica, 3);
+    turn(&mut replica, &mut outputs);
+    assert!(replica.wants_snapshot());
+    let first = replica.first_index();
+    let place = SnapshotPlace {
+        index: replica.applied_index(),
+        term: replica.term(),
+        membership: replica.membership(),
+    };
+    write(&mut replica, &mut outputs, 70);
+    assert_eq!(replica.first_index(), first);
+    replica.snapshot_is_durable(place.clone());
+    assert_eq!(replica.first_index(), place.index.next());
+    assert!(replica.log_bytes() > TAIL && !replica.wants_snapshot());
+
+    is_heard(&mut replica, 3);
+    assert!(replica.ready(&mut outputs));
+    let mut asked = outputs.snapshot_requests.clone();
+    replica.persisted(&mut outputs);
+    asked.append(&mut outputs.snapshot_requests);
+    assert_eq!(asked.len(), 1);
+    write(&mut replica, &mut outputs, 20);
+    assert_eq!(replica.first_index(), place.index.next());
+
+    replica.report_snapshot(ReplicaId(3), true);
+    for _ in 0..2 {
+        let last = replica.last_index();
+        acknowledge(&mut replica, 3, last);
+        write(&mut replica, &mut outputs, 1);
+    }
+    assert!(replica.log_bytes() <= TAIL + 2 * ENTRY_BYTES);
+}
+
+#[test]
+fn writes_go_on_when_a_snapshot_takes_longer_than_the_log_can_wait() {
+    let (mut replica, mut outputs) = leader_with(&small());
+    write(&mut replica, &mut outputs, 200);
+    is_heard(&mut replica, 3);
+    turn(&mut replica, &mut outputs);
+    let most = write(&mut replica, &mut outputs, 1_000);
+    assert!(most > LAG && most <= LOG + 2 * ENTRY_BYTES, "{most}");
+}

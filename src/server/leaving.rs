@@ -1,0 +1,71 @@
+//! The gentle end of a node among others: its workers hand the leadership of their groups over while connections are still served.
+//! Knows how long that may take, not how it is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout_at, Instant};
+
+use crate::node::{peers_of, Shared};
+
+/// How long other nodes have to take the leadership over; what they have not taken by then they find out by election.
+const HANDOVER_MAX: Duration = Duration::from_secs(3);
+/// Between two looks at the workers.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The node stays so long after it leads nothing: others learn where to send their commands, and hear what became of those on their way.
+const LINGER: Duration = Duration::from_millis(150);
+
+/// Hands over what this node leads and another one could. Returns at once on a node alone.
+pub async fn hand_over(shared: &Arc<Shared>) {
+    let has_others = !peers_of(&shared.topology.current(), shared.node_id()).is_empty();
+    if has_others {
+        hand_over_to_others(shared).await;
+    }
+}
+
+/// As [`hand_over`], where there are other nodes.
+pub(super) async fn hand_over_to_others(shared: &Arc<Shared>) {
+    let began = Instant::now();
+    let deadline = began + HANDOVER_MAX;
+    loop {
+        let Some((left, given)) = look(shared, deadline).await else {
+            tracing::warn!("not all groups have another leader yet: stopping all the same");
+            return;
+        };
+        if left == 0 {
+            if given > 0 {
+                let took_ms = began.elapsed().as_millis();
+                tracing::info!("{given} groups were handed over to other nodes in {took_ms} ms");
+                sleep(LINGER).await;
+            }
+            return;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// How many groups are left to hand over, and were handed over; `None` when the time is over.
+async fn look(shared: &Arc<Shared>, deadline: Instant) -> Option<(usize, usize)> {
+    let (sender, mut answers) = mpsc::unbounded_channel();
+    for worker in 0..shared.inboxes.len() as u16 {
+        let sender = sender.clone();
+        shared.task(worker, move |there| {
+            there.begin_to_leave();
+            let _ = sender.send((there.left_to_hand_over(), there.handed_over()));
+        });
+    }
+    drop(sender);
+    let mut sum = (0, 0);
+    loop {
+        match timeout_at(deadline, answers.recv()).await {
+            Ok(Some((left, given))) => sum = (sum.0 + left, sum.1 + given),
+            Ok(None) if Instant::now() < deadline => return Some(sum),
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "leaving_tests.rs"]
+mod tests;
