@@ -194,7 +194,7 @@ impl Simulation {
             let described = &topology.nodes[&node];
             if described.draining && is_empty {
                 self.command(MetaCommand::Remove { node });
-            } else if self.is_replaced(node) && is_empty && !described.draining {
+            } else if self.is_replaced(node) && !topology.holds_data(node) && !described.draining {
                 self.command(MetaCommand::Leave { node, force });
             }
         }
