@@ -77,8 +77,10 @@ impl Simulation {
                     false,
                 ),
             };
-            // Of one that was removed nobody in the meta group speaks any more.
-            let to = process.meta_leader().filter(|_| !is_removed);
+            // To one that was removed nobody in the meta group speaks any more: who was the leader for it may be no more. Where production
+            // turns to others when that one does not answer, here some words go to others at once, who pass them on.
+            let may_be_old = is_removed || context.rng.one_in(4);
+            let to = process.meta_leader().filter(|_| !may_be_old);
             let to = to.unwrap_or(any_node);
             context.say(number, to, word);
             if is_removed {
@@ -124,9 +126,10 @@ impl Simulation {
             }
             Word::Propose(command, passed_on) => {
                 if let MetaCommand::Join { node, .. } = command {
-                    // Whoever is let in learns of it so.
+                    // Whoever is let in learns of it so, and whoever is refused because it was removed while it was down.
                     let topology = process.office.topology.clone();
-                    if topology.nodes.contains_key(&node.id) {
+                    let is_removed = topology.removed.contains_key(&node.id);
+                    if is_removed || topology.nodes.contains_key(&node.id) {
                         context.say(number, node.id, Word::Topology(topology));
                         return Ok(());
                     }
