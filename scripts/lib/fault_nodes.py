@@ -187,11 +187,18 @@ class Cluster:
         return Node(number, directory, data, binary, arguments + [data], host, ports)
 
     def move(self, node):
-        """Gives a node that is not running other ports."""
+        """Gives a node that is not running other ports. The list to join by is brought up to date, as an operator would: whoever
+        comes back with an empty directory finds the others by nothing else."""
         ports = {name: servers.free_port() for name in ("port", "cluster-port", "http-port", "peer-port")}
+        peer = node.arguments[node.arguments.index("--peer-port") + 1]
         for name, port in ports.items():
             node.arguments[node.arguments.index("--" + name) + 1] = str(port)
         node.port, node.http_port = ports["port"], ports["http-port"]
+        for other in self.nodes:
+            at = other.arguments.index("--join") + 1
+            members = other.arguments[at].split(",")
+            now = f"{node.host}:{ports['peer-port']}"
+            other.arguments[at] = ",".join(now if member == f"{node.host}:{peer}" else member for member in members)
 
     def small_disk(self, node):
         """Puts a node's data on a small tmpfs, before its first start. Returns None, or why that is impossible."""

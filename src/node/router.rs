@@ -10,7 +10,7 @@ use crate::protocol::{Args, OwnedArgs, Proto, ProtocolError, Reply, Span};
 
 use super::fan::{Collector, Join};
 use super::io::{ConnKey, Forwarded, Message};
-use super::look_ahead::look_ahead;
+use super::look_ahead::{step_on, while_running, Step};
 use super::outbox::{Target, Waiter};
 use super::shard::Shard;
 use super::worker::Worker;
@@ -83,53 +83,54 @@ impl Worker {
             // A write's look-up begins when its shard is applied; until then its memory would be forgotten again.
             if !command.is_write {
                 let databases = &self.shards[self.place(shard)].databases;
-                databases.keyspace(session.database).prefetch_segment(hash);
+                databases
+                    .keyspace(session.database)
+                    .prefetch_directory(hash);
             }
         }
         prepared
     }
 
-    /// Takes the look-ups of reads that come soon after the one at `at` a step further; to be called with each in turn.
+    /// Takes the look-ups of reads a step further while the commands of a group are parsed; to be called behind each.
     #[inline]
-    pub fn look_ahead(&self, session: &Session, prepared: &mut [Prepared], at: usize) {
-        look_ahead(
-            prepared,
-            at,
-            false,
-            |later| self.take_place(session, later),
-            |soon| self.take_entry(session, soon),
-        );
+    pub fn look_ahead(&self, session: &Session, prepared: &mut [Prepared]) {
+        let now = prepared.len() - 1;
+        step_on(prepared, now, |of, step| self.take(session, of, step));
     }
 
-    /// A write's own look-up goes on when it is applied; here it joins a turn.
+    /// As [`Worker::look_ahead`], while they run: to be called before each.
     #[inline]
-    fn take_place(&self, session: &Session, prepared: &mut Prepared) {
-        match self.looked_up(prepared) {
-            Some((shard, _, true)) => shard.expect_write(),
-            Some((shard, hash, false)) => {
-                let keyspace = shard.databases.keyspace(session.database);
-                prepared.place = keyspace.prefetch_place(hash);
-            }
-            None => {}
+    pub fn look_ahead_running(&self, session: &Session, prepared: &mut [Prepared], at: usize) {
+        for now in while_running(prepared.len(), at) {
+            step_on(prepared, now, |of, step| self.take(session, of, step));
         }
     }
 
     #[inline]
-    fn take_entry(&self, session: &Session, prepared: &Prepared) {
-        match self.looked_up(prepared) {
-            Some((shard, _, true)) => shard.expect_write_soon(),
-            Some((shard, hash, false)) => {
+    fn take(&self, session: &Session, prepared: &mut Prepared, step: Step) {
+        let Some((shard, hash, is_write)) = self.looked_up(prepared) else {
+            return;
+        };
+        // A write's own look-up begins when it is applied; here it joins a turn.
+        match (step, is_write) {
+            (Step::Place, true) => return shard.expect_write(),
+            (Step::Entry, true) => return shard.expect_write_soon(),
+            (_, true) => return,
+            _ => {}
+        }
+        let keyspace = shard.databases.keyspace(session.database);
+        match step {
+            Step::Directory => keyspace.prefetch_directory(hash),
+            Step::Segment => keyspace.prefetch_segment(hash),
+            Step::Place => prepared.place = keyspace.prefetch_place(hash),
+            Step::Entry => {
                 if let Some(place) = prepared.place {
-                    let keyspace = shard.databases.keyspace(session.database);
                     keyspace.prefetch_entry(hash, place);
                 }
             }
-            None => {}
         }
     }
 
-    /// The shard here whose key is looked up, the key's hash, and whether the command writes.
-    #[inline(always)]
     fn looked_up(&self, prepared: &Prepared) -> Option<(&Shard, u64, bool)> {
         let (command, hash) = (prepared.command?, prepared.hash?);
         let shard = &self.shards[self.place(prepared.shard?)];

@@ -430,13 +430,14 @@ impl Shard {
             return;
         };
         let count = match step {
-            Step::Segment | Step::Place => PLACE_AHEAD,
+            Step::Directory | Step::Segment | Step::Place => PLACE_AHEAD,
             Step::Entry => ENTRY_AHEAD,
         };
         let known = turn.asked.iter_mut().filter(|asked| asked.hash != 0);
         for asked in known.take(count) {
             let keyspace = self.databases.keyspace(asked.database);
             match step {
+                Step::Directory => keyspace.prefetch_directory(asked.hash),
                 Step::Segment => keyspace.prefetch_segment(asked.hash),
                 Step::Place => asked.place = keyspace.prefetch_place(asked.hash),
                 Step::Entry => {
@@ -467,13 +468,19 @@ impl Shard {
                 }),
             };
             if let Some((_, hash)) = key {
-                keyspace.prefetch_segment(hash);
+                keyspace.prefetch_directory(hash);
             }
             group.look_ups[at] = LookUp {
                 database: group.databases[at],
                 key,
                 place: asked.and_then(|asked| asked.place),
             };
+        }
+        for look_up in &group.look_ups[..group.len] {
+            if let Some((_, hash)) = look_up.key {
+                let keyspace = self.databases.keyspace(look_up.database);
+                keyspace.prefetch_segment(hash);
+            }
         }
     }
 

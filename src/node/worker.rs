@@ -227,7 +227,6 @@ impl Worker {
             self.dirty.push(place);
         }
         self.flush_wanted = true;
-        self.rounds.waiting += 1;
         self.turn_bytes += bytes;
         // While writes are refused each command is a turn of its own: those that free memory must not share the fate of others.
         let ends = self.turn_bytes > TURN_BYTES_MAX || self.write_error.is_some();
@@ -352,6 +351,9 @@ impl Worker {
             self.send_early();
             self.write_record();
             self.io.start_clock();
+            for at in 0..4 {
+                self.look_ahead_of(active, at, Step::Directory);
+            }
             self.look_ahead_of(active, 0, Step::Segment);
             self.look_ahead_of(active, 1, Step::Segment);
             self.look_ahead_of(active, 2, Step::Segment);
@@ -359,6 +361,7 @@ impl Worker {
             self.look_ahead_of(active, 1, Step::Place);
             self.look_ahead_of(active, 0, Step::Entry);
             for (at, &place) in active.iter().enumerate() {
+                self.look_ahead_of(active, at + 4, Step::Directory);
                 self.look_ahead_of(active, at + 3, Step::Segment);
                 self.look_ahead_of(active, at + 2, Step::Place);
                 self.look_ahead_of(active, at + 1, Step::Entry);

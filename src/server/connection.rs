@@ -526,6 +526,7 @@ impl Connection {
                 Parsed::Command { consumed } => {
                     let args = Args::new(&input[at..], &self.spans[first..]);
                     self.prepared.push(worker.prepare(&self.session, &args));
+                    worker.look_ahead(&self.session, &mut self.prepared);
                     self.requests.push(Request {
                         start: at,
                         end: at + consumed,
@@ -552,7 +553,7 @@ impl Connection {
     /// Runs the parsed requests; `at` follows to the end of the last one that was run.
     fn run_group(&mut self, worker: &mut Worker, input: &[u8], at: &mut usize) -> Ran {
         for (number, request) in self.requests.iter().enumerate() {
-            worker.look_ahead(&self.session, &mut self.prepared, number);
+            worker.look_ahead_running(&self.session, &mut self.prepared, number);
             let prepared = self.prepared[number];
             if self.local.shared.is_paused.load(Relaxed)
                 && self

@@ -355,6 +355,14 @@ fn after_a_power_cut_of_all_nodes_they_wait_for_each_other_and_serve_what_was_th
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+    // Who asks meanwhile is told so, in time.
+    for member in &members[..2] {
+        let mut client = member.client();
+        for key in 0..2 {
+            let answer = client.ask(&format!("GET key:{key}"));
+            assert!(answer.starts_with("-CLUSTERDOWN"), "{answer}");
+        }
+    }
     members[2].start();
     until("nobody is doubted any more", || {
         members.iter().all(|member| {

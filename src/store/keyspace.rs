@@ -535,8 +535,14 @@ impl Keyspace {
         hash_key(self.seed, key)
     }
 
-    /// Begins the look-up of a key that is about to be used. A look-up waits for memory three times; with its steps taken while
+    /// Begins the look-up of a key that is about to be used. A look-up waits for memory four times; with its steps taken while
     /// other commands run nothing is left to wait for.
+    #[inline]
+    pub fn prefetch_directory(&self, hash: u64) {
+        self.table.prefetch_directory(hash);
+    }
+
+    /// First step.
     #[inline]
     pub fn prefetch_segment(&self, hash: u64) {
         self.table.prefetch_segment(hash);

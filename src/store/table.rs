@@ -233,7 +233,13 @@ impl Table {
             .map(|mut segment| unsafe { segment.as_mut() })
     }
 
-    /// Begins a look-up ahead of need: the segment's fingerprints are on their way.
+    /// Begins a look-up ahead of need: the way to the segment is on its way.
+    #[inline]
+    pub fn prefetch_directory(&self, hash: u64) {
+        prefetch(self.directory.as_ptr().wrapping_add(self.slot_of(hash)));
+    }
+
+    /// First step: the segment's fingerprints are on their way.
     #[inline]
     pub fn prefetch_segment(&self, hash: u64) {
         if let Some(segment) = self.segment_at(hash) {

@@ -382,12 +382,16 @@ fn failed(
     let node = link.node;
     let text = format!("no connection to node {node} at {address}: {error}");
     // All links to a node fail for the same reason: one speaks for them.
-    if *told != text && context.worker == 0 && link.channel == Channel::Raft {
+    let is_news = *told != text;
+    if is_news && context.worker == 0 && link.channel == Channel::Raft {
         tracing::warn!("{text}");
     } else {
         tracing::debug!("{text}");
     }
     *told = text;
+    if !is_news {
+        return;
+    }
     if let DialError::Handshake(HandshakeError::WrongNode { expected, found }) = error {
         context.sink.wrong_node(*expected, *found, address);
     }
