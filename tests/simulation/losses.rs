@@ -36,18 +36,27 @@ impl Losses {
         }
     }
 
-    /// Whether all that a machine knows may be lost: a majority of every group is left.
+    /// Whether all that a machine knows may be lost: a majority of every group is left, also if a learner gets the vote of a sound
+    /// voter just now.
     pub fn may_lose(&self, machine: usize) -> bool {
+        let is_here = |group, id| self.machines.get(&(group, id)) == Some(&machine);
+        let is_left = |group, id| !self.unsound.contains(&(group, id)) && !is_here(group, id);
         let bears = |group: ShardId, voters: &[ReplicaId]| {
-            let is_left = |id: &&ReplicaId| {
-                let copy = (group, **id);
-                !self.unsound.contains(&copy) && self.machines.get(&copy) != Some(&machine)
-            };
-            voters.is_empty() || voters.iter().filter(is_left).count() > voters.len() / 2
+            let left = voters.iter().filter(|&&id| is_left(group, id));
+            voters.is_empty() || left.count() > voters.len() / 2
         };
         let mut groups = self.memberships.iter();
         groups.all(|(&group, membership)| {
-            bears(group, &membership.voters) && bears(group, &membership.outgoing)
+            let Membership {
+                voters, outgoing, ..
+            } = membership;
+            let lists = [voters, outgoing, &membership.learners];
+            let all: BTreeSet<ReplicaId> = lists.into_iter().flatten().copied().collect();
+            let missing = all.iter().filter(|&&id| !is_left(group, id));
+            // What a promotion that is under way makes of the group shows only when it is applied.
+            let bears_promotion = !all.iter().any(|&id| is_here(group, id))
+                || missing.count() <= voters.len().saturating_sub(1) / 2;
+            bears_promotion && bears(group, voters) && bears(group, outgoing)
         })
     }
 
