@@ -46,7 +46,7 @@ pub struct Summary {
     totals: [u64; TOTALS.len()],
 }
 
-const TOTALS: [&str; 18] = [
+const TOTALS: [&str; 22] = [
     "events",
     "entries",
     "digests compared",
@@ -55,6 +55,10 @@ const TOTALS: [&str; 18] = [
     "snapshots sent",
     "starts",
     "starts refused",
+    "replicas begun",
+    "stray messages",
+    "reads under lease",
+    "ms to settle",
     "messages",
     "cut off",
     "lost",
@@ -81,6 +85,10 @@ impl Summary {
             report.snapshots_sent,
             report.restarts,
             report.refused_starts,
+            report.newcomers,
+            report.strays,
+            report.lease_reads,
+            report.settled_us / 1000,
             network.sent,
             network.cut_off,
             network.lost,

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ringfort::store::Databases;
+use ringfort_cluster::replica::wire::Envelope;
 use ringfort_cluster::replica::Message;
 use ringfort_cluster::sim::rng::mix;
 use ringfort_cluster::sim::{Agenda, Micros, Network, SimRng};
-use ringfort_cluster::{Index, ReplicaId, ShardId};
+use ringfort_cluster::NodeId;
 
+use crate::cluster::{machine_of, Word};
+use crate::losses::Losses;
 use crate::oracle::{sum, Oracle};
 use crate::plan::{Bug, Fault, Plan};
 
@@ -34,10 +37,28 @@ pub enum Event {
         node: usize,
         life: u64,
     },
+    /// A message from replica to replica.
     Deliver {
-        to: usize,
-        shard: ShardId,
+        from: NodeId,
+        to: NodeId,
+        envelope: Envelope,
         message: Box<Message>,
+    },
+    /// What nodes say to each other about the cluster.
+    Say {
+        to: NodeId,
+        word: Rc<Word>,
+    },
+    /// A node reports, and does what the leader of the meta group does.
+    Govern {
+        node: usize,
+        life: u64,
+    },
+    /// Whoever runs the cluster looks after it.
+    Operate,
+    /// A machine gets a new disk and becomes a new node.
+    Rebuild {
+        node: usize,
     },
     Request {
         node: usize,
@@ -56,6 +77,10 @@ pub enum Event {
         op: u32,
     },
     Fault,
+    /// A node is cut off while it does something that must not be interrupted.
+    CutOff {
+        node: usize,
+    },
     /// The partition, the bad network, the full disk or the slow disk is over.
     Relief {
         what: Fault,
@@ -67,6 +92,7 @@ pub enum Event {
     Calm,
     /// Clients ask for every key once more.
     LastReads,
+    /// Looks whether everything has come to rest.
     End,
 }
 
@@ -87,13 +113,21 @@ pub struct Context {
     pub counts: BTreeMap<Fault, u64>,
     /// Faults have stopped.
     pub calm: bool,
+    /// Since when.
+    pub calm_at: Micros,
     pub events: u64,
     pub snapshots: u64,
     pub snapshots_sent: u64,
     pub restarts: u64,
     pub refused_starts: u64,
-    /// What every replica knew as committed at its last tick.
-    pub committed: BTreeMap<(ReplicaId, ShardId), Index>,
+    /// What is gone, and what must not be lost therefore.
+    pub losses: Losses,
+    /// Replicas that began after the cluster did.
+    pub newcomers: u64,
+    /// Messages that were meant for a replica that is not there.
+    pub strays: u64,
+    /// Reads under a lease.
+    pub lease_reads: u64,
     trace: u64,
     /// The last lines of the story, when somebody wants to read it.
     pub story: Option<Vec<String>>,
@@ -111,12 +145,16 @@ impl Context {
             transfers: Vec::new(),
             counts: BTreeMap::new(),
             calm: false,
+            calm_at: 0,
             events: 0,
             snapshots: 0,
             snapshots_sent: 0,
             restarts: 0,
             refused_starts: 0,
-            committed: BTreeMap::new(),
+            losses: Losses::default(),
+            newcomers: 0,
+            lease_reads: 0,
+            strays: 0,
             trace: plan.seed,
             story: None,
             plan,
@@ -157,13 +195,30 @@ impl Context {
     }
 
     /// Gives a replica's message to the network.
-    pub fn send(&mut self, from: usize, shard: ShardId, message: Message) {
-        let to = message.to as usize - 1;
+    pub fn send(&mut self, (from, to): (NodeId, NodeId), envelope: Envelope, message: Message) {
         self.note(message.msg_type as u64 ^ message.index << 8 ^ message.term << 40);
-        let arrivals = self.network.send(self.agenda.now(), from, to);
+        let now = self.agenda.now();
+        let arrivals = self.network.send(now, machine_of(from), machine_of(to));
         for at in arrivals.into_iter().flatten() {
             let message = Box::new(message.clone());
-            self.agenda.at(at, Event::Deliver { to, shard, message });
+            let event = Event::Deliver {
+                from,
+                to,
+                envelope,
+                message,
+            };
+            self.agenda.at(at, event);
+        }
+    }
+
+    /// Gives what a machine says to a node to the network.
+    pub fn say(&mut self, from: usize, to: NodeId, word: Word) {
+        let now = self.agenda.now();
+        let arrivals = self.network.send(now, from, machine_of(to));
+        let word = Rc::new(word);
+        for at in arrivals.into_iter().flatten() {
+            let word = word.clone();
+            self.agenda.at(at, Event::Say { to, word });
         }
     }
 }

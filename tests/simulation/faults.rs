@@ -6,45 +6,52 @@ use ringfort::durability::{DiskCall, DurabilityMode};
 use ringfort_cluster::sim::{NetworkSettings, Shape};
 
 use crate::context::{Context, Event};
-use crate::plan::{Fault, MILLISECOND, NODES, SECOND};
+use crate::plan::{Bug, Fault, MILLISECOND, SECOND};
 use crate::simulation::Simulation;
 
 impl Simulation {
     /// Something goes wrong.
-    pub fn fault(&mut self) {
+    pub fn fault(&mut self) -> Result<(), String> {
         if self.context.calm {
-            return;
+            return Ok(());
         }
+        let machines = self.nodes.len();
         let context = &mut self.context;
         let fault = context.plan.faults[context.rng.index(context.plan.faults.len())];
-        let node = context.rng.index(NODES);
+        let node = context.rng.index(machines);
         context.tell(|| format!("fault: {fault:?} at node {node}"));
-        if self.carry_out(fault, node) {
+        if self.carry_out(fault, node)? {
             self.context.count(fault);
         }
         let context = &mut self.context;
         let next = context.rng.below(2 * context.plan.fault_every) + 1;
         context.agenda.after(next, Event::Fault);
+        Ok(())
     }
 
-    fn carry_out(&mut self, fault: Fault, node: usize) -> bool {
-        match fault {
+    fn carry_out(&mut self, fault: Fault, node: usize) -> Result<bool, String> {
+        let done = match fault {
             Fault::Crash => self.end_process(node, false),
             Fault::PowerCut => self.power_cut(node),
             Fault::OrderlyRestart => self.orderly_restart(node),
             Fault::FlippedBit => self.flip_bit(node),
             Fault::Wipe => self.wipe(node),
             Fault::Partition | Fault::FlappingPartition => self.partition(fault),
+            Fault::LeaderCutOff => self.leader_cut_off(node),
             Fault::BadNetwork => self.bad_network(),
             Fault::ClockJump => self.clock_jump(node),
             Fault::Pause => self.pause(node),
+            Fault::Join => self.join(node),
+            Fault::Leave => self.leave(node),
+            Fault::Transfer | Fault::TransferCutOff => return self.transfer(fault, node),
             Fault::CrashInDiskCall
             | Fault::FullDisk
             | Fault::FailedSync
             | Fault::FailedWrite
             | Fault::ShortWrites
             | Fault::SlowDisk => self.disk_fault(fault, node),
-        }
+        };
+        Ok(done)
     }
 
     /// Ends a process, with or without the machine, and has it come back some time later.
@@ -54,9 +61,23 @@ impl Simulation {
         }
         let life = self.nodes[node].life;
         self.clients.lost((node, life), &mut self.context);
-        self.nodes[node].crash(power);
+        self.ends(node, power);
         self.plan_restart(node);
         true
+    }
+
+    /// The process is gone, and with `power` what the machine had not synced.
+    pub fn ends(&mut self, node: usize, power: bool) {
+        if power && self.context.plan.mode == DurabilityMode::Everysec {
+            self.context.losses.loses(node);
+        }
+        self.nodes[node].crash(power);
+    }
+
+    /// Whether a node may forget what it has promised: the others must be enough to go on. Bugs may do what they like.
+    fn may_forget(&self, node: usize) -> bool {
+        let plan = &self.context.plan;
+        self.context.losses.may_lose(node) || plan.bug == Some(Bug::SuspectIgnored)
     }
 
     pub fn plan_restart(&mut self, node: usize) {
@@ -69,16 +90,22 @@ impl Simulation {
     }
 
     /// Whether a process that dies now may take its machine with it.
-    pub fn may_lose_power(&mut self) -> bool {
+    pub fn may_lose_power(&mut self, node: usize) -> bool {
         let plan = &self.context.plan;
         let safe = plan.mode == DurabilityMode::Always;
-        (safe || plan.faults.contains(&Fault::PowerCut)) && self.context.rng.one_in(2)
+        let may = safe || plan.faults.contains(&Fault::PowerCut) && self.may_forget(node);
+        may && self.context.rng.one_in(2)
     }
 
     fn power_cut(&mut self, node: usize) -> bool {
-        if self.context.rng.one_in(6) {
+        if self.context.plan.mode == DurabilityMode::Everysec && !self.may_forget(node) {
+            return false;
+        }
+        let all_may = self.context.plan.mode == DurabilityMode::Always
+            || self.context.has_bug(Bug::SuspectIgnored);
+        if all_may && self.context.rng.one_in(6) {
             let mut any = false;
-            for node in 0..NODES {
+            for node in 0..self.nodes.len() {
                 any |= self.end_process(node, true);
             }
             return any;
@@ -97,20 +124,90 @@ impl Simulation {
         true
     }
 
-    /// At most one node is damaged for good: it stays away, and the others are a majority.
+    /// What a node is damaged in it will not come back with; the others must be a majority of everything.
     fn flip_bit(&mut self, node: usize) -> bool {
-        let hurt = |node: &crate::node::Node| node.is_damaged || node.is_gone;
-        if self.nodes.iter().any(hurt) || !self.end_process(node, false) {
+        if self.nodes[node].is_damaged || !self.may_forget(node) || !self.end_process(node, false) {
             return false;
         }
-        self.nodes[node].flip(&mut self.context)
+        let is_damaged = self.nodes[node].flip(&mut self.context);
+        if is_damaged {
+            self.context.losses.loses(node);
+        }
+        is_damaged
     }
 
-    fn wipe(&mut self, node: usize) -> bool {
-        self.end_process(node, true) && {
-            self.nodes[node].wipe(&mut self.context);
-            true
+    fn wipe(&mut self, number: usize) -> bool {
+        let bug = self.context.plan.bug;
+        let returns = matches!(bug, Some(Bug::WipedVoterReturns | Bug::ReplicaIdReused));
+        let is_up = self.nodes[number].process.is_some();
+        if !is_up || self.nodes[number].is_damaged || !self.may_forget(number) {
+            return false;
         }
+        let node = &mut self.nodes[number];
+        let generation = node.generation;
+        if returns {
+            let worker = node.process.as_ref().and_then(|it| it.workers.first());
+            node.remembers = worker.map(|worker| worker.home.state.state());
+        }
+        self.context.losses.loses(number);
+        self.end_process(number, true);
+        let node = &mut self.nodes[number];
+        node.wipe(&mut self.context);
+        if returns {
+            node.generation = generation;
+        }
+        true
+    }
+
+    /// Has a leader hand over, and perhaps be cut off while it does.
+    fn transfer(&mut self, fault: Fault, node: usize) -> Result<bool, String> {
+        let now = self.nodes[node].monotonic(&self.context);
+        let Self { nodes, context, .. } = self;
+        let Some(process) = &mut nodes[node].process else {
+            return Ok(false);
+        };
+        let mut begun = false;
+        for worker in &mut process.workers {
+            for at in 0..worker.places.len() {
+                if worker.places[at].shard.leads() {
+                    match worker.hand_over(at, now, context) {
+                        Ok(done) => begun |= done,
+                        Err(end) => return self.ended(node, Err(end)).map(|()| false),
+                    }
+                }
+            }
+        }
+        if begun && fault == Fault::TransferCutOff {
+            let after = self.context.rng.below(8 * MILLISECOND);
+            self.context.agenda.after(after, Event::CutOff { node });
+        }
+        Ok(begun)
+    }
+
+    fn leader_cut_off(&mut self, first: usize) -> bool {
+        let leads = |node: &usize| {
+            let process = self.nodes[*node].process.as_ref();
+            process.is_some_and(|process| process.places().any(|place| place.shard.leads()))
+        };
+        let machines = self.nodes.len();
+        let found = (first..first + machines)
+            .map(|node| node % machines)
+            .find(leads);
+        if let Some(node) = found {
+            self.cut_off(node);
+        }
+        found.is_some()
+    }
+
+    /// One node is cut off from the others, in one direction or in both.
+    pub fn cut_off(&mut self, node: usize) {
+        let shape = match self.context.rng.below(3) {
+            0 => Shape::Isolated(node),
+            1 => Shape::Deaf(node),
+            _ => Shape::Mute(node),
+        };
+        self.context.network.links.set(shape, 0);
+        self.relieve_after(Fault::Partition, 0, SECOND);
     }
 
     fn partition(&mut self, fault: Fault) -> bool {
@@ -216,10 +313,11 @@ impl Simulation {
     /// All faults are over.
     pub fn calm(&mut self) {
         self.context.calm = true;
+        self.context.calm_at = self.context.now();
         self.context.tell(|| "all faults are over".to_string());
         self.relief(Fault::Partition, 0);
         self.relief(Fault::BadNetwork, 0);
-        for node in 0..NODES {
+        for node in 0..self.nodes.len() {
             self.relief(Fault::FullDisk, node);
             self.relief(Fault::SlowDisk, node);
             let now = self.context.now();
@@ -232,6 +330,8 @@ impl Simulation {
 
 /// What must be reached after the last fault, and when.
 fn schedule_end(context: &mut Context) {
-    context.agenda.after(4 * SECOND, Event::LastReads);
-    context.agenda.after(8 * SECOND, Event::End);
+    context.agenda.after(2 * SECOND, Event::LastReads);
+    context
+        .agenda
+        .after(2 * SECOND + 200 * MILLISECOND, Event::End);
 }

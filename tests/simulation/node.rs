@@ -1,55 +1,106 @@
-//! One simulated node: a disk that outlives its processes, and the process of the moment, started by the production
-//! recovery code.
+//! One simulated machine: a disk that outlives its processes, the node that it is in the cluster, and the process of the
+//! moment. How that starts is in `start.rs`.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringfort::durability::snapshot::find_snapshots;
-use ringfort::durability::wal::{RecordPosition, Recovered};
-use ringfort::durability::{
-    lock_directory, recover, DiskLock, DiskWorker, LastStop, Marker, RecoverOptions, SharedDisk,
-    SimDisk, Wal, WalOptions,
-};
-use ringfort::node::recovery::{read_snapshot, restored};
-use ringfort::node::replay::Replay;
-use ringfort::node::shard::Shard;
-use ringfort::node::StartError;
+use ringfort::durability::wal::RecordPosition;
+use ringfort::durability::{DiskLock, Marker, SharedDisk, SimDisk};
 use ringfort::store::Timestamp;
-use ringfort_cluster::replica::Membership;
 use ringfort_cluster::sim::{Clock, Micros};
-use ringfort_cluster::{
-    Config, HardState, Index, Monotonic, NodeId, Replica, ReplicaId, Restored, ShardId, Term,
-};
+use ringfort_cluster::steward::{GroupReport, NodeReport};
+use ringfort_cluster::topology::META_GROUP;
+use ringfort_cluster::{Monotonic, NodeId, Topology};
 
-use crate::context::{empty_databases, Context, DATABASES};
-use crate::plan::{Bug, NODES};
-use crate::snapshots::{spare_replica, SNAPSHOTS};
-use crate::worker::{Home, Place, Worker};
+use crate::cluster::{described, node_id, Office};
+use crate::context::Context;
+use crate::snapshots::SNAPSHOTS;
+use crate::worker::{Place, Worker};
 
-const DIR: &str = "/data";
-const LOGS: &str = "/data/wal";
-const ELECTION_TICKS: usize = 10;
+pub const DIR: &str = "/data";
+pub const LOGS: &str = "/data/wal";
 
 /// A process.
 pub struct Process {
     pub workers: Vec<Worker>,
-    marker: Marker,
-    _lock: DiskLock,
+    pub office: Office,
+    pub marker: Marker,
+    pub _lock: DiskLock,
 }
 
-/// A node.
+impl Process {
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.workers.iter().flat_map(|worker| &worker.places)
+    }
+
+    /// The copy of the meta group, if there is one.
+    pub fn meta(&self) -> Option<&Place> {
+        let is_it = |place: &&Place| {
+            place.shard.replica.shard() == META_GROUP && place.shard.standing.is_held
+        };
+        self.places().find(is_it)
+    }
+
+    pub fn leads_meta(&self) -> bool {
+        self.meta().is_some_and(|place| place.shard.leads())
+    }
+
+    /// The node that leads the meta group, as far as this one's copy knows.
+    pub fn meta_leader(&self) -> Option<NodeId> {
+        let shard = &self.meta()?.shard;
+        let leader = shard.replica.leader()?;
+        let mut nodes = shard.standing.nodes.iter();
+        let known = nodes.find(|(id, _)| *id == leader);
+        known.map(|(_, node)| *node)
+    }
+
+    /// Takes up a topology that is newer than the one it knows.
+    pub fn offer(&mut self, topology: &Rc<Topology>) {
+        if topology.epoch > self.office.topology.epoch {
+            self.office.topology = topology.clone();
+        }
+    }
+
+    /// Takes up what its own copy of the meta group has come to.
+    pub fn look_at_meta(&mut self) {
+        let epoch = self.office.topology.epoch;
+        let meta = self.meta().and_then(|place| place.shard.meta.as_deref());
+        let newer = meta.filter(|topology| topology.epoch > epoch).cloned();
+        if let Some(topology) = newer {
+            self.office.topology = Rc::new(topology);
+        }
+    }
+
+    pub fn report(&self, id: NodeId) -> NodeReport {
+        let held = self.places().filter(|place| place.shard.standing.is_held);
+        let groups = held.map(|place| GroupReport::of(&place.shard.replica, 0));
+        NodeReport {
+            node: described(id),
+            epoch: self.office.topology.epoch,
+            groups: groups.collect(),
+            lost: self.office.lost.clone(),
+            suspect: self.office.suspect.clone(),
+        }
+    }
+}
+
+/// A machine, and the node that it is.
 pub struct Node {
     pub number: usize,
     pub sim: SimDisk,
-    disk: SharedDisk,
+    pub disk: SharedDisk,
     pub clock: Clock,
+    /// Counts the disks that it has lost: with a new one it is a new node.
+    pub generation: u64,
+    /// It is to get a new disk soon.
+    pub is_to_be_rebuilt: bool,
+    /// What it held when it lost its disk (for deliberate bugs).
+    pub remembers: Option<ringfort::durability::NodeState>,
     /// Counts processes.
     pub life: u64,
     /// Counts boots of the machine.
-    boot: u64,
+    pub boot: u64,
     pub process: Option<Process>,
     pub paused_until: Micros,
     pub slowness_us: u64,
@@ -75,12 +126,16 @@ pub enum NoStart {
 impl Node {
     pub fn new(number: usize, context: &mut Context) -> Self {
         let sim = SimDisk::new(context.rng.next_u64());
-        let drift = context.rng.between(0, 400) as i64 - 200;
+        let drift_max = context.plan.drift_ppm;
+        let drift = context.rng.between(0, 2 * drift_max) as i64 - drift_max as i64;
         Self {
             number,
             disk: Arc::new(sim.clone()),
             sim,
             clock: Clock::new(drift, 1_700_000_000_000_000 + context.rng.below(50_000_000)),
+            generation: 0,
+            is_to_be_rebuilt: false,
+            remembers: None,
             life: 0,
             boot: 0,
             process: None,
@@ -93,8 +148,8 @@ impl Node {
         }
     }
 
-    pub fn id(&self) -> ReplicaId {
-        ReplicaId(self.number as u64 + 1)
+    pub fn id(&self) -> NodeId {
+        node_id(self.number, self.generation)
     }
 
     pub fn now(&self, context: &Context) -> Timestamp {
@@ -147,10 +202,14 @@ impl Node {
         self.sim.process_crash();
     }
 
-    /// Gives the node an empty disk.
+    /// Gives the machine an empty disk: it is another node from then on.
     pub fn wipe(&mut self, context: &mut Context) {
         self.sim = SimDisk::new(context.rng.next_u64());
         self.disk = Arc::new(self.sim.clone());
+        self.generation += 1;
+        (self.is_damaged, self.is_gone, self.is_full) = (false, false, false);
+        self.is_to_be_rebuilt = false;
+        self.last_records.clear();
     }
 
     /// Turns a bit over where damage cannot be taken for a torn end: before the last record of a log, or in a snapshot.
@@ -195,179 +254,5 @@ impl Node {
             Some((_, at)) if sequence == at.sequence => at.offset,
             _ => 0,
         }
-    }
-
-    /// Starts a process on what the disk holds.
-    pub fn start(&mut self, context: &mut Context) -> Result<(), NoStart> {
-        let started = self.load(context);
-        match started {
-            Ok(process) => {
-                self.is_damaged = false;
-                self.process = Some(process);
-                Ok(())
-            }
-            Err(NoStart::Refused(_)) if self.sim.is_stopped() || self.is_full => Err(NoStart::Disk),
-            Err(refusal) => Err(refusal),
-        }
-    }
-
-    fn load(&mut self, context: &mut Context) -> Result<Process, NoStart> {
-        let refused = |error: &dyn std::fmt::Display| NoStart::Refused(error.to_string());
-        let dir = Path::new(DIR);
-        let lock = lock_directory(&self.disk, dir).map_err(|error| refused(&error))?;
-        let last = Marker::read(&self.disk, dir).map_err(|error| refused(&error))?;
-        let boot = format!("boot {}", self.boot);
-        let hash_seed = context.plan.seed ^ self.number as u64;
-        let workers = 1 + context.rng.index(context.plan.workers);
-        let marker = Marker {
-            boot_id: boot.clone(),
-            clean: false,
-            durability: context.plan.mode,
-            threads: workers as u32,
-            shards: u32::from(context.plan.shards),
-            databases: DATABASES,
-            hash_seed,
-            node_id: NodeId(self.id().get().into()),
-            cluster_state: false,
-        };
-        self.disk.sync_dir(dir).map_err(|error| refused(&error))?;
-        let mut shards = self.load_snapshots(hash_seed, context)?;
-        let options = RecoverOptions {
-            last_stop: LastStop::of(last.as_ref(), &boot),
-            accept_data_loss: context.has_bug(Bug::DamageAccepted),
-        };
-        let mut never = |shard| Err(StartError(format!("nobody forgot shard {shard}")));
-        let mut replay = Replay::new(&mut shards, options.accept_data_loss, &mut never);
-        let recovered = recover(&self.disk, Path::new(LOGS), options, |record| {
-            let mut items = record.items.iter();
-            items.try_for_each(|item| replay.item(&item))
-        })
-        .map_err(|error| refused(&error))?;
-        replay.check().map_err(|error| refused(&error))?;
-        marker
-            .write(&self.disk, dir)
-            .map_err(|error| refused(&error))?;
-        for shard in &mut shards {
-            context.oracle.restored(shard).map_err(NoStart::Violation)?;
-            let found = recovered.hard_states().get(&shard.id).copied();
-            shard.replica = self.replica(shard, found, context)?;
-            // Its snapshots name who belongs to it; what stood in for the replica knew itself alone.
-            shard.membership = shard.replica.membership();
-        }
-        let workers = self.open_logs(shards, workers, &recovered, hash_seed, context)?;
-        Ok(Process {
-            workers,
-            marker,
-            _lock: lock,
-        })
-    }
-
-    fn load_snapshots(&self, hash_seed: u64, context: &Context) -> Result<Vec<Shard>, NoStart> {
-        let refused = |error: &dyn std::fmt::Display| NoStart::Refused(error.to_string());
-        let mut shards: Vec<Shard> = (0..context.plan.shards)
-            .map(|id| {
-                let id = ShardId(id);
-                let start = (Index::ZERO, Term(0));
-                let databases = empty_databases(hash_seed);
-                Shard::new(id, databases, spare_replica(id), start, Timestamp(0))
-            })
-            .collect();
-        let found = find_snapshots(&self.disk, Path::new(SNAPSHOTS));
-        for file in found.map_err(|error| refused(&error))? {
-            let loaded = read_snapshot(&self.disk, &file, DATABASES, hash_seed);
-            let loaded = loaded.map_err(|error| refused(&error))?;
-            shards[usize::from(file.shard.0)] = loaded.into_shard(spare_replica(file.shard));
-        }
-        Ok(shards)
-    }
-
-    fn replica(
-        &self,
-        shard: &mut Shard,
-        found: Option<HardState>,
-        context: &mut Context,
-    ) -> Result<Replica, NoStart> {
-        let membership = Membership::of_voters((1..=NODES as u64).map(ReplicaId));
-        let mut restored: Restored = restored(shard, found, membership);
-        if context.has_bug(Bug::TermLostAtRestart) && restored.has_run() {
-            let last = restored.entries.last().map(|entry| entry.term);
-            restored.hard_state.term = last.unwrap_or(restored.snapshot_term);
-            restored.hard_state.vote = ReplicaId(0);
-        }
-        if context.has_bug(Bug::LogTruncatedAtRecovery) {
-            restored.entries.pop();
-            let last = restored.last_index();
-            restored.hard_state.commit = restored.hard_state.commit.min(last);
-        }
-        let (node, id) = (self.number, shard.id);
-        context.tell(|| {
-            let state = restored.hard_state;
-            format!(
-                "node {node} shard {id}: snapshot {} log to {} term {} vote {} commit {}",
-                restored.snapshot_index,
-                restored.last_index(),
-                state.term,
-                state.vote,
-                state.commit
-            )
-        });
-        let config = Config {
-            tick_us: context.plan.tick_us,
-            election_ticks: ELECTION_TICKS,
-            election_ticks_own: ELECTION_TICKS,
-            election_jitter_ticks: ELECTION_TICKS,
-            // Drawn anew for every life, from the run's own seed.
-            seed: context.rng.next_u64(),
-            // Little, so that followers that lag need snapshots.
-            tail_bytes_max: 4096,
-            // A fifth: the simulated clocks drift by far less.
-            drift_margin_us: context.plan.tick_us * ELECTION_TICKS as u64 / 5,
-            ..Config::new(shard.id, self.id())
-        };
-        Replica::new(&config, restored).map_err(|error| NoStart::Refused(error.to_string()))
-    }
-
-    fn open_logs(
-        &self,
-        shards: Vec<Shard>,
-        workers: usize,
-        recovered: &Recovered,
-        hash_seed: u64,
-        context: &mut Context,
-    ) -> Result<Vec<Worker>, NoStart> {
-        let covered = shards.iter().map(|shard| (shard.id, shard.snapshot_index));
-        let covered: BTreeMap<ShardId, Index> = covered.collect();
-        let home = Home {
-            node: self.number,
-            life: self.life,
-            sim: self.sim.clone(),
-            disk: self.disk.clone(),
-            hash_seed,
-            covered: Rc::new(RefCell::new(covered)),
-        };
-        let mut places: Vec<Vec<Place>> = (0..workers).map(|_| Vec::new()).collect();
-        for shard in shards {
-            places[usize::from(shard.id.0) % workers].push(Place::new(shard));
-        }
-        let mut opened = Vec::new();
-        for (number, places) in places.into_iter().enumerate() {
-            let options = WalOptions {
-                segment_bytes: context.plan.segment_bytes,
-                salt_seed: context.rng.next_u64(),
-                ..WalOptions::new(DiskWorker::inline())
-            };
-            let states = places.iter().map(|place| &place.shard);
-            let states: Vec<(ShardId, HardState)> = states
-                .map(|shard| (shard.id, shard.replica.hard_state()))
-                .collect();
-            let disk = self.disk.clone();
-            let logs = Path::new(LOGS);
-            let wal = Wal::open(disk, logs, number as u32, options, recovered, &states)
-                .map_err(|error| NoStart::Refused(error.to_string()))?;
-            let mut worker = Worker::new(number, places, wal, home.clone());
-            worker.slowness_us = self.slowness_us;
-            opened.push(worker);
-        }
-        Ok(opened)
     }
 }

@@ -4,8 +4,10 @@
 use ringfort::durability::DurabilityMode;
 use ringfort_cluster::sim::{Micros, NetworkSettings, SimRng};
 
-/// Nodes, each with one voter of every shard.
-pub const NODES: usize = 3;
+/// Voters of every shard.
+pub const VOTERS: usize = 3;
+/// Two clocks that differ by twice as much are within the margin of a lease.
+const DRIFT_PPM_MAX: u64 = 80_000;
 pub const MILLISECOND: Micros = 1000;
 pub const SECOND: Micros = 1000 * MILLISECOND;
 
@@ -50,8 +52,16 @@ pub enum Bug {
     UnknownToldAsFailed,
     /// The router repeats writes whose outcome is unknown.
     UnknownRepeated,
-    /// A node that lost its disk comes back under its old replica id.
+    /// A node that lost its disk comes back under its old replica ids, as its shards began.
     WipedVoterReturns,
+    /// A node that lost its disk comes back under its old replica ids, as if they had just been given out.
+    ReplicaIdReused,
+    /// A leader reads under its lease while it hands the leadership over.
+    LeaseKeptInTransfer,
+    /// A replica comes back with the membership that its shard began with.
+    MembershipForgotten,
+    /// What was meant for an earlier replica of a node is given to the present one.
+    MessageToEarlierReplica,
     /// Now and then a message reaches the replica of another shard.
     MessageOfAnotherShard,
 }
@@ -78,6 +88,10 @@ impl Bug {
         Self::UnknownToldAsFailed,
         Self::UnknownRepeated,
         Self::WipedVoterReturns,
+        Self::ReplicaIdReused,
+        Self::LeaseKeptInTransfer,
+        Self::MembershipForgotten,
+        Self::MessageToEarlierReplica,
         Self::MessageOfAnotherShard,
     ];
 }
@@ -93,6 +107,7 @@ impl Bug {
                 | Self::AnswerBeforeSync
                 | Self::AnswerBeforeWrite
                 | Self::ReplyBeforeCommit
+                | Self::LeaseKeptInTransfer
         )
     }
 }
@@ -120,10 +135,20 @@ pub enum Fault {
     Pause,
     Partition,
     FlappingPartition,
+    /// A node that leads is cut off.
+    LeaderCutOff,
     BadNetwork,
     ClockJump,
-    /// The disk is lost (only as part of a deliberate bug).
+    /// The disk is lost: the machine comes back as a new node.
     Wipe,
+    /// Somebody has a shard led by another replica, as the steward does for balance.
+    Transfer,
+    /// A transfer, and a partition while it is under way.
+    TransferCutOff,
+    /// A node that is not part of the cluster joins it.
+    Join,
+    /// A node is to hold nothing any more.
+    Leave,
 }
 
 impl Fault {
@@ -141,8 +166,14 @@ impl Fault {
         Self::Pause,
         Self::Partition,
         Self::FlappingPartition,
+        Self::LeaderCutOff,
         Self::BadNetwork,
         Self::ClockJump,
+        Self::Wipe,
+        Self::Transfer,
+        Self::TransferCutOff,
+        Self::Join,
+        Self::Leave,
     ];
 }
 
@@ -151,6 +182,10 @@ impl Fault {
 pub struct Plan {
     pub seed: u64,
     pub bug: Option<Bug>,
+    /// Nodes with which the cluster begins.
+    pub nodes: usize,
+    /// Nodes that may join it.
+    pub spares: usize,
     pub workers: usize,
     pub shards: u16,
     pub keys: usize,
@@ -167,6 +202,10 @@ pub struct Plan {
     pub think_us: Micros,
     pub tick_us: Micros,
     pub segment_bytes: u64,
+    /// How much faster or slower than true time clocks run, at most, in millionths.
+    pub drift_ppm: u64,
+    /// After so many ticks of silence a node is replaced.
+    pub replace_after_ticks: u64,
     /// A shard is snapshotted each time its worker's log has grown by so much.
     pub snapshot_bytes: u64,
 }
@@ -187,19 +226,13 @@ impl Plan {
             .collect();
         faults.push(Fault::DRAWN[rng.index(Fault::DRAWN.len())]);
         faults.extend(provoking(bug));
-        if bug == Some(Bug::WipedVoterReturns) {
-            faults.push(Fault::Wipe);
-        }
-        // Under `everysec` a machine that lost power comes back as a new replica, which needs a change of membership.
-        if !always && bug != Some(Bug::SuspectIgnored) {
-            faults.retain(|fault| *fault != Fault::PowerCut);
-            faults.push(Fault::Crash);
-        }
         let plan = Self {
             seed,
             bug,
+            nodes: VOTERS + [0, 0, 1, 1, 2][rng.index(5)],
+            spares: rng.index(2),
             workers: 1 + rng.index(2),
-            shards: 1 + rng.below(3) as u16,
+            shards: 1 + [0, 0, 1, 1, 2][rng.index(5)],
             keys: 2 + rng.index(4),
             clients: 2 + rng.index(4),
             mode: match always {
@@ -215,16 +248,29 @@ impl Plan {
             },
             think_us: rng.between(5, 60) * MILLISECOND,
             tick_us: rng.between(10, 20) * MILLISECOND,
+            drift_ppm: [200, 200, DRIFT_PPM_MAX][rng.index(3)],
+            replace_after_ticks: [60, 100, 100_000][rng.index(3)],
             segment_bytes: rng.between(4, 24) * 1024,
             snapshot_bytes: rng.between(4, 64) * 1024,
         };
+        // What has to do with few replicas shows soonest where there are few.
+        let plan = match bug.is_some_and(Bug::is_rare) {
+            true => Self {
+                nodes: VOTERS,
+                spares: 0,
+                shards: 1,
+                ..plan
+            },
+            false => plan,
+        };
         match bug {
             // It shows only while two replicas take themselves for the leader: clients must be quick then.
-            Some(Bug::ReadWithoutLease) => Self {
+            Some(Bug::ReadWithoutLease | Bug::LeaseKeptInTransfer) => Self {
                 clients: 8,
                 keys: 2,
                 calm_at: 6 * SECOND,
                 fault_every: 400 * MILLISECOND,
+                drift_ppm: DRIFT_PPM_MAX,
                 think_us: 6 * MILLISECOND,
                 ..plan
             },
@@ -237,7 +283,11 @@ impl Plan {
 fn provoking(bug: Option<Bug>) -> Vec<Fault> {
     match bug {
         Some(Bug::AnswerBeforeSync | Bug::SuspectIgnored) => vec![Fault::PowerCut; 3],
-        Some(Bug::ReadWithoutLease) => vec![Fault::Partition; 12],
+        Some(Bug::ReadWithoutLease) => vec![Fault::LeaderCutOff; 12],
+        Some(Bug::LeaseKeptInTransfer) => vec![Fault::TransferCutOff; 12],
+        Some(Bug::WipedVoterReturns | Bug::ReplicaIdReused) => vec![Fault::Wipe; 4],
+        Some(Bug::MembershipForgotten) => vec![Fault::Crash, Fault::Join, Fault::Wipe],
+        Some(Bug::MessageToEarlierReplica) => vec![Fault::Wipe, Fault::BadNetwork, Fault::Leave],
         Some(Bug::DamageAccepted) => vec![Fault::FlippedBit; 3],
         _ => Vec::new(),
     }

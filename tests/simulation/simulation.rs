@@ -6,10 +6,12 @@ use ringfort_cluster::sim::network::NetworkCounts;
 use ringfort_cluster::ShardId;
 
 use crate::clients::{Clients, Seen};
+use crate::cluster::machine_of;
 use crate::context::{Context, Event};
 use crate::node::{NoStart, Node};
-use crate::plan::{Bug, Fault, Plan, MILLISECOND, NODES, SECOND};
-use crate::worker::{Ended, Question, Worker};
+use crate::plan::{Bug, Fault, Plan, MILLISECOND, SECOND};
+use crate::reads::Question;
+use crate::worker::{Ended, Worker};
 
 /// A run.
 pub struct Simulation {
@@ -34,6 +36,10 @@ pub struct Report {
     pub snapshots_sent: u64,
     pub restarts: u64,
     pub refused_starts: u64,
+    pub newcomers: u64,
+    pub strays: u64,
+    pub lease_reads: u64,
+    pub settled_us: u64,
     pub story: Vec<String>,
 }
 
@@ -53,14 +59,16 @@ pub fn run(seed: u64, bug: Option<Bug>, tell: bool) -> Report {
 
 impl Simulation {
     fn new(plan: Plan) -> Self {
-        let mut context = Context::new(plan, NODES);
+        let machines = plan.nodes + plan.spares;
+        let mut context = Context::new(plan, machines);
         context.network.settings = context.plan.network;
-        let nodes = (0..NODES).map(|number| Node::new(number, &mut context));
+        let nodes = (0..machines).map(|number| Node::new(number, &mut context));
         let nodes: Vec<Node> = nodes.collect();
         let clients = Clients::new(&mut context);
-        for node in 0..NODES {
+        for node in 0..context.plan.nodes {
             context.agenda.at(0, Event::Restart { node });
         }
+        context.agenda.at(SECOND, Event::Operate);
         for client in 0..context.plan.clients {
             let at = 300 * MILLISECOND + client as u64;
             context.agenda.at(at, Event::NextOp { client });
@@ -79,7 +87,10 @@ impl Simulation {
         while let Some((_, event)) = self.context.agenda.pop() {
             self.context.events += 1;
             if matches!(event, Event::End) {
-                return self.at_the_end();
+                match self.at_the_end()? {
+                    true => return Ok(()),
+                    false => continue,
+                }
             }
             self.happens(event)?;
         }
@@ -107,15 +118,34 @@ impl Simulation {
                 self.context.agenda.after(SECOND, event);
                 self.with_workers(node, |worker, _| worker.sync())
             }
-            Event::Deliver { shard, message, .. } => {
-                let shard = self.perhaps_another(shard);
+            Event::Deliver {
+                from,
+                to,
+                mut envelope,
+                message,
+            } => {
+                // Whoever dials a machine sees which node it is.
+                if self.nodes[node].id() != to {
+                    return Ok(());
+                }
+                envelope.shard = self.perhaps_another(envelope.shard);
                 let clock = self.nodes[node].monotonic(&self.context);
-                self.with_workers(node, |worker, context| {
-                    match worker.place(shard).is_some() {
-                        true => worker.step(shard, (*message).clone(), clock, context),
-                        false => Ok(()),
+                let mut message = Some(*message);
+                self.with_workers(node, |worker, context| match worker.has(envelope.shard) {
+                    true => {
+                        let message = message.take().expect("of one worker");
+                        worker.step(from, envelope, message, clock, context)
                     }
+                    false => Ok(()),
                 })
+            }
+            Event::Say { to, word } => match self.nodes[node].id() == to {
+                true => self.hears(node, &word),
+                false => Ok(()),
+            },
+            Event::Govern { .. } => {
+                self.govern(node);
+                Ok(())
             }
             Event::Request { op, attempt, .. } => {
                 self.request(node, op, attempt);
@@ -127,28 +157,29 @@ impl Simulation {
                 answer,
             } => self
                 .clients
-                .answered(op, attempt, &answer, NODES, &mut self.context),
+                .answered(op, attempt, &answer, self.nodes.len(), &mut self.context),
             Event::NextOp { client } => {
                 self.clients.next(client, &mut self.context);
                 Ok(())
             }
             Event::GiveUp { op } => self.clients.give_up(op, &mut self.context),
             Event::Restart { .. } => self.restart(node),
-            other => {
-                self.of_the_plan(other);
-                Ok(())
-            }
+            other => self.of_the_plan(other),
         }
     }
 
-    fn of_the_plan(&mut self, event: Event) {
+    fn of_the_plan(&mut self, event: Event) -> Result<(), String> {
         match event {
-            Event::Fault => self.fault(),
+            Event::Fault => return self.fault(),
+            Event::CutOff { node } if !self.context.calm => self.cut_off(node),
+            Event::Operate => self.operate(),
+            Event::Rebuild { node } => self.rebuild(node),
             Event::Relief { what, node } if !self.context.calm => self.relief(what, node),
             Event::Calm => self.calm(),
             Event::LastReads => self.clients.last_reads(&mut self.context),
             _ => {}
         }
+        Ok(())
     }
 
     /// Gives the event back with its node, unless the node is another one by now or stands still; then the event waits.
@@ -157,8 +188,9 @@ impl Simulation {
             Event::Tick { node, life }
             | Event::Turn { node, life, .. }
             | Event::Written { node, life, .. }
+            | Event::Govern { node, life }
             | Event::SyncAll { node, life } => (*node, Some(*life)),
-            Event::Deliver { to, .. } => (*to, None),
+            Event::Deliver { to, .. } | Event::Say { to, .. } => (machine_of(*to), None),
             Event::Request { node, .. } => (*node, None),
             Event::Restart { node } => {
                 let node = *node;
@@ -191,12 +223,14 @@ impl Simulation {
         let life = found.life;
         let delay = found.clock.true_length(self.context.plan.tick_us);
         self.context.agenda.after(delay, Event::Tick { node, life });
+        self.follow(node)?;
         let clock = self.nodes[node].monotonic(&self.context);
         self.with_workers(node, |worker, context| worker.tick(clock, context))
     }
 
     fn request(&mut self, node: usize, op: u32, attempt: u32) {
         let clock = self.nodes[node].now(&self.context);
+        let monotonic = self.nodes[node].monotonic(&self.context);
         let life = self.nodes[node].life;
         let context = &mut self.context;
         let Some(process) = &mut self.nodes[node].process else {
@@ -220,7 +254,7 @@ impl Simulation {
         };
         for worker in &mut process.workers {
             if worker.place(shard).is_some() {
-                worker.ask(&question, clock, context);
+                worker.ask(&question, (clock, monotonic), context);
             }
         }
     }
@@ -238,14 +272,15 @@ impl Simulation {
                 let context = &mut self.context;
                 context.tell(|| format!("node {node} starts"));
                 context.agenda.after(1, Event::Tick { node, life });
+                context.agenda.after(2, Event::Govern { node, life });
                 if context.plan.mode == ringfort::durability::DurabilityMode::Everysec {
                     context.agenda.after(SECOND, Event::SyncAll { node, life });
                 }
                 Ok(())
             }
             Err(NoStart::Disk) => {
-                let power = self.may_lose_power();
-                self.nodes[node].crash(power);
+                let power = self.may_lose_power(node);
+                self.ends(node, power);
                 self.plan_restart(node);
                 Ok(())
             }
@@ -254,6 +289,8 @@ impl Simulation {
                     .tell(|| format!("node {node} refuses to start: {why}"));
                 self.context.refused_starts += 1;
                 self.nodes[node].is_gone = true;
+                let delay = self.context.rng.between(50, 1500) * MILLISECOND;
+                self.context.agenda.after(delay, Event::Rebuild { node });
                 Ok(())
             }
             Err(NoStart::Refused(why)) => Err(format!("node {node} does not start: {why}")),
@@ -274,7 +311,7 @@ impl Simulation {
         self.ended(node, done)
     }
 
-    fn with_workers(
+    pub fn with_workers(
         &mut self,
         node: usize,
         mut run: impl FnMut(&mut Worker, &mut Context) -> Result<(), Ended>,
@@ -287,42 +324,18 @@ impl Simulation {
         self.ended(node, done)
     }
 
-    fn ended(&mut self, node: usize, done: Result<(), Ended>) -> Result<(), String> {
+    pub fn ended(&mut self, node: usize, done: Result<(), Ended>) -> Result<(), String> {
         match done {
             Ok(()) => Ok(()),
             Err(Ended::Violation(violation)) => Err(violation),
             Err(Ended::Died) => {
                 self.context
                     .tell(|| format!("node {node} dies by its disk"));
-                let power = self.may_lose_power();
+                let power = self.may_lose_power(node);
                 self.end_process(node, power);
                 Ok(())
             }
         }
-    }
-
-    /// Everything has come to rest: the replicas are equal, and what clients saw makes sense.
-    fn at_the_end(&mut self) -> Result<(), String> {
-        let mut ends: Vec<Option<ringfort_cluster::Index>> =
-            vec![None; usize::from(self.context.plan.shards)];
-        for node in self.nodes.iter().filter(|node| !node.is_gone) {
-            let process = node.process.as_ref();
-            let process = process.ok_or_else(|| format!("node {} is down", node.number))?;
-            for place in process.workers.iter().flat_map(|worker| &worker.places) {
-                let shard = &place.shard;
-                self.context.oracle.holds(shard)?;
-                self.context.oracle.restored(shard)?;
-                let applied = shard.applied().0;
-                let end = ends[usize::from(shard.id.0)].get_or_insert(applied);
-                if *end != applied {
-                    return Err(format!(
-                        "no progress: at rest shard {} has applied {end} and, on node {}, {applied}",
-                        shard.id, node.number
-                    ));
-                }
-            }
-        }
-        Ok(())
     }
 
     fn report(self, failure: Option<String>) -> Report {
@@ -347,6 +360,10 @@ impl Simulation {
             snapshots_sent: context.snapshots_sent,
             restarts: context.restarts,
             refused_starts: context.refused_starts,
+            newcomers: context.newcomers,
+            strays: context.strays,
+            lease_reads: context.lease_reads,
+            settled_us: context.now().saturating_sub(context.calm_at),
             story: context.story.unwrap_or_default(),
         }
     }

@@ -58,7 +58,9 @@ pub fn carry_on(worker: &mut Worker, home: &Home, context: &mut Context) -> Resu
 
 fn begin(worker: &mut Worker, home: &Home, context: &mut Context) {
     let old = worker.wal.old_segments();
-    if worker.wal.bytes() + old.bytes() <= context.plan.snapshot_bytes {
+    let mut held = worker.places.iter().map(|place| &place.shard);
+    let is_wanted = held.any(|shard| shard.standing.is_held && shard.replica.wants_snapshot());
+    if !is_wanted && worker.wal.bytes() + old.bytes() <= context.plan.snapshot_bytes {
         return;
     }
     let covered = home.covered.borrow();
@@ -69,7 +71,9 @@ fn begin(worker: &mut Worker, home: &Home, context: &mut Context) {
     }
     drop(covered);
     let wanted = |place: &&mut Place| {
-        holders.contains(&place.shard.id) && place.shard.applied().0 > place.shard.snapshot_index
+        let shard = &place.shard;
+        let is_due = holders.contains(&shard.id) || shard.replica.wants_snapshot();
+        shard.standing.is_held && is_due && shard.applied().0 > shard.snapshot_index
     };
     if let Some(place) = worker.places.iter_mut().find(wanted) {
         let shard = &mut place.shard;
@@ -135,7 +139,7 @@ fn release(worker: &mut Worker, home: &Home) {
 }
 
 /// Sends a shard's data as of now to the followers that need a snapshot.
-pub fn send(place: &mut Place, outputs: &mut Outputs, node: usize, context: &mut Context) {
+pub fn send(place: &mut Place, outputs: &mut Outputs, home: &Home, context: &mut Context) {
     for request in outputs.snapshot_requests.drain(..) {
         // One walk over the data at a time: the follower is served when it asks again.
         let may = place.capture.is_none();
@@ -144,7 +148,7 @@ pub fn send(place: &mut Place, outputs: &mut Outputs, node: usize, context: &mut
             let ids = (place.shard.replica.id(), request.to);
             let message = snapshot_message(ids, request.term, &whole, &token);
             context.snapshots_sent += 1;
-            context.send(node, place.shard.id, message);
+            place.post_one(home, message, context);
         }
         place.shard.replica.report_snapshot(request.to, may);
     }
@@ -197,9 +201,20 @@ pub fn take_in(
     let is_it = |file: &&SnapshotFile| file.shard == place.shard.id && file.index == snapshot.index;
     let file = found.iter().find(is_it).ok_or(Ended::Died)?;
     let loaded = read_snapshot(&home.disk, file, DATABASES, home.hash_seed).map_err(died)?;
-    let fresh = spare_replica(place.shard.id);
+    let fresh = spare_replica(place.shard.replica.shard());
     let replica = std::mem::replace(&mut place.shard.replica, fresh);
+    let standing = std::mem::take(&mut place.shard.standing);
     place.shard = loaded.into_shard(replica);
+    place.shard.standing = standing;
+    let covers = SnapshotPlace {
+        index: snapshot.index,
+        term: snapshot.term,
+        membership: snapshot.membership.clone(),
+    };
+    place.shard.replica.snapshot_is_durable(covers);
+    context
+        .losses
+        .holds(place.shard.replica.shard(), &snapshot.membership);
     home.covered
         .borrow_mut()
         .insert(place.shard.id, snapshot.index);
@@ -214,12 +229,16 @@ pub fn forget_clock(place: &mut Place, hash_seed: u64) {
     let (id, applied, snapshot_index) = (shard.id, shard.applied(), shard.snapshot_index);
     let databases = std::mem::replace(&mut shard.databases, empty_databases(hash_seed));
     let replica = std::mem::replace(&mut shard.replica, spare_replica(id));
+    let standing = std::mem::take(&mut shard.standing);
+    let meta = shard.meta.take();
     place.shard = Shard::new(id, databases, replica, applied, Timestamp(0));
+    place.shard.standing = standing;
+    place.shard.meta = meta;
     place.shard.snapshot_index = snapshot_index;
 }
 
-/// Stands in for a replica that is being moved.
-pub fn spare_replica(shard: ShardId) -> Replica {
-    let config = Config::new(shard, ReplicaId(1));
-    Replica::new(&config, Restored::fresh([ReplicaId(1)])).expect("a fresh replica starts")
+/// Stands where a node has no replica, or in for one that is being moved: it knows nobody.
+pub fn spare_replica(group: ShardId) -> Replica {
+    let config = Config::new(group, ReplicaId(u64::MAX));
+    Replica::new(&config, Restored::joining()).expect("a fresh replica starts")
 }

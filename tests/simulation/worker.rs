@@ -1,23 +1,30 @@
 //! Drives the shards of one worker as production does: ready, send, write one record for all shards, sync as the mode asks,
-//! persisted, apply, answer. Between write and `persisted` simulated time passes, and the world goes on.
+//! persisted, apply, answer. Between write and `persisted` simulated time passes, and the world goes on. What clients ask is
+//! in `reads.rs`, how replicas come and go in `replicas.rs`.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use ringfort::commands::{registry, Run};
+use ringfort::commands::registry;
 use ringfort::durability::wal::{record_bytes, Purpose, RecordPosition};
-use ringfort::durability::{DurabilityMode, SharedDisk, SimDisk, Wal};
-use ringfort::node::outbox::{Seq, Target, Waiter};
+use ringfort::durability::{DurabilityMode, SharedDisk, SimDisk, StateKeeper, Wal};
+use ringfort::node::outbox::{Target, Waiter};
 use ringfort::node::shard::{Asked, Replies, Shard};
-use ringfort::protocol::{Args, OwnedArgs, Proto};
+use ringfort::protocol::{Args, OwnedArgs};
 use ringfort::store::Timestamp;
+use ringfort_cluster::replica::wire::{judge, Envelope, Mine, Verdict};
 use ringfort_cluster::replica::{EntryKind, Message};
-use ringfort_cluster::{Index, Monotonic, Outputs, ReplicaId, ShardId, Term};
+use ringfort_cluster::topology::META_GROUP;
+use ringfort_cluster::{
+    Epoch, Index, LogEntry, MetaCommand, Monotonic, NodeId, Outputs, ReplicaId, ShardId, Term,
+};
 
 use crate::context::{Context, Event};
 use crate::plan::{Bug, MILLISECOND};
+use crate::reads::Held;
 use crate::snapshots::{self, Capture};
 
 /// Why a process is no more.
@@ -50,6 +57,10 @@ pub struct Place {
     /// The snapshot that was taken in with what is being written.
     taken_in: Option<Index>,
     pub capture: Option<Capture>,
+    /// Reads that wait for a lease.
+    pub waiting: Vec<Held>,
+    /// The end of a lease that was given up (a deliberate bug).
+    pub kept_lease: Option<Monotonic>,
 }
 
 impl Place {
@@ -60,6 +71,43 @@ impl Place {
             is_writing: false,
             taken_in: None,
             capture: None,
+            waiting: Vec::new(),
+            kept_lease: None,
+        }
+    }
+
+    /// The replica is no more.
+    pub fn vacate(&mut self) {
+        (self.leads, self.taken_in, self.capture) = (None, None, None);
+        self.is_writing = false;
+        self.kept_lease = None;
+    }
+
+    /// The node of a replica of this group, as far as is known.
+    fn node_of(&self, replica: ReplicaId) -> Option<NodeId> {
+        let nodes = self.shard.standing.nodes.iter();
+        let known = nodes.clone().find(|(id, _)| *id == replica);
+        known.map(|(_, node)| *node)
+    }
+
+    /// Puts messages on their way to the nodes of their receivers.
+    fn post(&mut self, home: &Home, messages: &mut Vec<Message>, context: &mut Context) {
+        for message in messages.drain(..) {
+            self.post_one(home, message, context);
+        }
+    }
+
+    pub fn post_one(&mut self, home: &Home, message: Message, context: &mut Context) {
+        let replica = &mut self.shard.replica;
+        let envelope = Envelope {
+            shard: replica.shard(),
+            epoch: replica.epoch(),
+            from: ReplicaId(message.from),
+            to: ReplicaId(message.to),
+        };
+        match self.node_of(envelope.to) {
+            Some(node) => context.send((home.id, node), envelope, message),
+            None => self.shard.replica.unreachable(envelope.to),
         }
     }
 }
@@ -68,6 +116,9 @@ impl Place {
 #[derive(Clone)]
 pub struct Home {
     pub node: usize,
+    pub id: NodeId,
+    /// What the node is in its cluster, durably.
+    pub state: Arc<StateKeeper>,
     pub life: u64,
     pub sim: SimDisk,
     pub disk: SharedDisk,
@@ -81,7 +132,11 @@ pub struct Worker {
     pub number: usize,
     pub places: Vec<Place>,
     pub wal: Wal,
-    home: Home,
+    pub home: Home,
+    /// Of the topology that it has taken up.
+    pub topology_epoch: Epoch,
+    /// The disk has failed it.
+    pub is_dead: bool,
     outputs: Outputs,
     is_writing: bool,
     /// The record is to be written only when the disk is done (a deliberate bug).
@@ -108,6 +163,10 @@ impl Replies for Answers {
 }
 
 impl Answers {
+    pub fn put(&mut self, op: u32, attempt: u32, answer: Vec<u8>) {
+        self.0.push((op, attempt, answer));
+    }
+
     /// Sends the answers on their way to the clients.
     pub fn send(self, context: &mut Context) {
         for (op, attempt, answer) in self.0 {
@@ -122,14 +181,6 @@ impl Answers {
     }
 }
 
-/// What a client asks of a shard.
-pub struct Question<'a> {
-    pub op: u32,
-    pub attempt: u32,
-    pub args: &'a OwnedArgs,
-    pub shard: ShardId,
-}
-
 impl Worker {
     pub fn new(number: usize, places: Vec<Place>, wal: Wal, home: Home) -> Self {
         Self {
@@ -137,6 +188,8 @@ impl Worker {
             places,
             wal,
             home,
+            topology_epoch: Epoch::ZERO,
+            is_dead: false,
             outputs: Outputs::default(),
             is_writing: false,
             write_late: false,
@@ -151,6 +204,27 @@ impl Worker {
         self.places.iter_mut().find(|place| place.shard.id == shard)
     }
 
+    /// Whether a group has its place here, held or not.
+    pub fn has(&self, group: ShardId) -> bool {
+        let mut places = self.places.iter();
+        places.any(|place| place.shard.replica.shard() == group)
+    }
+
+    /// Proposes to the meta group, which is led here.
+    pub fn propose_meta(&mut self, command: &MetaCommand, context: &mut Context) {
+        let meta = |place: &&mut Place| place.shard.replica.shard() == META_GROUP;
+        let (Some(place), Ok(encoded)) = (self.places.iter_mut().find(meta), command.encode())
+        else {
+            return;
+        };
+        let args = OwnedArgs::new([&b"RF.META"[..], &encoded]);
+        let command = registry().find(b"RF.META").expect("the table has it");
+        let shard = &mut place.shard;
+        let asked = shard.ask_write(0, &args.as_args(), command, None, Target::NOBODY);
+        asked.expect("room for a command");
+        self.wake(context);
+    }
+
     /// Has the worker's turn come soon.
     pub fn wake(&mut self, context: &mut Context) {
         if !std::mem::replace(&mut self.turn_planned, true) {
@@ -160,93 +234,71 @@ impl Worker {
         }
     }
 
+    /// Whether a turn is between its halves.
+    pub fn is_writing(&self) -> bool {
+        self.is_writing
+    }
+
     pub fn tick(&mut self, now: Monotonic, context: &mut Context) -> Result<(), Ended> {
+        if self.is_dead {
+            return Err(Ended::Died);
+        }
         for at in 0..self.places.len() {
-            let replica = &mut self.places[at].shard.replica;
-            replica.tick(now);
-            let key = (replica.id(), replica.shard());
-            context.committed.insert(key, replica.committed());
-            self.look_at_leadership(at, context)?;
+            let shard = &mut self.places[at].shard;
+            if shard.standing.is_held {
+                shard.replica.tick(now);
+                self.look_at_leadership(at, context)?;
+            }
         }
         snapshots::carry_on(self, &self.home.clone(), context)?;
+        self.retry_waiting(now, context);
         self.wake(context);
         Ok(())
     }
 
+    /// Takes in a message that a node has sent to a replica.
     pub fn step(
         &mut self,
-        shard: ShardId,
-        message: Message,
+        from: NodeId,
+        mut envelope: Envelope,
+        mut message: Message,
         now: Monotonic,
         context: &mut Context,
     ) -> Result<(), Ended> {
-        let Some(at) = self.places.iter().position(|place| place.shard.id == shard) else {
+        let of_group = |place: &Place| place.shard.replica.shard() == envelope.shard;
+        let Some(at) = self.places.iter().position(of_group) else {
             return Ok(());
         };
-        self.places[at].shard.replica.step(message, now);
+        let place = &mut self.places[at];
+        let shard = &mut place.shard;
+        if shard.standing.is_held && context.has_bug(Bug::MessageToEarlierReplica) {
+            envelope.to = shard.replica.id();
+            message.to = envelope.to.get();
+        }
+        let mine = shard.standing.is_held.then(|| Mine {
+            id: shard.replica.id(),
+            membership: &shard.membership,
+        });
+        let tombstone = match mine {
+            Some(_) => None,
+            None => self.home.state.tombstone(envelope.shard),
+        };
+        match judge(&envelope, &message, mine, tombstone) {
+            Verdict::Deliver => {}
+            // Which replicas belong here the topology says, and that comes with the next report.
+            _ => {
+                context.strays += 1;
+                return Ok(());
+            }
+        }
+        // A newcomer hears of the others by their messages before the topology names them.
+        if place.node_of(envelope.from).is_none() {
+            place.shard.standing.nodes.push((envelope.from, from));
+        }
+        place.shard.replica.step(message, now);
         self.look_at_leadership(at, context)?;
         self.wake(context);
         Ok(())
-    }
-
-    /// Takes a client's command; what cannot be taken is answered at once.
-    pub fn ask(&mut self, question: &Question, now: Timestamp, context: &mut Context) {
-        let bug = context.plan.bug;
-        let Some(place) = self.place(question.shard) else {
-            return;
-        };
-        let target = Target {
-            worker: 0,
-            waiter: Waiter::Client {
-                conn: question.op,
-                uses: question.attempt,
-                seq: Seq(0),
-            },
-            proto: Proto::Resp2,
-            untouched: false,
-        };
-        let args = question.args.as_args();
-        let command = registry().find(args.at(0)).expect("a known command");
-        let is_read = matches!(command.command.run, Run::Read(_));
-        let mut answers = Answers::default();
-        // Invariant 2: who has not applied an entry of its own term does not know the last stamp of its log.
-        let too_early = bug == Some(Bug::ProposesTooEarly) && place.shard.replica.is_leader();
-        let replica = &place.shard.replica;
-        let leads = replica.is_leader() && replica.has_applied_own_term() || too_early;
-        let reads_here = is_read
-            && (bug == Some(Bug::ReadFromFollower) || bug == Some(Bug::ReadWithoutLease) && leads);
-        if reads_here {
-            let mut reply = Vec::new();
-            let call = place.shard.read_call(args, 0, now, 0, Proto::Resp2);
-            place.shard.read(command, &call, &mut reply);
-            answers.0.push((question.op, question.attempt, reply));
-        } else if !leads {
-            let hint = place.shard.replica.leader().map_or(0, ReplicaId::get);
-            let text = format!("-NOTLEADER {hint}\r\n");
-            answers
-                .0
-                .push((question.op, question.attempt, text.into_bytes()));
-        } else {
-            if is_read {
-                // Through the log: the read runs where this write is applied.
-                let fence = OwnedArgs::new([&b"DEL"[..], b"fence"]);
-                let del = registry().find(b"DEL").expect("a known command");
-                let fence = fence.as_args();
-                let asked = place.shard.ask_write(0, &fence, del, None, Target::NOBODY);
-                asked.expect("room for a fence");
-                let asked = place.shard.ask_read(0, &args, command, target);
-                asked.expect("room for a read");
-            } else {
-                let asked = place.shard.ask_write(0, &args, command, None, target);
-                asked.expect("room for a write");
-            }
-            if bug == Some(Bug::ReplyBeforeCommit) && args.at(0) == b"SET" {
-                let ok = b"+OK\r\n".to_vec();
-                answers.0.push((question.op, question.attempt, ok));
-            }
-        }
-        answers.send(context);
-        self.wake(context);
     }
 
     /// The first half of a turn: what the replicas want sent is sent, what they want written is written.
@@ -315,18 +367,24 @@ impl Worker {
 
     /// Every shard's pending commands become one entry, if the log has room for all of them.
     fn propose(&mut self, now: Timestamp, context: &mut Context) -> Result<(), Ended> {
-        let writing: Vec<usize> = (0..self.places.len())
-            .filter(|&at| self.places[at].shard.has_writes())
-            .collect();
-        if writing.is_empty() {
-            return Ok(());
+        let mut answers = Answers::default();
+        let mut writing = Vec::new();
+        for (at, place) in self.places.iter_mut().enumerate() {
+            match place.shard.has_writes() {
+                true => writing.push(at),
+                // Reads need no room in the log.
+                false if !place.shard.is_idle() => place.shard.propose(now, 0, &mut answers),
+                false => {}
+            }
         }
         let bytes = writing
             .iter()
             .map(|&at| self.places[at].shard.pending_bytes());
         let bytes = record_bytes(2 * writing.len(), writing.len(), bytes.sum());
-        let reserved = self.wal.reserve(bytes, Purpose::Grows);
-        let mut answers = Answers::default();
+        let reserved = match writing.is_empty() {
+            true => Ok(()),
+            false => self.wal.reserve(bytes, Purpose::Grows),
+        };
         for at in writing {
             let shard = &mut self.places[at].shard;
             match &reserved {
@@ -345,13 +403,12 @@ impl Worker {
     fn collect(&mut self, at: usize, context: &mut Context) -> Result<bool, Ended> {
         let mut outputs = std::mem::take(&mut self.outputs);
         let place = &mut self.places[at];
-        place.is_writing = place.shard.replica.ready(&mut outputs);
+        let shard = &mut place.shard;
+        place.is_writing = shard.standing.is_held && shard.replica.ready(&mut outputs);
         let id = place.shard.id;
         if place.is_writing {
-            for message in outputs.messages.drain(..) {
-                context.send(self.home.node, id, message);
-            }
-            snapshots::send(place, &mut outputs, self.home.node, context);
+            place.post(&self.home, &mut outputs.messages, context);
+            snapshots::send(place, &mut outputs, &self.home, context);
             if let Some(snapshot) = outputs.snapshot.take() {
                 snapshots::take_in(place, &snapshot, &self.home, context)?;
                 place.taken_in = Some(snapshot.index);
@@ -386,9 +443,8 @@ impl Worker {
         let place = &mut self.places[at];
         place.shard.replica.persisted(&mut self.outputs);
         let id = place.shard.id;
-        for message in self.outputs.messages.drain(..) {
-            context.send(self.home.node, id, message);
-        }
+        place.post(&self.home, &mut self.outputs.messages, context);
+        snapshots::send(place, &mut self.outputs, &self.home, context);
         if let Some(index) = place.taken_in.take() {
             place.shard.replica.applied(index);
         }
@@ -396,6 +452,9 @@ impl Worker {
         for entry in &self.outputs.committed {
             let asked = answers.0.len();
             place.shard.apply(entry, &mut answers);
+            if entry.kind == EntryKind::Membership {
+                carry_out_change(&mut place.shard, entry, context)?;
+            }
             context.oracle.applied(entry, &place.shard)?;
             context.note(entry.index.get() ^ entry.term.get() << 32);
             if answers.0.len() > asked && entry.kind == EntryKind::Commands {
@@ -410,33 +469,72 @@ impl Worker {
     }
 
     /// Notices that a replica has become the leader or is none any more: nobody else can answer for what it proposed.
-    fn look_at_leadership(&mut self, at: usize, context: &mut Context) -> Result<(), Ended> {
+    pub fn look_at_leadership(&mut self, at: usize, context: &mut Context) -> Result<(), Ended> {
         let place = &mut self.places[at];
         let replica = &place.shard.replica;
-        let leads = replica.is_leader().then(|| replica.term());
-        if leads == place.leads {
-            return Ok(());
+        let term = replica.is_leader().then(|| replica.term());
+        let leads =
+            term.is_some() && replica.has_applied_own_term() && replica.transferring_to().is_none();
+        let led = std::mem::replace(&mut place.shard.standing.leads, leads);
+        let mut answers = Answers::default();
+        if place.leads != term {
+            self.leadership_changed(at, term, &mut answers, context)?;
         }
-        if let Some(term) = leads {
-            context.oracle.leads(place.shard.id, term, replica.id())?;
-            let (node, shard) = (self.home.node, place.shard.id);
+        let place = &mut self.places[at];
+        if led && !leads {
+            let text = b"-TRYAGAIN the leader has changed\r\n";
+            place.shard.refuse(text, &mut answers);
+            place.refuse_waiting(text, &mut answers);
+        }
+        answers.send(context);
+        Ok(())
+    }
+
+    fn leadership_changed(
+        &mut self,
+        at: usize,
+        term: Option<Term>,
+        answers: &mut Answers,
+        context: &mut Context,
+    ) -> Result<(), Ended> {
+        let place = &mut self.places[at];
+        let (node, shard, replica) = (self.home.node, place.shard.id, place.shard.replica.id());
+        if let Some(term) = term {
+            context.oracle.leads(shard, term, replica)?;
             context.tell(|| format!("node {node} leads shard {shard} in term {term}"));
         }
-        let had = std::mem::replace(&mut place.leads, leads);
+        let had = std::mem::replace(&mut place.leads, term);
         if had.is_some() && !context.has_bug(Bug::WaitersKept) {
             let text: &[u8] = match context.has_bug(Bug::UnknownToldAsFailed) {
                 true => b"-TRYAGAIN the leader is lost\r\n",
                 false => b"-UNKNOWN the leader is lost\r\n",
             };
-            let mut answers = Answers::default();
-            place.shard.abandon(text, &mut answers);
-            answers.send(context);
+            place.shard.abandon(text, answers);
         }
-        if leads.is_some() && context.has_bug(Bug::StampGoesBack) {
+        if term.is_some() && context.has_bug(Bug::StampGoesBack) {
             snapshots::forget_clock(place, self.home.hash_seed);
         }
         Ok(())
     }
+}
+
+/// Has the replica carry out a change of the membership, as the shard has.
+fn carry_out_change(
+    shard: &mut Shard,
+    entry: &LogEntry,
+    context: &mut Context,
+) -> Result<(), Ended> {
+    let carried_out = shard.replica.apply_membership(entry);
+    let membership = carried_out.map_err(|error| Ended::Violation(error.to_string()))?;
+    if membership != shard.membership {
+        let (id, known) = (shard.id, &shard.membership);
+        let text = format!("invariant 8: shard {id} has {membership:?} and {known:?}");
+        return Err(Ended::Violation(text));
+    }
+    let (group, replica) = (shard.replica.shard(), shard.replica.id());
+    context.losses.holds(group, &membership);
+    context.tell(|| format!("shard {group}: replica {replica} has {membership:?}"));
+    Ok(())
 }
 
 /// The number of a transfer, as the announcement carries it.

@@ -126,21 +126,18 @@ impl Topology {
         }
     }
 
-    /// How many groups would miss a node: all of whose shards it is a member, and the meta group if it votes there. What
-    /// only learns the topology goes with the node, and is dropped from the meta group afterwards.
+    /// How many groups would miss a node: those of which it is a member, if only to learn. A learner of the last membership that is
+    /// recorded may be a voter by now, and whoever is removed votes no more.
     #[must_use]
     pub fn groups_that_need(&self, node: NodeId) -> usize {
-        let needs = |shard: ShardId, place: &Place| {
-            let voters = || place.members.voters.iter().chain(&place.members.outgoing);
-            let is_there = |id: &ReplicaId| place.node_of(*id) == Some(node);
-            match shard {
-                META_GROUP => voters().any(is_there),
-                _ => place.members.all().iter().any(is_there),
-            }
-        };
-        self.places()
-            .filter(|(shard, place)| needs(*shard, place))
-            .count()
+        let needing = self.places().filter(|(_, place)| place.has_member_on(node));
+        needing.count()
+    }
+
+    /// Whether a node has a part of the data, apart from the topology.
+    #[must_use]
+    pub fn holds_data(&self, node: NodeId) -> bool {
+        self.shards.iter().any(|place| place.has_member_on(node))
     }
 
     fn known_place(&self, shard: ShardId) -> Result<&Place, MetaError> {

@@ -83,7 +83,7 @@ fn with_roles(place: &Place, mut nodes: Vec<NodeId>) -> Wish {
 }
 
 /// The meta group votes on a few nodes; the others learn, as many as there may be, so that nodes have a copy of the topology for as long
-/// as they belong to the cluster.
+/// as they belong to the cluster. One that leaves, and has nothing else left, gives its copy up at last: before that it is not removed.
 fn wished_meta(health: &Health) -> Wish {
     let topology = health.topology;
     let (candidates, replicas) = candidates(health, topology.replicas.max(META_VOTERS_MIN));
@@ -92,8 +92,12 @@ fn wished_meta(health: &Health) -> Wish {
         .pop()
         .unwrap_or_default();
     let voting: BTreeSet<NodeId> = voters.iter().copied().collect();
-    let learns = |id: &&NodeId| !voting.contains(*id);
-    let mut learners: Vec<NodeId> = topology.nodes.keys().filter(learns).copied().collect();
+    let learns = |node: &&Node| {
+        let is_empty = node.draining && !topology.holds_data(node.id);
+        !voting.contains(&node.id) && !is_empty
+    };
+    let learning = topology.nodes.values().filter(learns);
+    let mut learners: Vec<NodeId> = learning.map(|node| node.id).collect();
     // Those that learn already go on doing so.
     learners.sort_by_key(|id| (!topology.meta.wish.learners.contains(id), *id));
     learners.truncate(META_LEARNERS_MAX);

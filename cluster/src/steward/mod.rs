@@ -115,6 +115,9 @@ pub struct Steward {
 /// The groups as their newest leaders see them, with their terms.
 type Seen = BTreeMap<ShardId, (Term, GroupSeen)>;
 
+/// Replicas that are suspect or lost.
+type Doubted = BTreeSet<(ShardId, ReplicaId)>;
+
 impl Steward {
     /// For a node that has just become the leader of the meta group.
     #[must_use]
@@ -150,7 +153,8 @@ impl Steward {
             return Vec::new();
         }
         self.reports.retain(|id, _| topology.nodes.contains_key(id));
-        let seen = self.seen(now, topology);
+        let doubted = self.doubted(now, topology);
+        let seen = self.seen(now, topology, &doubted);
         self.under_way.forget(now, &self.limits, &seen);
         let observed = Observed {
             silent_ticks: self.silent(now, since, topology),
@@ -159,7 +163,7 @@ impl Steward {
                 .collect(),
         };
         let mut actions: Vec<StewardAction> = self
-            .news(now, topology, &seen)
+            .news(now, topology, &seen, &doubted)
             .map(StewardAction::Propose)
             .collect();
         let decided = wishes(topology, &observed, &self.limits.placement);
@@ -204,9 +208,23 @@ impl Steward {
         topology.nodes.keys().filter_map(silent).collect()
     }
 
+    /// The replicas that may not have, or have not, what they acknowledged, as their nodes say.
+    fn doubted(&self, now: Monotonic, topology: &Topology) -> Doubted {
+        let mut doubted = Doubted::new();
+        for report in self.fresh(now) {
+            let own = |(shard, id): &&(ShardId, ReplicaId)| {
+                let place = topology.place(*shard);
+                place.and_then(|place| place.node_of(*id)) == Some(report.node.id)
+            };
+            let all = report.suspect.iter().chain(&report.lost);
+            doubted.extend(all.filter(own).copied());
+        }
+        doubted
+    }
+
     /// The groups that somebody leads: of several that say so the one of the newest term does. Who is not the node of its replica is not
-    /// believed.
-    fn seen(&self, now: Monotonic, topology: &Topology) -> Seen {
+    /// believed. What a leader knows of a replica was so before that one came into doubt: who is in doubt cannot be counted on.
+    fn seen(&self, now: Monotonic, topology: &Topology, doubted: &Doubted) -> Seen {
         let mut seen = Seen::new();
         for report in self.fresh(now) {
             for group in &report.groups {
@@ -219,12 +237,14 @@ impl Steward {
                 {
                     continue;
                 }
+                let sound = |id: &ReplicaId| !doubted.contains(&(group.shard, *id));
+                let caught_up = led.caught_up.iter().copied();
                 let group_seen = GroupSeen {
                     leader: group.replica,
                     members: led.members.clone(),
                     changed: led.changed,
                     changing: led.changing,
-                    caught_up: led.caught_up.iter().copied().collect(),
+                    caught_up: caught_up.filter(sound).collect(),
                 };
                 seen.insert(group.shard, (group.term, group_seen));
             }
@@ -238,11 +258,9 @@ impl Steward {
         now: Monotonic,
         topology: &Topology,
         seen: &Seen,
+        doubted: &Doubted,
     ) -> impl Iterator<Item = MetaCommand> {
         let mut commands = Vec::new();
-        let doubted: BTreeSet<(ShardId, ReplicaId)> = (self.fresh(now))
-            .flat_map(|report| report.suspect.iter().copied())
-            .collect();
         for report in self.fresh(now) {
             let node = &report.node;
             let known = topology.nodes.get(&node.id);
@@ -259,7 +277,7 @@ impl Steward {
             let given_up = suspects.filter(|(shard, id)| {
                 let group = seen.get(shard).map(|(_, group)| group);
                 group.is_some_and(|group| {
-                    group.leader != *id && is_without_doubt(topology, *shard, group, &doubted)
+                    group.leader != *id && is_without_doubt(topology, *shard, group, doubted)
                 })
             });
             for &(shard, replica) in report.lost.iter().chain(given_up) {
@@ -279,7 +297,7 @@ fn is_without_doubt(
     topology: &Topology,
     shard: ShardId,
     group: &GroupSeen,
-    doubted: &BTreeSet<(ShardId, ReplicaId)>,
+    doubted: &Doubted,
 ) -> bool {
     let place = topology.place(shard);
     let is_sound = |id: &&ReplicaId| {

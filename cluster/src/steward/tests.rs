@@ -178,11 +178,15 @@ fn of_two_that_say_they_lead_the_newer_term_counts_and_strangers_never() {
     };
     steward.heard(report(1, vec![of(1, 3)]), at(0));
     steward.heard(report(2, vec![of(2, 4)]), at(0));
-    let leader = |steward: &Steward| steward.seen(at(0), &topology)[&SHARD].1.leader;
+    let leader = |steward: &Steward| {
+        steward.seen(at(0), &topology, &Doubted::new())[&SHARD]
+            .1
+            .leader
+    };
     assert_eq!(leader(&steward), ReplicaId(2));
     steward.heard(report(2, vec![of(1, 9)]), at(0));
     assert_eq!(leader(&steward), ReplicaId(1));
-    let seen = steward.seen(at(0), &topology);
+    let seen = steward.seen(at(0), &topology, &Doubted::new());
     assert_eq!(seen[&SHARD].0, Term(3), "replica 1 is not on node 2");
 }
 
@@ -272,6 +276,44 @@ fn a_lost_replica_is_marked_and_a_suspect_one_only_when_it_is_not_needed() {
     assert!(marks(&mut steward).is_empty(), "nobody leads");
     steward.heard(leads_all(&topology), at(0));
     assert_eq!(marks(&mut steward), [2]);
+}
+
+#[test]
+fn a_replica_in_doubt_is_not_counted_on_though_its_leader_still_does() {
+    let mut topology = cluster(2);
+    let (shard, node, replica) = (SHARD, NodeId(2), ReplicaId(2));
+    let wishes = vec![(shard, crate::topology::Wish::new(&[NodeId(1), node], &[]))];
+    let members = Members::new(&[ReplicaId(1)], &[replica]);
+    let allot = MetaCommand::Allot {
+        shard,
+        node,
+        replica,
+    };
+    let record = MetaCommand::RecordMembership {
+        shard,
+        members,
+        changed: Epoch(1),
+    };
+    for command in [MetaCommand::SetWishes { wishes }, allot, record] {
+        topology.apply(&command).unwrap();
+    }
+    let counts = |teller: u128, lost: &[(ShardId, ReplicaId)], suspect: &[(ShardId, ReplicaId)]| {
+        let mut steward = Steward::new(StewardLimits::default());
+        steward.heard(report(1, vec![led(&topology, SHARD)]), at(0));
+        let says = NodeReport {
+            lost: lost.to_vec(),
+            suspect: suspect.to_vec(),
+            ..report(teller, vec![])
+        };
+        steward.heard(says, at(0));
+        let doubted = steward.doubted(at(0), &topology);
+        let seen = steward.seen(at(0), &topology, &doubted);
+        seen[&SHARD].1.caught_up.contains(&replica)
+    };
+    assert!(counts(2, &[], &[]));
+    assert!(!counts(2, &[(shard, replica)], &[]), "lost");
+    assert!(!counts(2, &[], &[(shard, replica)]), "suspect");
+    assert!(counts(3, &[(shard, replica)], &[]), "not its own");
 }
 
 #[test]

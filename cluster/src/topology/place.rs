@@ -176,6 +176,12 @@ impl Place {
             .map(|(&id, _)| id)
     }
 
+    /// Whether a member, as last recorded, is on a node.
+    pub(crate) fn has_member_on(&self, node: NodeId) -> bool {
+        let members = self.members.all();
+        members.into_iter().any(|id| self.node_of(id) == Some(node))
+    }
+
     /// The node of a replica.
     #[must_use]
     pub fn node_of(&self, replica: ReplicaId) -> Option<NodeId> {

@@ -335,6 +335,10 @@ impl World {
             self.step();
         }
         self.run(3 * SECOND_US);
+        // Between two writes: followers hear of a commit with the next heartbeat.
+        while self.time % SECOND_US != SECOND_US / 2 {
+            self.step();
+        }
         self.check(what);
     }
 
