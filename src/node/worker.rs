@@ -264,7 +264,8 @@ impl Worker {
         }
         let is_idle = self.dirty.is_empty() && self.stirred.is_empty();
         let done = is_idle || self.timed_flush(may_wait);
-        self.turn_grows = false;
+        // What waits for a round may grow the data as well.
+        self.turn_grows &= !self.dirty.is_empty();
         self.io.stats.turns.add(1);
         if !self.io.remote.is_empty() {
             self.send_remote_replies();
