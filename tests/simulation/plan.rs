@@ -60,8 +60,6 @@ pub enum Bug {
     LeaseKeptInTransfer,
     /// A replica comes back with the membership that its shard began with.
     MembershipForgotten,
-    /// What was meant for an earlier replica of a node is given to the present one.
-    MessageToEarlierReplica,
     /// Now and then a message reaches the replica of another shard.
     MessageOfAnotherShard,
 }
@@ -91,7 +89,6 @@ impl Bug {
         Self::ReplicaIdReused,
         Self::LeaseKeptInTransfer,
         Self::MembershipForgotten,
-        Self::MessageToEarlierReplica,
         Self::MessageOfAnotherShard,
     ];
 }
@@ -287,7 +284,6 @@ fn provoking(bug: Option<Bug>) -> Vec<Fault> {
         Some(Bug::LeaseKeptInTransfer) => vec![Fault::TransferCutOff; 12],
         Some(Bug::WipedVoterReturns | Bug::ReplicaIdReused) => vec![Fault::Wipe; 4],
         Some(Bug::MembershipForgotten) => vec![Fault::Crash, Fault::Join, Fault::Wipe],
-        Some(Bug::MessageToEarlierReplica) => vec![Fault::Wipe, Fault::BadNetwork, Fault::Leave],
         Some(Bug::DamageAccepted) => vec![Fault::FlippedBit; 3],
         _ => Vec::new(),
     }

@@ -260,8 +260,8 @@ impl Worker {
     pub fn step(
         &mut self,
         from: NodeId,
-        mut envelope: Envelope,
-        mut message: Message,
+        envelope: Envelope,
+        message: Message,
         now: Monotonic,
         context: &mut Context,
     ) -> Result<(), Ended> {
@@ -271,10 +271,6 @@ impl Worker {
         };
         let place = &mut self.places[at];
         let shard = &mut place.shard;
-        if shard.standing.is_held && context.has_bug(Bug::MessageToEarlierReplica) {
-            envelope.to = shard.replica.id();
-            message.to = envelope.to.get();
-        }
         let mine = shard.standing.is_held.then(|| Mine {
             id: shard.replica.id(),
             membership: &shard.membership,
