@@ -1,7 +1,7 @@
 //! The end of a run: whether everything has come to rest, with every shard on as many voters as it should have, and equal.
 
 use ringfort_cluster::steward::GroupReport;
-use ringfort_cluster::topology::{Members, Place as Wished};
+use ringfort_cluster::topology::{Members, Place as Wished, ReplicaFate};
 use ringfort_cluster::{Index, NodeId, ReplicaId, ShardId};
 
 use crate::context::Event;
@@ -101,8 +101,19 @@ impl Simulation {
             });
             copy.is_some()
         };
-        let behind = members.all().into_iter().find(|id| !is_equal(id));
-        behind.map(|id| format!("at rest replica {id} of shard {group} is not at {applied}"))
+        let all = members.all();
+        let behind = all.iter().find(|id| !is_equal(id));
+        if let Some(id) = behind {
+            return Some(format!(
+                "at rest replica {id} of shard {group} is not at {applied}"
+            ));
+        }
+        // What was removed while its node could not hear of it is dropped when it does.
+        let mut held = self
+            .copies(group)
+            .map(|(_, place)| place.shard.replica.id());
+        let left_over = held.find(|&id| wished.fate(id) == ReplicaFate::Removed);
+        left_over.map(|id| format!("replica {id} of shard {group} was removed and is still there"))
     }
 
     /// Nothing that was acknowledged is missing, and all replicas are equal.

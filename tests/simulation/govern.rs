@@ -246,18 +246,22 @@ impl Simulation {
         true
     }
 
-    /// A node is told to leave, if enough others stay.
+    /// A node is told to leave, if enough others stay: what is lost, or was told so and has not heard it yet, is not counted.
     pub fn leave(&mut self, number: usize) -> bool {
         let id = self.nodes[number].id();
         let Some(topology) = self.newest_topology() else {
             return false;
         };
-        let counts = |node: &&ringfort_cluster::topology::Node| !node.suspect;
-        let staying = topology.staying().filter(counts).count();
-        let known = topology.nodes.get(&id);
-        if staying <= VOTERS || known.is_none_or(|node| node.draining || node.suspect) {
+        let stays = |node: &&ringfort_cluster::topology::Node| {
+            let is_lost = node.suspect || self.is_replaced(node.id);
+            !is_lost && !self.nodes[machine_of(node.id)].is_gone && !self.leaving.contains(&node.id)
+        };
+        let mut staying = topology.staying().filter(stays);
+        let is_one = staying.any(|node| node.id == id);
+        if !is_one || topology.staying().filter(stays).count() <= VOTERS {
             return false;
         }
+        self.leaving.insert(id);
         let (node, force) = (id, false);
         self.command(MetaCommand::Leave { node, force });
         true

@@ -1,9 +1,10 @@
 //! One run: takes event after event to whom it concerns until the plan is through, then judges.
 
+use std::collections::BTreeSet;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use ringfort_cluster::sim::network::NetworkCounts;
-use ringfort_cluster::ShardId;
+use ringfort_cluster::{NodeId, ShardId};
 
 use crate::clients::{Clients, Seen};
 use crate::cluster::machine_of;
@@ -18,6 +19,8 @@ pub struct Simulation {
     pub context: Context,
     pub nodes: Vec<Node>,
     pub clients: Clients,
+    /// Nodes that were told to leave.
+    pub leaving: BTreeSet<NodeId>,
 }
 
 /// What a run came to.
@@ -80,6 +83,7 @@ impl Simulation {
             context,
             nodes,
             clients,
+            leaving: BTreeSet::new(),
         }
     }
 
