@@ -158,7 +158,8 @@ pub(super) fn start(
     let _ = sink.links.set(links.clone());
     links.set_peers(&setup.peers);
     local.worker.borrow_mut().meet(links.clone());
-    let serving = Serving::new(setup.home.clone(), incoming.clone(), control, snapshots);
+    let home = setup.home.clone();
+    let serving = Serving::lending_to(&links, home, incoming.clone(), control, snapshots);
     let _ = local.peers.set(Peers {
         home: setup.home.clone(),
         links,

@@ -14,8 +14,8 @@ use super::security::PROOF_BYTES;
 use super::{Channel, Home, Peer, Purpose};
 
 const MAGIC: &[u8; 8] = b"ringfort";
-/// Of everything on a peer connection.
-const VERSION: u16 = 1;
+/// Of everything on a peer connection. In version 1 only the dialer sent on a Raft link.
+const VERSION: u16 = 2;
 /// Magic and version, the same in every version.
 const PREFIX_BYTES: usize = 10;
 const HELLO_BYTES: usize = 96;

@@ -1,36 +1,32 @@
-//! One outgoing link: a connection to one node for one channel, dialed again whenever it is gone, with the bytes that wait to
-//! be sent. Knows nothing of the other links, nor of what the bytes mean.
+//! One link: the way from a worker to one node for one channel. Dials, where nobody lends it a connection, and again whenever that is gone.
+//! Knows nothing of the other links, nor of what the bytes mean.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{ready, Context, Poll};
+use std::task::Poll;
+use std::time::Duration;
 
 use ringfort_cluster::NodeId;
 use tokio::time::{sleep, Instant};
 
+use super::connection::{Connection, Ways};
 use super::dial::{dial, DialError, Target};
-use super::frame::{put_frame, FRAME_BYTES_MAX, HEAD_BYTES};
 use super::hello::HandshakeError;
+use super::inbound::{hand_over, Inbound};
 use super::links::SendError;
-use super::pace::{jittered, Backoff, Beats};
+use super::pace::{jittered, Backoff};
 use super::stream::PeerStream;
 use super::wake::Wake;
-use super::wire::Wire;
-use super::{Channel, Home, Incoming, Purpose};
-
-/// A buffer that grew beyond this is given back once it is empty.
-const OUT_KEPT_BYTES: usize = 1 << 20;
-/// Writes in a row for a peer that takes everything, before others on this thread have their turn.
-const WRITES_MAX: usize = 16;
+use super::{Channel, Home, Incoming, Peer, Purpose};
 
 /// What a link's task does its work with.
 pub(super) struct Surroundings {
     pub home: Arc<Home>,
     pub worker: u16,
     pub sink: Rc<dyn Incoming>,
+    pub inbound: Rc<Inbound>,
 }
 
 /// A link, as its worker and its task share it.
@@ -46,17 +42,8 @@ pub(super) struct Link {
     is_nudged: Cell<bool>,
     /// A task looks after the link.
     has_task: Cell<bool>,
-    /// There while the link is up.
-    wire: RefCell<Option<Rc<Wire>>>,
-    /// Why the link was taken down.
-    fault: RefCell<Option<String>>,
-    /// Frames for the wire, of which the first `sent` bytes are gone.
-    out: RefCell<Vec<u8>>,
-    sent: Cell<usize>,
-    /// All bytes that wires have ever taken.
-    taken_bytes: Cell<u64>,
-    /// The wire took less than it was given: the task sends on.
-    is_blocked: Cell<bool>,
+    /// There while the link is up; may be over already.
+    connection: RefCell<Option<Rc<Connection>>>,
     /// The owner's list of links to flush holds this one.
     pub is_listed: Cell<bool>,
     task: Wake,
@@ -72,12 +59,7 @@ impl Link {
             changes: Cell::new(0),
             is_nudged: Cell::new(false),
             has_task: Cell::new(false),
-            wire: RefCell::default(),
-            fault: RefCell::default(),
-            out: RefCell::default(),
-            sent: Cell::new(0),
-            taken_bytes: Cell::new(0),
-            is_blocked: Cell::new(false),
+            connection: RefCell::default(),
             is_listed: Cell::new(false),
             task: Wake::default(),
         })
@@ -85,36 +67,29 @@ impl Link {
 
     /// Appends a frame to what is to be sent.
     pub fn put(&self, frame: &[u8]) -> Result<(), SendError> {
-        if !self.is_up() {
-            return Err(SendError::Down);
+        match &*self.connection.borrow() {
+            Some(connection) => connection.put(frame, self.backlog_bytes_max),
+            None => Err(SendError::Down),
         }
-        if frame.len() > FRAME_BYTES_MAX {
-            return Err(SendError::TooLong);
-        }
-        let waiting = self.backlog_bytes();
-        // The largest frame is larger than what may wait: it goes when nothing waits.
-        if waiting > 0 && waiting + HEAD_BYTES + frame.len() > self.backlog_bytes_max {
-            return Err(SendError::Full);
-        }
-        put_frame(&mut self.out.borrow_mut(), frame);
-        Ok(())
     }
 
-    /// One write, unless the task is at it already.
+    /// One write, unless the connection's task is at it already.
     pub fn flush(&self) {
-        if !self.is_blocked.get() {
-            self.write_once();
+        if let Some(connection) = &*self.connection.borrow() {
+            connection.flush();
         }
     }
 
     /// Frames can be sent.
     pub fn is_up(&self) -> bool {
-        self.wire.borrow().is_some()
+        let connection = self.connection.borrow();
+        connection.as_ref().is_some_and(|it| !it.is_over())
     }
 
     /// Bytes that wait to be sent.
     pub fn backlog_bytes(&self) -> usize {
-        self.out.borrow().len() - self.sent.get()
+        let connection = self.connection.borrow();
+        connection.as_ref().map_or(0, |it| it.backlog_bytes())
     }
 
     /// Where to dial.
@@ -155,125 +130,34 @@ impl Link {
         }
     }
 
-    fn put_up(&self, stream: PeerStream) -> Rc<Wire> {
-        let wire = Rc::new(Wire::new(stream));
-        self.fault.take();
-        *self.wire.borrow_mut() = Some(wire.clone());
-        wire
+    /// There may be a connection to borrow.
+    pub fn lent(&self) {
+        self.task.wake();
     }
 
     /// From now on `send` says `Down`; what waited is gone. The task tells the owner of it.
     pub fn take_down(&self, why: &str) {
-        if self.wire.take().is_some() {
-            *self.fault.borrow_mut() = Some(why.to_owned());
-            *self.out.borrow_mut() = Vec::new();
-            self.sent.set(0);
-            self.is_blocked.set(false);
+        if let Some(connection) = self.connection.take() {
+            connection.end(why);
         }
         self.task.wake();
     }
 
-    /// Gives the wire what waits; leaves to the task what it does not take.
-    fn write_once(&self) {
-        let written = match &*self.wire.borrow() {
-            Some(wire) if self.backlog_bytes() > 0 => {
-                wire.try_write(&self.out.borrow()[self.sent.get()..])
-            }
-            _ => return,
-        };
-        match written {
-            Ok(bytes) if bytes > 0 => {
-                self.took(bytes);
-                if self.backlog_bytes() > 0 {
-                    self.block();
-                }
-            }
-            Ok(_) => self.take_down("the connection takes no more"),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.block(),
-            Err(error) => self.take_down(&error.to_string()),
-        }
+    fn put_up(&self, connection: &Rc<Connection>) {
+        *self.connection.borrow_mut() = Some(connection.clone());
     }
 
-    fn block(&self) {
-        self.is_blocked.set(true);
-        self.task.wake();
+    /// Whether whoever is reached sends by the same connection.
+    fn is_two_way(&self) -> bool {
+        self.channel == Channel::Raft
     }
 
-    fn took(&self, bytes: usize) {
-        self.taken_bytes.set(self.taken_bytes.get() + bytes as u64);
-        let mut out = self.out.borrow_mut();
-        let sent = self.sent.get() + bytes;
-        self.sent.set(0);
-        if sent < out.len() {
-            // Moved up only when as much is gone as is left, so that every byte moves once or twice.
-            if sent >= out.len() - sent {
-                out.drain(..sent);
-            } else {
-                self.sent.set(sent);
-            }
-        } else if out.capacity() > OUT_KEPT_BYTES {
-            *out = Vec::new();
-        } else {
-            out.clear();
+    /// Whom the connection is shared with, where it is: workers of the same number.
+    fn peer(&self, context: &Surroundings) -> Peer {
+        Peer {
+            node: self.node,
+            worker: context.worker,
         }
-    }
-
-    /// Everything that a link which is up does by itself. Ends with the reason why it is down.
-    fn poll_carry(&self, cx: &mut Context<'_>, wire: &Wire, pulse: &mut Pulse) -> Poll<String> {
-        self.task.remember(cx);
-        if !self.is_up() {
-            return Poll::Ready(self.fault.take().unwrap_or_default());
-        }
-        if let Poll::Ready(why) = wire.poll_end(cx) {
-            return Poll::Ready(why);
-        }
-        // Before the clock: after a pause of this process the wire takes more, and nothing stood still.
-        if self.is_blocked.get() {
-            if let Poll::Ready(Err(error)) = self.poll_send_on(cx, wire) {
-                return Poll::Ready(error.to_string());
-            }
-        }
-        while pulse.beats.poll(cx).is_ready() {
-            if self.is_standing_still(pulse) {
-                return Poll::Ready("the other side takes nothing".to_owned());
-            }
-        }
-        Poll::Pending
-    }
-
-    /// Sends what the wire did not take before.
-    fn poll_send_on(&self, cx: &mut Context<'_>, wire: &Wire) -> Poll<io::Result<()>> {
-        for _ in 0..WRITES_MAX {
-            if self.backlog_bytes() == 0 {
-                ready!(wire.poll_flush(cx))?;
-                self.is_blocked.set(false);
-                return Poll::Ready(Ok(()));
-            }
-            let written = wire.poll_write(cx, &self.out.borrow()[self.sent.get()..]);
-            match ready!(written)? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                bytes => self.took(bytes),
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// One beat: says on an idle link that we are there; notices one that is stuck.
-    fn is_standing_still(&self, pulse: &mut Pulse) -> bool {
-        let taken_bytes = self.taken_bytes.get();
-        let moves = taken_bytes != pulse.taken_bytes;
-        pulse.taken_bytes = taken_bytes;
-        let waits = self.backlog_bytes() > 0;
-        if !moves && !waits {
-            put_frame(&mut self.out.borrow_mut(), &[]);
-        }
-        self.flush();
-        if moves || !waits {
-            pulse.beats.moved();
-            return false;
-        }
-        pulse.beats.missed()
     }
 
     /// Resolves when the link is to lead elsewhere than it did after so many `changes`.
@@ -300,75 +184,141 @@ impl Link {
     }
 }
 
-/// The beats of a link that is up, and what had been sent at the last one.
-struct Pulse {
-    beats: Beats,
-    taken_bytes: u64,
+/// How a link came to its connection.
+enum Found {
+    Dialed(PeerStream),
+    /// The other side has dialed it.
+    Lent(Rc<Connection>),
+    Failed(DialError),
 }
 
-/// The task of a link: dials, carries, and dials again, until the link leads nowhere.
+/// The task of a link: finds a connection, carries it, and finds the next, until the link leads nowhere.
 async fn run(link: Rc<Link>, context: Surroundings) {
     let timing = &context.home.timing;
     let mut backoff = Backoff::new(timing);
+    let mut pause = Duration::ZERO;
+    let mut changes = link.changes.get();
     // What an operator has been told last, so that a node that is gone fills no log.
     let mut told = String::new();
     while let Some(address) = link.address() {
-        link.is_nudged.set(false);
-        let changes = link.changes.get();
-        let target = Target {
-            address: &address,
-            node: link.node,
-            worker: context.worker,
-        };
-        let dialed = tokio::select! {
+        if changes != link.changes.get() {
+            changes = link.changes.get();
+            backoff.reset();
+            pause = Duration::ZERO;
+        }
+        let found = tokio::select! {
             biased;
-            () = link.changed(changes) => {
-                backoff.reset();
-                continue;
-            }
-            dialed = dial(&context.home, target, Purpose::Link(link.channel)) => dialed,
+            () = link.changed(changes) => continue,
+            connection = borrow(&link, &context) => Found::Lent(connection),
+            dialed = dial_after(pause, &link, &context, &address) => match dialed {
+                Ok(stream) => Found::Dialed(stream),
+                Err(error) => Found::Failed(error),
+            },
         };
-        let pause = match dialed {
-            Ok((stream, _)) => {
+        let since = Instant::now();
+        match found {
+            Found::Dialed(stream) => {
                 told.clear();
-                let since = Instant::now();
-                serve(&link, &context, stream, &address).await;
-                if since.elapsed() >= timing.backoff_last {
-                    backoff.reset();
-                }
-                backoff.pause()
+                serve_dialed(&link, &context, stream, &address).await;
             }
-            Err(error) => {
+            Found::Lent(connection) => {
+                told.clear();
+                serve_lent(&link, &context, &connection).await;
+            }
+            Found::Failed(error) => {
                 failed(&link, &context, &error, &address, &mut told);
-                match error.is_refusal() {
+                pause = match error.is_refusal() {
                     true => jittered(timing.refused_pause),
                     false => backoff.pause(),
-                }
+                };
+                continue;
             }
-        };
-        tokio::select! {
-            biased;
-            () = link.changed(changes) => backoff.reset(),
-            () = link.nudged() => {}
-            () = sleep(pause) => {}
         }
+        if since.elapsed() >= timing.backoff_last {
+            backoff.reset();
+        }
+        pause = backoff.pause();
     }
     link.has_task.set(false);
 }
 
-/// From up to down.
-async fn serve(link: &Link, context: &Surroundings, stream: PeerStream, address: &str) {
-    let wire = link.put_up(stream);
-    let (node, channel) = (link.node, link.channel);
-    tracing::debug!("{channel:?} link to node {node} at {address} is up");
-    context.sink.link_up(node, channel);
-    let mut pulse = Pulse {
-        beats: Beats::new(&context.home.timing),
-        taken_bytes: link.taken_bytes.get(),
+/// Resolves when the worker with this one's number on the other node has a connection to here by which this side may send too. Between two such
+/// workers there is never a second one, so what has been sent by an older one cannot come after what is sent by this one.
+async fn borrow(link: &Link, context: &Surroundings) -> Rc<Connection> {
+    poll_fn(|cx| {
+        link.task.remember(cx);
+        let lendable = context.inbound.lendable(link.peer(context), link.channel);
+        lendable.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
+/// Dials when the pause is over and it is this side's turn.
+async fn dial_after(
+    pause: Duration,
+    link: &Link,
+    context: &Surroundings,
+    address: &str,
+) -> Result<PeerStream, DialError> {
+    if !pause.is_zero() {
+        tokio::select! {
+            biased;
+            () = link.nudged() => {}
+            () = sleep(pause) => {}
+        }
+    }
+    // Both would be at it otherwise, and each would end what the other has dialed.
+    if link.is_two_way() && link.node < context.home.node() {
+        sleep(context.home.timing.lend).await;
+    }
+    link.is_nudged.set(false);
+    let target = Target {
+        address,
+        node: link.node,
+        worker: context.worker,
     };
-    let why = poll_fn(|cx| link.poll_carry(cx, &wire, &mut pulse)).await;
+    let dialed = dial(&context.home, target, Purpose::Link(link.channel)).await;
+    dialed.map(|(stream, _)| stream)
+}
+
+/// From up to down, on a connection that was dialed here.
+async fn serve_dialed(link: &Link, context: &Surroundings, stream: PeerStream, address: &str) {
+    let (node, channel, sink) = (link.node, link.channel, &*context.sink);
+    let ways = match link.is_two_way() {
+        true => Ways::Both,
+        false => Ways::Out,
+    };
+    let connection = Rc::new(Connection::new(ways));
+    connection.open(stream);
+    let from = link.peer(context);
+    if link.is_two_way() {
+        context.inbound.follow(from, channel, &connection, sink);
+        // The other side sends only from here on: nothing that it has sent otherwise is handed over any more.
+        connection.ping();
+    }
+    link.put_up(&connection);
+    tracing::debug!("{channel:?} link to node {node} at {address} is up");
+    sink.link_up(node, channel);
+    let take = |reader: &mut _| hand_over(reader, from, channel, sink);
+    let end = connection.carry(&context.home.timing, take).await;
+    link.take_down(&end.to_string());
+    connection.end(&end.to_string());
+    tracing::info!("{channel:?} link to node {node} at {address} is down: {end}");
+    if link.is_two_way() {
+        context.inbound.leave(from, channel, &connection, sink);
+    }
+    sink.link_down(node, channel);
+}
+
+/// From up to down, on a connection that the other node has dialed and [`Serving`](super::Serving) carries.
+async fn serve_lent(link: &Link, context: &Surroundings, connection: &Rc<Connection>) {
+    let (node, channel) = (link.node, link.channel);
+    link.put_up(connection);
+    tracing::debug!("{channel:?} link to node {node} is up, by a connection from there");
+    context.sink.link_up(node, channel);
+    let why = connection.ended().await;
     link.take_down(&why);
-    tracing::info!("{channel:?} link to node {node} at {address} is down: {why}");
+    tracing::info!("{channel:?} link to node {node} is down: {why}");
     context.sink.link_down(node, channel);
 }
 
@@ -381,9 +331,9 @@ fn failed(
 ) {
     let node = link.node;
     let text = format!("no connection to node {node} at {address}: {error}");
-    // All links to a node fail for the same reason: one speaks for them.
+    // All links to a node fail for the same reason: one that always dials speaks for them.
     let is_news = *told != text;
-    if is_news && context.worker == 0 && link.channel == Channel::Raft {
+    if is_news && context.worker == 0 && link.channel == Channel::Forward {
         tracing::warn!("{text}");
     } else {
         tracing::debug!("{text}");

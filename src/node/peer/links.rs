@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ringfort_cluster::NodeId;
 
+use super::inbound::Inbound;
 use super::link::{Link, Surroundings};
 use super::{Channel, Home, Incoming};
 
@@ -35,6 +36,8 @@ pub struct Links {
     worker: u16,
     /// Weak, because the owner of the links is usually what it leads to. Their tasks hold it as long as they run.
     sink: Weak<dyn Incoming>,
+    /// By what connections others send to this worker: links may borrow from them.
+    inbound: Rc<Inbound>,
     /// Sorted by node.
     peers: RefCell<Vec<PeerLinks>>,
     /// Links with something to send.
@@ -54,6 +57,7 @@ impl Links {
             home,
             worker,
             sink: Rc::downgrade(sink),
+            inbound: Rc::default(),
             peers: RefCell::default(),
             unsent: RefCell::default(),
         }
@@ -92,6 +96,7 @@ impl Links {
                     home: self.home.clone(),
                     worker: self.worker,
                     sink: self.sink.upgrade()?,
+                    inbound: self.inbound.clone(),
                 })
             });
         }
@@ -157,6 +162,16 @@ impl Links {
         for channel in Channel::ALL {
             self.with(node, channel, |link| link.nudge());
         }
+    }
+
+    /// By what connections others send to this worker.
+    pub(super) fn inbound(&self) -> Rc<Inbound> {
+        self.inbound.clone()
+    }
+
+    /// The node has a connection to this worker by which frames may go too.
+    pub(super) fn lent(&self, node: NodeId, channel: Channel) {
+        self.with(node, channel, |link| link.lent());
     }
 
     fn with<T>(

@@ -34,10 +34,12 @@
 //! nothing that was sent before it went down can arrive any more.
 
 mod accept;
+mod connection;
 mod control;
 mod dial;
 mod frame;
 mod hello;
+mod inbound;
 mod link;
 mod links;
 mod pace;
@@ -146,6 +148,8 @@ pub struct Timing {
     pub ping: Duration,
     /// A link that could not send, or heard nothing, for so long is closed.
     pub stalled: Duration,
+    /// A Raft link to a node with a smaller identity waits so long for a connection from there, before it dials by itself.
+    pub lend: Duration,
     /// For each step of a question or a stream that has no limit of its own.
     pub step: Duration,
 }
@@ -160,6 +164,7 @@ impl Default for Timing {
             ping: Duration::from_millis(500),
             // Behind a partition the kernel would try again only after as long as it had tried in vain: a new connection is quicker.
             stalled: Duration::from_secs(2),
+            lend: Duration::from_secs(1),
             step: Duration::from_secs(30),
         }
     }

@@ -9,29 +9,35 @@ use tokio::time::{interval_at, Instant, Interval, MissedTickBehavior};
 
 use super::Timing;
 
-/// The beats of a connection, one for each `Timing::ping`. Those at which nothing moved are counted, so that no clock is read
-/// for what does move. A pause of this process counts as one beat.
-pub(super) struct Beats {
-    clock: Interval,
-    /// Beats in a row at which nothing had moved.
-    missed: u32,
-    missed_max: u32,
-}
+/// The beats of a connection, one for each `Timing::ping`. Those at which nothing moved are counted ([`Misses`]), so that no clock
+/// is read for what does move. A pause of this process counts as one beat.
+pub(super) struct Beats(Interval);
 
 impl Beats {
     pub fn new(timing: &Timing) -> Self {
         let mut clock = interval_at(Instant::now() + timing.ping, timing.ping);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self {
-            clock,
-            missed: 0,
-            missed_max: timing.beats_max(),
-        }
+        Self(clock)
     }
 
     /// Resolves with every beat.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.clock.poll_tick(cx).map(|_| ())
+        self.0.poll_tick(cx).map(|_| ())
+    }
+}
+
+/// Beats in a row at which nothing had moved in one direction.
+pub(super) struct Misses {
+    missed: u32,
+    missed_max: u32,
+}
+
+impl Misses {
+    pub fn new(timing: &Timing) -> Self {
+        Self {
+            missed: 0,
+            missed_max: timing.beats_max(),
+        }
     }
 
     /// Something has moved.

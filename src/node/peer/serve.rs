@@ -1,24 +1,22 @@
 //! A worker's end of the connections that others have dialed: receives what comes on links, answers questions, takes streams in. Knows
 //! nothing of what the bytes mean.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::future::poll_fn;
-use std::rc::Rc;
+use std::cell::Cell;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::Poll;
 
 use ringfort_cluster::NodeId;
 use tokio::io::AsyncWriteExt;
 
 use super::accept::Accepted;
+use super::connection::{Connection, End, Ways};
 use super::control::{answer, CONTROL_INFLIGHT_MAX};
-use super::frame::{FrameError, FrameReader, FRAME_BYTES_MAX};
+use super::frame::{FrameError, FrameReader};
 use super::hello::{Examined, VERDICT_BYTES};
-use super::pace::Beats;
+use super::inbound::{hand_over, Inbound};
+use super::links::Links;
 use super::stream::{Parked, PeerStream};
 use super::transfer::{StreamReceiver, STREAMS_INFLIGHT_MAX};
-use super::wake::Wake;
 use super::{Channel, Home, Incoming, LocalFuture, Peer, Purpose};
 
 /// Answers a question of a node. Its answer may have [`CONTROL_BYTES_MAX`](super::CONTROL_BYTES_MAX) bytes.
@@ -32,8 +30,9 @@ pub struct Serving {
     incoming: Rc<dyn Incoming>,
     control: ControlHandler,
     snapshots: SnapshotHandler,
-    /// The links that others have to this worker: one for each worker of theirs and channel.
-    links: RefCell<HashMap<(Peer, Channel), Rc<Cut>>>,
+    inbound: Rc<Inbound>,
+    /// What borrows connections on which both sides send. Weak: it ends when its owner wants, not when the last connection does.
+    links: Weak<Links>,
     questions: Rc<Cell<usize>>,
     streams: Rc<Cell<usize>>,
 }
@@ -57,42 +56,45 @@ impl Drop for Slot {
     }
 }
 
-/// Ends a link that another one follows.
-#[derive(Default)]
-struct Cut {
-    is_cut: Cell<bool>,
-    task: Wake,
-}
-
-impl Cut {
-    fn cut(&self) {
-        self.is_cut.set(true);
-        self.task.wake();
-    }
-}
-
-/// Why a link ended.
-enum End {
-    /// Another one follows it.
-    Cut,
-    Silent,
-    Failed(FrameError),
-}
-
 impl Serving {
-    /// For one worker: who gets what comes in.
+    /// For one worker that has no links, or lends them nothing: who gets what comes in.
     pub fn new(
         home: Arc<Home>,
         incoming: Rc<dyn Incoming>,
         control: ControlHandler,
         snapshots: SnapshotHandler,
     ) -> Rc<Self> {
+        let (inbound, links) = (Rc::default(), Weak::new());
+        Self::made_of(home, incoming, control, snapshots, inbound, links)
+    }
+
+    /// For the worker that has these links, which are lent what others have dialed. `incoming` must be what they tell, too.
+    pub fn lending_to(
+        links: &Rc<Links>,
+        home: Arc<Home>,
+        incoming: Rc<dyn Incoming>,
+        control: ControlHandler,
+        snapshots: SnapshotHandler,
+    ) -> Rc<Self> {
+        let (inbound, links) = (links.inbound(), Rc::downgrade(links));
+        Self::made_of(home, incoming, control, snapshots, inbound, links)
+    }
+
+    fn made_of(
+        home: Arc<Home>,
+        incoming: Rc<dyn Incoming>,
+        control: ControlHandler,
+        snapshots: SnapshotHandler,
+        inbound: Rc<Inbound>,
+        links: Weak<Links>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             home,
             incoming,
             control,
             snapshots,
-            links: RefCell::default(),
+            inbound,
+            links,
             questions: Rc::default(),
             streams: Rc::default(),
         })
@@ -113,105 +115,53 @@ impl Serving {
 
     async fn link(&self, parked: Parked, examined: &Examined, channel: Channel) {
         let from = examined.from;
-        let cut = Rc::new(Cut::default());
+        let connection = Rc::new(Connection::new(match channel {
+            Channel::Raft => Ways::Both,
+            Channel::Forward => Ways::In,
+        }));
         // Before the verdict: when the dialer sees its link up, nothing of the old one can come any more.
-        let old = self.links.borrow_mut().insert((from, channel), cut.clone());
-        if let Some(old) = old {
-            tracing::info!(
-                "a new {channel:?} link of node {} follows one that was open",
-                from.node
-            );
-            old.cut();
-            self.incoming.incoming_down(from, channel);
-        }
-        self.incoming.incoming_up(from, channel);
+        let incoming = &*self.incoming;
+        self.inbound.follow(from, channel, &connection, incoming);
         let end = match self.open(parked, &examined.welcome()).await {
-            Ok(stream) => self.receive(stream, from, channel, &cut).await,
+            Ok(stream) => {
+                connection.open(stream);
+                let is_lent = Cell::new(false);
+                let take = |reader: &mut _| self.take(reader, from, channel, &is_lent);
+                connection.carry(&self.home.timing, take).await
+            }
             Err(error) => End::Failed(error),
         };
         let Peer { node, worker } = from;
-        match end {
-            // Told of by whoever cut it.
-            End::Cut => return,
+        match &end {
+            // Told of by whoever wanted it.
+            End::Cut(_) => {}
             End::Failed(FrameError::Closed) => {
                 tracing::debug!("node {node} closed its {channel:?} link of worker {worker}");
             }
             End::Silent => {
-                tracing::info!("closed the {channel:?} link of node {node}: nothing came");
+                tracing::info!("closed the {channel:?} link of node {node}: {end}");
             }
-            End::Failed(error) => {
-                tracing::warn!("closed the {channel:?} link of node {node}: {error}");
-            }
+            _ => tracing::warn!("closed the {channel:?} link of node {node}: {end}"),
         }
-        if !cut.is_cut.get() {
-            self.links.borrow_mut().remove(&(from, channel));
-            self.incoming.incoming_down(from, channel);
-        }
+        connection.end(&end.to_string());
+        self.inbound.leave(from, channel, &connection, incoming);
     }
 
-    /// Hands over what comes until the link ends.
-    async fn receive(
-        &self,
-        mut stream: PeerStream,
-        from: Peer,
-        channel: Channel,
-        cut: &Cut,
-    ) -> End {
-        let mut reader = FrameReader::new(FRAME_BYTES_MAX);
-        let mut beats = Beats::new(&self.home.timing);
-        loop {
-            let read = poll_fn(|cx| {
-                if cut.is_cut.get() {
-                    return Poll::Ready(Err(End::Cut));
-                }
-                // Before the clock: after a pause of this process the bytes lie there already.
-                if let Poll::Ready(read) = reader.poll_fill(cx, &mut stream) {
-                    return Poll::Ready(match read {
-                        Ok(0) => Err(End::Failed(FrameError::Closed)),
-                        Ok(_) => Ok(()),
-                        Err(error) => Err(End::Failed(error.into())),
-                    });
-                }
-                cut.task.remember(cx);
-                while beats.poll(cx).is_ready() {
-                    if beats.missed() {
-                        return Poll::Ready(Err(End::Silent));
-                    }
-                }
-                Poll::Pending
-            });
-            if let Err(end) = read.await {
-                return end;
-            }
-            beats.moved();
-            if let Err(error) = self.hand_over(&mut reader, from, channel) {
-                return End::Failed(error);
-            }
-        }
-    }
-
-    fn hand_over(
+    /// Takes what one read has brought.
+    fn take(
         &self,
         reader: &mut FrameReader,
         from: Peer,
         channel: Channel,
+        is_lent: &Cell<bool>,
     ) -> Result<(), FrameError> {
-        let mut any = false;
-        let end = loop {
-            match reader.next() {
-                Ok(Some(frame)) if frame.is_empty() => {} // A ping.
-                Ok(Some(frame)) => {
-                    any = true;
-                    self.incoming.frame(from, channel, frame);
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
+        if !is_lent.replace(true) {
+            // Only now: the dialer speaks as soon as it takes nothing of an older connection any more.
+            if let Some(links) = self.links.upgrade() {
+                links.lent(from.node, channel);
             }
-        };
-        if any {
-            self.incoming.end_of_batch();
         }
-        end
+        hand_over(reader, from, channel, &*self.incoming)
     }
 
     async fn question(&self, parked: Parked, examined: &Examined) {

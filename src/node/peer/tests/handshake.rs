@@ -146,9 +146,9 @@ fn hears(bytes: &[u8]) -> (HandshakeError, Vec<u8>) {
 
 #[test]
 fn a_node_of_another_version_is_told_ours() {
-    let (error, answer) = hears(b"ringfort\x02\x00");
-    assert!(matches!(error, HandshakeError::Version { theirs: 2 }));
-    assert_eq!(answer, b"ringfort\x01\x00");
+    let (error, answer) = hears(b"ringfort\x01\x00");
+    assert!(matches!(error, HandshakeError::Version { theirs: 1 }));
+    assert_eq!(answer, b"ringfort\x02\x00");
 }
 
 #[test]

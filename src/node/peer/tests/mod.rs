@@ -8,6 +8,7 @@ mod outward;
 mod requests;
 mod serving;
 mod tls;
+mod two_way;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -21,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use super::frame::{send_frame, FrameReader};
 use super::hello::{examine, Examined};
 use super::stream::PeerStream;
 use super::*;
@@ -271,6 +273,24 @@ fn listen(address: &str) -> StdListener {
     socket.listen(64).unwrap();
     socket.set_nonblocking(true).unwrap();
     socket.into()
+}
+
+/// The next frame that is no ping.
+async fn next_frame(reader: &mut FrameReader, stream: &mut PeerStream) -> Bytes {
+    loop {
+        let frame = reader.read(stream).await.unwrap();
+        if !frame.is_empty() {
+            return frame;
+        }
+    }
+}
+
+/// Says again and again that this side is there.
+async fn ping_for_ever(stream: &mut PeerStream) {
+    while send_frame(stream, &[]).await.is_ok() {
+        tokio::time::sleep(impatient().ping).await;
+    }
+    std::future::pending().await
 }
 
 /// A node of which the test reads every byte itself, or none.

@@ -33,8 +33,8 @@ fn closes_after(bytes: Vec<u8>) {
             down,
         ];
         assert_eq!(remote.recorder.events(), expected);
-        let ended = stream.read(&mut [0]).await;
-        assert!(matches!(ended, Ok(0) | Err(_)));
+        // Pings may have come before the end; a broken connection is an end as well.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
     });
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
+use super::two_way::WholeNode;
 use super::*;
 
 /// A CA of its own, which has signed one node's certificate for 127.0.0.1, as files.
@@ -59,6 +60,32 @@ fn links_and_questions_go_through_tls() {
         drop(remote);
         let down = Event::LinkDown(REMOTE, Channel::Forward);
         local.recorder.wait_for(down).await;
+    });
+}
+
+#[test]
+fn frames_go_both_ways_at_once_through_tls() {
+    let directory = tempfile::tempdir().unwrap();
+    certificates(directory.path());
+    on_a_worker(async {
+        let small = WholeNode::start(tls_home(LOCAL, directory.path()), 1);
+        let large = WholeNode::start(tls_home(REMOTE, directory.path()), 1);
+        large.meets(&small);
+        small.meets(&large);
+        small.is_up(REMOTE, 1).await;
+        large.is_up(LOCAL, 1).await;
+        let frames: Vec<_> = (1..=60).map(|number| vec![number; 300_000]).collect();
+        // More than the sockets hold: both sides read while they cannot write.
+        for frame in &frames {
+            small.workers[0].send(REMOTE, frame);
+            large.workers[0].send(LOCAL, frame);
+        }
+        for node in [&small, &large] {
+            let recorder = &node.workers[0].recorder;
+            recorder.wait_for_frames(frames.len()).await;
+            assert!(recorder.frames() == frames);
+        }
+        assert_eq!(small.dialers().len() + large.dialers().len(), 1);
     });
 }
 
