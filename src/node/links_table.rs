@@ -16,7 +16,7 @@ use super::worker::{wall_clock, Worker};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkName {
     pub node: NodeId,
-    /// Dialed here; frames go out by it. Else frames come in.
+    /// Frames go out by it. Else frames come in. A connection on which both sides send is both, as two links.
     pub is_outgoing: bool,
     /// The worker here.
     pub worker: u16,

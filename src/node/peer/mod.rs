@@ -1,10 +1,15 @@
 //! The peer transport: connections between nodes and the bytes on them. Knows nodes, addresses, channels and frames of
 //! bytes; nothing of shards, Raft messages or commands.
 //!
-//! Every worker of a node has [`Links`]: one connection to every other node for each [`Channel`], on which only the
-//! side that dialed sends. What others send arrives at the worker with the dialer's number modulo the number of own workers
-//! ([`accept_loop`], [`Serving`]). Besides there are single questions ([`ask`]) and streams of bulk data ([`open_stream`]), each on a
-//! connection of its own, so that they delay no frame of a link.
+//! Every worker of a node has [`Links`]: one to every other node for each [`Channel`]. A connection arrives at the worker with the dialer's
+//! number modulo the number of own workers ([`accept_loop`], [`Serving`]). Besides there are single questions ([`ask`]) and streams of bulk
+//! data ([`open_stream`]), each on a connection of its own, so that they delay no frame of a link.
+//!
+//! On a Forward connection only the side that dialed sends. A Raft connection between two workers of the same number serves both: the node with
+//! the smaller identity dials, and the other's [`Serving`] lends the connection to its link, which sends by it what it has to say. For where only
+//! one side sends, the kernel answers each small segment with a packet of its own that merely confirms it; where both do, that rides on what goes
+//! back. When nothing was lent for [`Timing::lend`], the larger node dials, and the smaller one borrows. A worker without a counterpart of its number
+//! dials a connection that it alone uses. So there is never more than one Raft connection between two workers: a new one ends the one before it.
 //!
 //! ```text
 //! connection   [TLS 1.3 handshake, where certificates are used] | handshake | what the purpose says
@@ -19,7 +24,9 @@
 //!
 //! frame        payload length u32 | CRC-32 of the payload u32 | payload
 //!
-//! link         dialer    frames; an empty one says that the dialer is there
+//! Raft link    both      frames; an empty one says that the sender is there. The dialer begins with one; the acceptor sends
+//!                        frames with something in them only after the first of the dialer's
+//! Forward link dialer    frames; an empty one says that the dialer is there
 //! control      dialer    one frame, the request      acceptor  one frame, the response
 //! snapshot     dialer    one frame, the header; one frame for each chunk; an empty frame as the end
 //!              acceptor  one frame, the answer, which may come before the end
@@ -30,8 +37,8 @@
 //! gets no value that a guess of the secret could be tried on. A verdict other than "wrong secret" counts only with its
 //! proof. The secret keeps strangers out; against somebody who alters traffic on its way, only TLS helps.
 //!
-//! The worker of the acceptor sends the verdict after it has cut the connection that this one follows. So when a link is up again,
-//! nothing that was sent before it went down can arrive any more.
+//! The worker of the acceptor sends the verdict after it has cut the connection that this one follows, and the dialer its first frame after it has done
+//! the same. So when a link is up again, whichever side has dialed, nothing that was sent before it went down can arrive any more.
 
 mod accept;
 mod connection;
@@ -116,11 +123,13 @@ pub struct Peer {
 /// What a worker is told by the transport. All of it happens on the worker's thread, from the transport's tasks and never from
 /// within a call to [`Links`], so an implementation may borrow what it likes and call [`Links`] itself.
 pub trait Incoming {
-    /// A frame has arrived. It is a part of the read buffer: whoever keeps it for long copies it.
+    /// A frame has arrived. It is a part of the read buffer: whoever keeps it for long copies it. What comes by a connection that was dialed here
+    /// (Raft alone) is said to be from the worker with this one's number there: no other one sends by it.
     fn frame(&self, from: Peer, channel: Channel, frame: Bytes);
     /// All frames of one read have been handed over.
     fn end_of_batch(&self);
-    /// Another worker can send to this one.
+    /// Another worker can send to this one. Of a Raft link that was dialed here it is told too, with the worker that has this one's number, though
+    /// the other node may have none such.
     fn incoming_up(&self, from: Peer, channel: Channel);
     /// What it sent before and was not handed over is lost. Comes once for every `incoming_up`, and before the next.
     fn incoming_down(&self, from: Peer, channel: Channel);
