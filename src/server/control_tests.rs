@@ -4,24 +4,11 @@ use super::*;
 use proptest::prelude::*;
 use ringfort_cluster::forming::JoinAnswer;
 use ringfort_cluster::steward::Task;
-use ringfort_cluster::topology::{ClusterId, Node};
+use ringfort_cluster::topology::{ClusterId, Node, Ports};
 use ringfort_cluster::{MetaCommand, ReplicaId};
 
 fn node() -> Node {
-    Node {
-        id: NodeId(1),
-        host: "h".into(),
-        port: 1,
-        cluster_port: 2,
-        peer_port: 3,
-        http_port: 4,
-        zone: String::new(),
-        weight: 1,
-        version: "1".into(),
-        semantics: 1,
-        draining: false,
-        suspect: false,
-    }
+    Node::new(NodeId(1), "h", Ports::default())
 }
 
 fn topology() -> Topology {

@@ -5,7 +5,7 @@ use ringfort_cluster::forming::member::{self, MemberAnswer, Standing};
 use ringfort_cluster::forming::{
     Forming, FormingError, FormingMessage, FormingOutputs, JoinAnswer, Setup, Stored, Verdict,
 };
-use ringfort_cluster::topology::{ClusterId, Node as Described};
+use ringfort_cluster::topology::{ClusterId, Node as Described, Ports};
 use ringfort_cluster::{MetaCommand, Monotonic, NodeId, Topology};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,20 +13,8 @@ const MS: u64 = 1_000;
 const TICK_US: u64 = 100 * MS;
 
 pub fn described(id: u64) -> Described {
-    Described {
-        id: NodeId(id.into()),
-        host: format!("node{id}"),
-        port: 6379,
-        cluster_port: 7379,
-        peer_port: 16379,
-        http_port: 8379,
-        zone: String::new(),
-        weight: 100,
-        version: "0.1.0".into(),
-        semantics: 1,
-        draining: false,
-        suspect: false,
-    }
+    let host = format!("node{id}");
+    Described::new(NodeId(id.into()), host, Ports::default())
 }
 
 pub fn address(id: u64) -> String {

@@ -6,7 +6,7 @@ use ringfort_cluster::replica::Restored;
 use ringfort_cluster::steward::{
     carry_out, NodeReport, Order, Steward, StewardAction, StewardLimits,
 };
-use ringfort_cluster::topology::{ClusterId, Members, Node as Described, META_GROUP};
+use ringfort_cluster::topology::{ClusterId, Members, Node as Described, Ports, META_GROUP};
 use ringfort_cluster::{MetaCommand, Monotonic, NodeId, Replica, ReplicaId, ShardId, Topology};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,20 +18,7 @@ const REPORT_US: u64 = 500_000;
 pub const SECOND_US: u64 = 1_000_000;
 
 pub fn described(id: u128) -> Described {
-    Described {
-        id: NodeId(id),
-        host: format!("node{id}"),
-        port: 6379,
-        cluster_port: 7379,
-        peer_port: 16379,
-        http_port: 8379,
-        zone: String::new(),
-        weight: 100,
-        version: "0.1.0".into(),
-        semantics: 1,
-        draining: false,
-        suspect: false,
-    }
+    Described::new(NodeId(id), format!("node{id}"), Ports::default())
 }
 
 pub struct World {
