@@ -117,14 +117,6 @@ fn what_is_beyond_its_bounds_is_refused() {
     assert!(Response::decode(&tagged(REFUSED, &long)).is_err());
 }
 
-#[test]
-fn a_long_reason_is_cut_between_two_characters() {
-    let text = shortened(&"ä".repeat(REASON_BYTES_MAX));
-    assert_eq!(text.len(), REASON_BYTES_MAX);
-    let odd = shortened(&format!("a{}", "ä".repeat(REASON_BYTES_MAX)));
-    assert_eq!(odd.len(), REASON_BYTES_MAX - 1);
-}
-
 proptest! {
     #[test]
     fn damaged_bytes_never_panic(which in 0..6usize, at: prop::sample::Index, to: u8, noise: Vec<u8>) {

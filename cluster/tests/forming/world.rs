@@ -380,16 +380,15 @@ impl World {
             MemberAnswer::Now(answer) => Some(answer),
             MemberAnswer::Propose(command) => {
                 let mut topology = topology.clone();
-                let reply = topology.apply(&command);
-                let outcome = ringfort_cluster::meta::ProposalOutcome::Done(reply);
+                let outcome = topology.apply(&command).into();
                 let answer = member::join_answer(&outcome, &topology);
                 if matches!(
                     answer,
-                    Some(FormingMessage::JoinAnswer(JoinAnswer::Welcome { .. }))
+                    FormingMessage::JoinAnswer(JoinAnswer::Welcome { .. })
                 ) {
                     self.keep(id, topology);
                 }
-                answer
+                Some(answer)
             }
         }
     }

@@ -52,7 +52,7 @@ impl World {
         };
         let mut first = Node::new(described(1));
         first.begin(META_GROUP, ReplicaId(1), Restored::fresh([ReplicaId(1)]));
-        first.meta.replica.as_mut().expect("begun").campaign();
+        first.replica(META_GROUP).expect("begun").campaign();
         first.turn(META_GROUP);
         let init = MetaCommand::Init {
             cluster_id: ClusterId(7),
@@ -198,13 +198,12 @@ impl World {
     /// The newest topology of all goes to those that know an older one.
     fn gossip(&mut self) {
         let (newest, up) = (self.topology(), self.nodes.values_mut());
-        let bytes = newest.encode().expect("a topology");
         for node in up.filter(|node| node.up) {
             let knows = node.meta.topology().epoch;
             let welcome =
                 newest.nodes.contains_key(&node.id()) || newest.removed.contains_key(&node.id());
             if knows < newest.epoch && welcome {
-                node.meta.offer(&bytes).expect("of the same cluster");
+                node.meta.offer(&newest);
             }
             node.do_duties();
         }
@@ -266,7 +265,7 @@ impl World {
     pub fn leader_of(&self, shard: ShardId) -> Option<(NodeId, &Replica)> {
         let up = self.nodes.values().filter(|node| node.up);
         let copies = up.filter_map(|node| match shard {
-            META_GROUP => Some((node.id(), node.meta.replica.as_ref()?)),
+            META_GROUP => Some((node.id(), &node.meta.copy.as_ref()?.0)),
             _ => Some((node.id(), &node.shards.get(&shard)?.0)),
         });
         copies
