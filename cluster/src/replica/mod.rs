@@ -53,7 +53,8 @@ pub use membership::{
     UnreadableChange, MEMBERS_MAX,
 };
 pub use outputs::{
-    EntryKind, HardState, IncomingSnapshot, LogEntry, Message, Outputs, SnapshotRequest,
+    EntryKind, HardState, IncomingSnapshot, LogEntry, Message, MessageType, Outputs,
+    SnapshotRequest,
 };
 pub use snapshot::{snapshot_message, SnapshotPlace};
 
@@ -65,7 +66,6 @@ use confined::Confined;
 use follower::Freshness;
 use lease::{Lease, Promise};
 use log_store::LogStore;
-use raft::eraftpb::MessageType;
 use raft::{RawNode, Ready, StateRole};
 use snapshot::Sending;
 use solo::Solo;
