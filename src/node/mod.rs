@@ -18,6 +18,7 @@ mod host;
 mod io;
 pub mod links_table;
 mod look_ahead;
+pub mod loopback;
 pub mod meta;
 pub mod outbox;
 mod outward;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::node::loopback::{is_loopback, spare_congestion_control};
 use crate::node::{settings, Shared};
 use crate::settings::BindAddress;
 
@@ -147,19 +148,11 @@ fn admit(stream: TcpStream, peer: IpAddr, shared: &Shared) -> Option<std::net::T
     }
     let socket = SockRef::from(&stream);
     let _ = socket.set_tcp_nodelay(true);
+    spare_congestion_control(&socket, peer);
     if live.tcp_keepalive_seconds > 0 {
         let time = Duration::from_secs(u64::from(live.tcp_keepalive_seconds));
         let _ =
             socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(time / 3));
     }
     stream.into_std().ok()
-}
-
-fn is_loopback(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_loopback(),
-        IpAddr::V6(v6) => {
-            v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
-        }
-    }
 }

@@ -14,6 +14,8 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use sha2::Sha256;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::node::loopback::is_loopback;
+
 /// Bytes of a proof.
 pub(super) const PROOF_BYTES: usize = 32;
 
@@ -49,13 +51,7 @@ impl PeerSecurity {
     /// # Errors
     /// Without secret and certificates, beyond loopback: the text says what to do.
     pub fn may_listen(&self, address: IpAddr) -> Result<(), SecurityError> {
-        let loopback = match address {
-            IpAddr::V4(v4) => v4.is_loopback(),
-            IpAddr::V6(v6) => {
-                v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
-            }
-        };
-        if loopback || self.secret.is_some() || self.tls.is_some() {
+        if is_loopback(address) || self.secret.is_some() || self.tls.is_some() {
             return Ok(());
         }
         Err(SecurityError::Open(address))

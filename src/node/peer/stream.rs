@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use crate::node::loopback::spare_congestion_control;
+
 /// What is read at once of what nobody wants any more.
 const DRAIN_BYTES: usize = 16 << 10;
 
@@ -38,6 +40,9 @@ enum PeerStreamAway {
 pub(super) fn set_options(stream: &TcpStream, stalled: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
+    if let Ok(peer) = stream.peer_addr() {
+        spare_congestion_control(&socket, peer.ip());
+    }
     // The kernel gives up what the other side does not confirm as early as we do.
     socket.set_tcp_user_timeout(Some(stalled))
 }
