@@ -31,6 +31,7 @@ mod change;
 mod config;
 mod confined;
 mod follower;
+mod heard;
 mod lease;
 mod log_store;
 mod membership;
@@ -63,6 +64,7 @@ use change::Transfer;
 use config::Timing;
 use confined::Confined;
 use follower::Freshness;
+use heard::Heard;
 use lease::{Lease, Promise};
 use log_store::LogStore;
 use raft::eraftpb::MessageType;
@@ -121,6 +123,7 @@ pub struct Replica {
     lease: Lease,
     promise: Promise,
     freshness: Freshness,
+    heard: Heard,
     was_restarted: bool,
     confined: Option<Confined>,
     transfer: Option<Transfer>,
@@ -194,6 +197,7 @@ impl Replica {
             lease: Lease::default(),
             promise: Promise::default(),
             freshness: Freshness::default(),
+            heard: Heard::default(),
             was_restarted,
             confined: None,
             transfer: None,
@@ -262,6 +266,7 @@ impl Replica {
         if self.solo.is_some() {
             return;
         }
+        self.note_answer(&message);
         if self.in_flight.is_some() {
             if self.held.len() < MESSAGES_HELD_MAX {
                 self.held.push(message);
