@@ -1,13 +1,37 @@
-//! A planned stop: before the node goes down its replicas give the leadership of their groups away, so that no group has to find out by
-//! its election timeout. A group first ends what is on its way through its log, so that nobody who waits is left without an answer;
-//! commands that come meanwhile wait for the next leader. When to begin and how long to wait is the server's.
+//! How replicas give the leadership of their groups away: all of them before a planned stop, so that no group has to find out by its
+//! election timeout, and one where the steward orders it. A group first ends what is on its way through its log, so that nobody who waits
+//! is left without an answer; commands that come meanwhile wait for the next leader. When to begin with a stop and how long to wait for
+//! it is the server's.
 
 use std::collections::BTreeMap;
 
-use ringfort_cluster::{NodeId, ReplicaId};
+use ringfort_cluster::replica::TransferError;
+use ringfort_cluster::steward::{self, Order, OrderRefused};
+use ringfort_cluster::{Monotonic, NodeId, ReplicaId};
 
+use super::group::Standing;
 use super::peer::Channel;
 use super::worker::Worker;
+
+/// So long a transfer that was ordered waits for what is under way; then the group goes on as before. With the time that the transfer itself
+/// has it is below what commands wait for a leader.
+const DRAIN_US_MAX: u64 = 500_000;
+
+/// A transfer that the steward has ordered.
+#[derive(Clone, Debug)]
+pub(super) struct Ordered {
+    order: Order,
+    /// Then it must have begun.
+    until: Monotonic,
+    has_begun: bool,
+}
+
+impl Standing {
+    /// Whether it takes no commands because it gives its leadership away.
+    pub(super) fn gives_away(&self) -> bool {
+        self.is_leaving || self.ordered.is_some()
+    }
+}
 
 /// What a worker that leaves keeps.
 #[derive(Default)]
@@ -70,10 +94,76 @@ impl Worker {
         self.heir(place).is_some()
     }
 
+    /// Has the leadership of a group handed over as the steward orders, as soon as what is under way has ended.
+    ///
+    /// # Errors
+    /// [`OrderRefused`]; nothing has changed then.
+    pub(super) fn begin_to_hand_over(
+        &mut self,
+        place: usize,
+        order: &Order,
+    ) -> Result<(), OrderRefused> {
+        steward::check(order, &self.shards[place].replica)?;
+        if self.shards[place].standing.gives_away() {
+            return Err(TransferError::Busy.into());
+        }
+        // What has joined the turn is proposed before the replica refuses to.
+        self.flush();
+        let until = self.refresh_monotonic().plus_us(DRAIN_US_MAX);
+        let ordered = Ordered {
+            order: order.clone(),
+            until,
+            has_begun: false,
+        };
+        self.shards[place].standing.ordered = Some(Box::new(ordered));
+        self.look_at_leadership(place);
+        Ok(())
+    }
+
+    /// Forgets a transfer that was ordered, when it has come about, or has failed, or could not begin.
+    pub(super) fn look_at_order(&mut self, place: usize) {
+        let Some(ordered) = &self.shards[place].standing.ordered else {
+            return;
+        };
+        let (replica, term) = (&self.shards[place].replica, ordered.order.term);
+        let is_over = match ordered.has_begun {
+            true => replica.transferring_to().is_none(),
+            false => self.monotonic() >= ordered.until,
+        };
+        if is_over || !replica.is_leader() || replica.term() != term {
+            self.shards[place].standing.ordered = None;
+        }
+    }
+
+    /// Begins a transfer that was ordered.
+    fn hand_on_as_ordered(&mut self, place: usize) {
+        let now = self.refresh_monotonic();
+        let shard = &mut self.shards[place];
+        let Some(ordered) = &mut shard.standing.ordered else {
+            return;
+        };
+        match steward::carry_out(&ordered.order, &mut shard.replica, now) {
+            Ok(_) => {
+                ordered.has_begun = true;
+                self.stir(place);
+            }
+            // Tried again when the write is done.
+            Err(OrderRefused::Transfer(TransferError::Busy)) => {}
+            Err(error) => {
+                tracing::debug!("shard {}: {error}", shard.id);
+                shard.standing.ordered = None;
+                self.look_at_leadership(place);
+            }
+        }
+    }
+
     /// Transfers the leadership of a group that leaves as soon as nobody waits for an entry of it.
     pub(super) fn hand_on(&mut self, place: usize) {
         if !self.shards[place].is_drained() || self.is_handing_over(place) {
             return;
+        }
+        if self.shards[place].standing.ordered.is_some() {
+            return self.hand_on_as_ordered(place);
         }
         let Some((to, node)) = self.heir(place) else {
             return;
