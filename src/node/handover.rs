@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ringfort_cluster::replica::TransferError;
 use ringfort_cluster::steward::{self, Order, OrderRefused};
-use ringfort_cluster::{Monotonic, NodeId, ReplicaId};
+use ringfort_cluster::{Monotonic, NodeId, ReplicaId, Term};
 
 use super::group::Standing;
 use super::peer::Channel;
@@ -24,6 +24,17 @@ pub(super) struct Ordered {
     /// Then it must have begun.
     until: Monotonic,
     has_begun: bool,
+}
+
+impl Ordered {
+    /// Whether the group serves again, here or elsewhere: `leads` is the term in which this replica leads.
+    fn is_over(&self, leads: Option<Term>, is_transferring: bool, now: Monotonic) -> bool {
+        let has_ended = match self.has_begun {
+            true => !is_transferring,
+            false => now >= self.until,
+        };
+        has_ended || leads != Some(self.order.term)
+    }
 }
 
 impl Standing {
@@ -125,12 +136,10 @@ impl Worker {
         let Some(ordered) = &self.shards[place].standing.ordered else {
             return;
         };
-        let (replica, term) = (&self.shards[place].replica, ordered.order.term);
-        let is_over = match ordered.has_begun {
-            true => replica.transferring_to().is_none(),
-            false => self.monotonic() >= ordered.until,
-        };
-        if is_over || !replica.is_leader() || replica.term() != term {
+        let replica = &self.shards[place].replica;
+        let leads = replica.is_leader().then(|| replica.term());
+        let is_transferring = replica.transferring_to().is_some();
+        if ordered.is_over(leads, is_transferring, self.monotonic()) {
             self.shards[place].standing.ordered = None;
         }
     }
@@ -198,5 +207,49 @@ impl Worker {
             (given(node).unwrap_or(0), order)
         });
         first.map(|(_, heir)| **heir)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringfort_cluster::steward::Task;
+    use ringfort_cluster::{Epoch, ShardId};
+
+    fn ordered(has_begun: bool) -> Ordered {
+        let order = Order {
+            to: NodeId(1),
+            shard: ShardId(0),
+            term: Term(3),
+            based_on: Epoch(1),
+            task: Task::TransferLeader(ReplicaId(2)),
+        };
+        Ordered {
+            order,
+            until: Monotonic(DRAIN_US_MAX),
+            has_begun,
+        }
+    }
+
+    #[test]
+    fn a_group_whose_commands_do_not_end_in_time_takes_new_ones_again() {
+        let (leads, waits) = (Some(Term(3)), ordered(false));
+        assert!(!waits.is_over(leads, false, Monotonic(DRAIN_US_MAX - 1)));
+        assert!(waits.is_over(leads, false, Monotonic(DRAIN_US_MAX)));
+    }
+
+    #[test]
+    fn a_transfer_that_has_begun_has_its_own_time() {
+        let (leads, begun) = (Some(Term(3)), ordered(true));
+        assert!(!begun.is_over(leads, true, Monotonic(2 * DRAIN_US_MAX)));
+        assert!(begun.is_over(leads, false, Monotonic(0)));
+    }
+
+    #[test]
+    fn whoever_leads_no_more_or_leads_anew_has_nothing_to_hand_over() {
+        for order in [ordered(false), ordered(true)] {
+            assert!(order.is_over(None, true, Monotonic(0)));
+            assert!(order.is_over(Some(Term(4)), true, Monotonic(0)));
+        }
     }
 }
