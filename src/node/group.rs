@@ -13,7 +13,8 @@ use bytes::Bytes;
 use super::handover::Ordered;
 use super::io::Message as WorkerMessage;
 use super::outward::Outward;
-use super::peer::Links;
+use super::patience::is_awaited;
+use super::peer::{Channel, Links};
 use super::shard::Shard;
 use super::worker::Worker;
 
@@ -214,12 +215,24 @@ impl Worker {
             Ok(reader) => reader,
             Err(error) => return tracing::warn!("node {from} sent {error}"),
         };
+        let mut is_patient = false;
         loop {
             match reader.next() {
-                None => return,
+                None => break,
+                Some(Ok(Packet::Patient)) => is_patient = true,
                 Some(Ok(packet)) => self.take_packet(from, packet, now),
                 Some(Err(error)) => return tracing::warn!("node {from} sent a frame: {error}"),
             }
+        }
+        if !is_patient {
+            self.answer_at_once(from);
+        }
+    }
+
+    /// A node waits for the answers to what it has sent.
+    pub(super) fn answer_at_once(&mut self, node: NodeId) {
+        if let Some(peers) = &mut self.peers {
+            peers.is_waited_for_by(node);
         }
     }
 
@@ -227,6 +240,7 @@ impl Worker {
         let group = match &packet {
             Packet::Message(envelope, _) => envelope.shard,
             Packet::Gone { shard, .. } => *shard,
+            Packet::Patient => return,
         };
         let Some(shard) = self.local_number(group) else {
             return tracing::warn!("node {from} speaks of shard {group}, which is none");
@@ -246,6 +260,7 @@ impl Worker {
         let (envelope, message) = match packet {
             Packet::Message(envelope, message) => (envelope, message),
             Packet::Gone { shard, replica } => return self.heard_gone(shard, replica),
+            Packet::Patient => return,
         };
         // Snapshots come a way of their own; a message alone would stand for data that is not here.
         if message.get_snapshot().get_metadata().index > 0 {
@@ -312,11 +327,16 @@ impl Worker {
     /// Puts a replica's messages on their way to the nodes of their receivers.
     pub(super) fn post(&mut self, place: usize, messages: &mut Vec<Message>) {
         let shard = &mut self.shards[place];
-        let (group, epoch) = (shard.replica.shard(), shard.replica.epoch());
+        let group = (shard.replica.shard(), shard.replica.epoch());
+        let me = self.shared.node_id();
         for message in messages.drain(..) {
             let to = ReplicaId(message.to);
             let sent = match (shard.node_of(to), &mut self.peers) {
-                (Some(node), Some(peers)) => peers.push_raft(node, group, epoch, &message),
+                (Some(node), Some(peers)) => {
+                    let is_up = |node| peers.links.is_up(node, Channel::Raft);
+                    let is_awaited = is_awaited(shard, &message, me, node, is_up);
+                    peers.push_raft(node, group, &message, is_awaited)
+                }
                 _ => false,
             };
             if !sent {

@@ -21,6 +21,7 @@ mod look_ahead;
 pub mod meta;
 pub mod outbox;
 mod outward;
+mod patience;
 pub mod peer;
 pub mod process;
 pub mod recovery;

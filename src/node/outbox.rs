@@ -1,8 +1,6 @@
 //! The replies of one connection, in the order in which it asked. Knows no sockets: the server takes
 //! [`Outbox::out`] and writes it.
 
-use std::collections::VecDeque;
-
 use crate::protocol::Proto;
 use crate::store::word;
 
@@ -21,6 +19,8 @@ struct Slot {
 }
 
 const STATE_SHIFT: u32 = 56;
+/// Answered places are taken out of the list together, when nothing waits or when there are so many.
+const ANSWERED_MAX: usize = 1024;
 const WAITING: u64 = 0xff;
 /// Waiting, and nobody wants the reply (CLIENT REPLY OFF or SKIP).
 const UNWANTED: u64 = 0xfe;
@@ -66,7 +66,10 @@ pub struct Seq(pub u64);
 pub struct Outbox {
     /// Bytes ready to be sent.
     pub out: Vec<u8>,
-    slots: VecDeque<Slot>,
+    /// Of which the first `gone` are answered. A ring would cost more for what every command does twice.
+    slots: Vec<Slot>,
+    gone: usize,
+    /// The number of the first slot.
     head: u64,
     /// Replies that are ready and too long for a slot, with the free places among them.
     long: Vec<Vec<u8>>,
@@ -77,7 +80,7 @@ impl Outbox {
     /// Whether a command of this connection still waits for its reply.
     #[inline]
     pub fn is_waiting(&self) -> bool {
-        !self.slots.is_empty()
+        self.gone < self.slots.len()
     }
 
     /// The first `bytes` of `out` were sent. Keeps the buffer's memory up to `kept_max` bytes.
@@ -93,7 +96,7 @@ impl Outbox {
 
     /// Commands whose reply is not yet in `out`.
     pub fn waiting(&self) -> usize {
-        self.slots.len()
+        self.slots.len() - self.gone
     }
 
     /// Takes a place at the end of the order.
@@ -101,7 +104,7 @@ impl Outbox {
     pub fn reserve(&mut self, wanted: bool) -> Seq {
         let seq = Seq(self.head + self.slots.len() as u64);
         self.slots
-            .push_back(Slot::of_state(if wanted { WAITING } else { UNWANTED }));
+            .push(Slot::of_state(if wanted { WAITING } else { UNWANTED }));
         seq
     }
 
@@ -109,26 +112,36 @@ impl Outbox {
     #[inline]
     pub fn fill(&mut self, seq: Seq, reply: &[u8]) {
         let index = (seq.0 - self.head) as usize;
-        if index > 0 {
-            self.slots[index] = match self.slots[index].state() {
+        debug_assert!(index >= self.gone, "a place is filled once");
+        let state = self.slots[index].state();
+        if index > self.gone {
+            self.slots[index] = match state {
                 UNWANTED => Slot::short(b""),
                 _ if reply.len() <= SHORT_MAX => Slot::short(reply),
                 _ => self.keep_long(reply),
             };
             return;
         }
-        if self
-            .slots
-            .pop_front()
-            .is_some_and(|slot| slot.state() == WAITING)
-        {
+        if state == WAITING {
             self.out.extend_from_slice(reply);
         }
-        self.head += 1;
-        while let Some(slot) = self.slots.front().copied().filter(Slot::is_ready) {
-            self.slots.pop_front();
-            self.head += 1;
+        self.gone += 1;
+        while let Some(&slot) = self.slots.get(self.gone).filter(|slot| slot.is_ready()) {
+            self.gone += 1;
             self.put_out(slot);
+        }
+        if self.gone == self.slots.len() || self.gone > ANSWERED_MAX {
+            self.forget_answered();
+        }
+    }
+
+    #[inline]
+    fn forget_answered(&mut self) {
+        let gone = self.gone;
+        self.head += std::mem::take(&mut self.gone) as u64;
+        self.slots.drain(..gone);
+        if self.slots.is_empty() && !self.long.is_empty() {
+            (self.long, self.long_free) = (Vec::new(), Vec::new());
         }
     }
 
@@ -147,9 +160,6 @@ impl Outbox {
         let reply = std::mem::take(&mut self.long[number as usize]);
         self.long_free.push(number);
         self.out.extend_from_slice(&reply);
-        if self.slots.is_empty() {
-            (self.long, self.long_free) = (Vec::new(), Vec::new());
-        }
     }
 
     #[cold]

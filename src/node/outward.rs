@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use ringfort_cluster::replica::wire::{FrameBuilder, WireError};
-use ringfort_cluster::replica::Message;
+use ringfort_cluster::replica::{Message, MessageType};
 use ringfort_cluster::{Epoch, NodeId, ShardId};
 
 use super::peer::{Channel, Links, SendError};
@@ -16,10 +16,19 @@ const FORWARD_BYTES_SOFT: usize = 1 << 20;
 /// reached is as good as gone, and finds its own links broken before long.
 const REPLIES_KEPT_BYTES_MAX: usize = 16 << 20;
 
+/// How long answers that nobody waits for are kept for company, in nanoseconds.
+const PATIENCE_NS: u64 = 1_000_000;
+
 /// To one node.
 struct ToNode {
     node: NodeId,
     raft: FrameBuilder,
+    /// It waits for the answers to what it has sent since the last turn.
+    is_waiting: bool,
+    /// There is something in `raft` that must not be kept.
+    is_urgent: bool,
+    /// Since when there is anything in `raft` that was kept.
+    kept_since: Option<u64>,
     forward: Vec<u8>,
     /// Replies that were there before the link was.
     kept: Vec<u8>,
@@ -52,35 +61,53 @@ impl Outward {
         self.nodes.push(ToNode {
             node,
             raft: FrameBuilder::new(),
+            is_waiting: false,
+            is_urgent: false,
+            kept_since: None,
             forward: Vec::new(),
             kept: Vec::new(),
         });
         self.nodes.len() - 1
     }
 
-    /// The frame of Raft messages that is being filled for a node.
+    /// The frame of Raft messages that is being filled for a node; what is put into it goes with this turn.
     pub fn raft_to(&mut self, node: NodeId) -> &mut FrameBuilder {
         let at = self.to(node);
-        &mut self.nodes[at].raft
+        let to = &mut self.nodes[at];
+        to.is_urgent = true;
+        &mut to.raft
     }
 
-    /// Adds a replica's message; false when it cannot be sent.
+    /// A node waits for the answers to what it has just sent.
+    pub fn is_waited_for_by(&mut self, node: NodeId) {
+        let at = self.to(node);
+        self.nodes[at].is_waiting = true;
+    }
+
+    /// Adds a replica's message; false when it cannot be sent. `is_awaited`: whether somebody here waits for its answer.
     pub fn push_raft(
         &mut self,
         node: NodeId,
-        group: ShardId,
-        epoch: Epoch,
+        (group, epoch): (ShardId, Epoch),
         message: &Message,
+        is_awaited: bool,
     ) -> bool {
         if !self.links.is_up(node, Channel::Raft) {
             return false;
         }
         let at = self.to(node);
-        let mut pushed = self.nodes[at].raft.push(group, epoch, message);
+        let push = |frame: &mut FrameBuilder| match is_awaited {
+            true => frame.push(group, epoch, message),
+            false => frame.push_patient(group, epoch, message),
+        };
+        let mut pushed = push(&mut self.nodes[at].raft);
         if pushed == Err(WireError::Full) {
             self.send_raft(at);
-            pushed = self.nodes[at].raft.push(group, epoch, message);
+            pushed = push(&mut self.nodes[at].raft);
         }
+        let may_be_kept = message.msg_type == MessageType::MsgAppendResponse && !message.reject;
+        let to = &mut self.nodes[at];
+        to.is_urgent |= !may_be_kept || to.is_waiting;
         if let Err(error) = &pushed {
             tracing::error!("shard {group}: {error}");
         }
@@ -98,6 +125,7 @@ impl Outward {
     /// Lost frames are what Raft is made for.
     fn send_raft(&mut self, at: usize) {
         let to = &mut self.nodes[at];
+        (to.is_urgent, to.kept_since) = (false, None);
         let pieces: Vec<Bytes> = to.raft.finish();
         let sent = match &pieces[..] {
             [] => Ok(()),
@@ -172,10 +200,11 @@ impl Outward {
         }
     }
 
-    /// Sends everything; gives the nodes whose frame of commands and replies was not taken.
-    pub fn flush(&mut self) -> Vec<NodeId> {
+    /// Sends everything, but for answers that nobody waits for and that are not older than a millisecond at `now` (a clock in
+    /// nanoseconds; without it they go as well). Gives the nodes whose frame of commands and replies was not taken.
+    pub fn flush(&mut self, now: Option<u64>) -> Vec<NodeId> {
         for at in 0..self.nodes.len() {
-            if !self.nodes[at].raft.is_empty() {
+            if !self.nodes[at].raft.is_empty() && !self.nodes[at].keeps(now) {
                 self.send_raft(at);
             }
             self.send_kept(at);
@@ -183,5 +212,26 @@ impl Outward {
         }
         self.links.flush();
         std::mem::take(&mut self.lost)
+    }
+
+    /// The turn has ended: who waited has got its answers.
+    pub fn end_turn(&mut self) {
+        self.nodes.iter_mut().for_each(|to| to.is_waiting = false);
+    }
+
+    /// Whether answers are kept: then another turn is due within a millisecond.
+    pub fn keeps_answers(&self) -> bool {
+        self.nodes.iter().any(|to| to.kept_since.is_some())
+    }
+}
+
+impl ToNode {
+    /// Whether the Raft messages may stay for company.
+    fn keeps(&mut self, now: Option<u64>) -> bool {
+        let Some(now) = now.filter(|_| !self.is_urgent) else {
+            return false;
+        };
+        let since = *self.kept_since.get_or_insert(now);
+        now.saturating_sub(since) < PATIENCE_NS
     }
 }

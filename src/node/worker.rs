@@ -250,11 +250,12 @@ impl Worker {
         self.end_turn(false)
     }
 
-    /// As [`Worker::flush`], but writes may wait for the round of agreement before theirs. Returns whether some do: then another turn
-    /// is due within a millisecond.
+    /// As [`Worker::flush`], but writes may wait for the round of agreement before theirs, and answers to other nodes for company. Returns
+    /// whether some do: then another turn is due within a millisecond.
     pub fn flush_in_rounds(&mut self) -> bool {
         self.end_turn(true);
-        !self.dirty.is_empty()
+        let peers = self.peers.as_ref();
+        !self.dirty.is_empty() || peers.is_some_and(Outward::keeps_answers)
     }
 
     fn end_turn(&mut self, may_wait: bool) -> bool {
@@ -270,7 +271,10 @@ impl Worker {
         if !self.io.remote.is_empty() {
             self.send_remote_replies();
         }
-        self.send_outward();
+        self.send_outward(may_wait);
+        if let Some(peers) = &mut self.peers {
+            peers.end_turn();
+        }
         self.send_outgoing();
         done
     }
@@ -328,16 +332,17 @@ impl Worker {
     fn send_early(&mut self) {
         let peers = self.peers.as_ref();
         if peers.is_some_and(|peers| self.sync_always || peers.waiting_bytes() >= EARLY_BYTES) {
-            self.send_outward();
+            self.send_outward(true);
         }
     }
 
-    /// Sends what there is for other nodes.
-    fn send_outward(&mut self) {
+    /// Sends what there is for other nodes; answers may wait for company.
+    fn send_outward(&mut self, may_wait: bool) {
+        let now = may_wait.then(|| self.round_clock());
         let Some(peers) = &mut self.peers else {
             return;
         };
-        for node in peers.flush() {
+        for node in peers.flush(now) {
             self.forward_down(node);
         }
     }
@@ -558,6 +563,7 @@ impl Worker {
                 Message::Raft(from, packet) => {
                     let now = self.refresh_monotonic();
                     self.take_here(from, *packet, now);
+                    self.answer_at_once(from);
                 }
                 Message::Task(task) => task(self),
             }

@@ -2,7 +2,8 @@
 
 use super::{EntryError, Header, Stamp, ENTRY_BYTES_MAX, HEADER_BYTES, SEMANTICS_VERSION};
 use crate::codec;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
+use std::mem::MaybeUninit;
 
 /// Entries are cut one after another from a block of this size, which is used again as soon as all
 /// entries cut from it are gone.
@@ -41,13 +42,7 @@ impl BatchBuilder {
         if argc == 0 {
             return Err(EntryError::NoArguments);
         }
-        let length = argv.clone().fold(
-            varint_bytes(usize::from(database)).saturating_add(varint_bytes(argc)),
-            |sum, arg| {
-                sum.saturating_add(varint_bytes(arg.len()))
-                    .saturating_add(arg.len())
-            },
-        );
+        let length = command_bytes(database, argv.clone());
         if length > ENTRY_BYTES_MAX - self.bytes().max(HEADER_BYTES) {
             return Err(EntryError::TooLarge);
         }
@@ -55,12 +50,19 @@ impl BatchBuilder {
             self.start(length);
         }
         self.buf.reserve(length);
-        put_varint(&mut self.buf, usize::from(database));
-        put_varint(&mut self.buf, argc);
+        let mut room = Room(&mut self.buf.spare_capacity_mut()[..length]);
+        room.put_varint(usize::from(database));
+        room.put_varint(argc);
         for arg in argv {
-            put_varint(&mut self.buf, arg.len());
-            self.buf.extend_from_slice(arg);
+            room.put_varint(arg.len());
+            room.put(arg);
         }
+        assert!(
+            room.0.is_empty(),
+            "the length was reckoned from the same arguments"
+        );
+        // SAFETY: so many bytes behind the old end were written: the room began there and nothing is left of it.
+        unsafe { self.buf.set_len(self.buf.len() + length) };
         self.commands += 1;
         Ok(())
     }
@@ -126,8 +128,33 @@ impl BatchBuilder {
     }
 }
 
+/// What a command takes in an entry.
+#[inline(always)]
+fn command_bytes<'a>(
+    database: u16,
+    argv: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+) -> usize {
+    let numbers = usize::from(database) | argv.len();
+    let (numbers, bytes) = argv
+        .clone()
+        .fold((numbers, 0usize), |(numbers, bytes), arg| {
+            (numbers | arg.len(), bytes.saturating_add(arg.len()))
+        });
+    match numbers {
+        // Every number is one byte.
+        0..0x80 => bytes + 2 + argv.len(),
+        _ => {
+            let lengths = argv.map(|arg| varint_bytes(arg.len()));
+            let others = [
+                varint_bytes(usize::from(database)),
+                varint_bytes(lengths.len()),
+            ];
+            lengths.chain(others).fold(bytes, usize::saturating_add)
+        }
+    }
+}
+
 /// The length of a number in LEB128.
-#[inline]
 fn varint_bytes(number: usize) -> usize {
     match number {
         0..0x80 => 1,
@@ -135,12 +162,40 @@ fn varint_bytes(number: usize) -> usize {
     }
 }
 
-/// Appends a LEB128 number.
-#[inline]
-fn put_varint(out: &mut BytesMut, mut number: usize) {
-    while number >= 0x80 {
-        out.put_u8(number as u8 | 0x80);
-        number >>= 7;
+/// Memory that is being written from its beginning on; what is left of it. A command is a dozen small pieces, and a growing buffer
+/// would ask before each whether it has to grow.
+struct Room<'a>(&'a mut [MaybeUninit<u8>]);
+
+impl Room<'_> {
+    /// Takes the first `count` bytes off. Panics where there are fewer.
+    #[inline(always)]
+    fn take(&mut self, count: usize) -> &mut [MaybeUninit<u8>] {
+        let (taken, left) = std::mem::take(&mut self.0).split_at_mut(count);
+        self.0 = left;
+        taken
     }
-    out.put_u8(number as u8);
+
+    #[inline(always)]
+    fn put_byte(&mut self, byte: u8) {
+        self.take(1)[0].write(byte);
+    }
+
+    /// Writes a LEB128 number.
+    #[inline(always)]
+    fn put_varint(&mut self, mut number: usize) {
+        while number >= 0x80 {
+            self.put_byte(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.put_byte(number as u8);
+    }
+
+    #[inline(always)]
+    fn put(&mut self, bytes: &[u8]) {
+        let into = self.take(bytes.len());
+        // SAFETY: as long as each other, and the room is nobody else's.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), into.as_mut_ptr().cast(), bytes.len());
+        }
+    }
 }

@@ -113,14 +113,14 @@ impl Cursor<'_> {
         if argc == 0 {
             return Err(EntryError::NoArguments);
         }
-        spans.reserve(argc);
-        for _ in 0..argc {
+        spans.resize(argc, (0, 0));
+        for span in spans.iter_mut() {
             let length = self.varint()? as usize;
             if length > self.bytes.len() - self.at {
                 return Err(EntryError::Damaged(self.at));
             }
             let end = self.at + length;
-            spans.push((self.at as u32, end as u32));
+            *span = (self.at as u32, end as u32);
             self.at = end;
         }
         self.left -= 1;
@@ -133,7 +133,7 @@ impl Cursor<'_> {
         self.left as usize
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<u32, EntryError> {
         match self.bytes.get(self.at) {
             Some(&byte) if byte < 0x80 => {

@@ -54,7 +54,8 @@ pub use membership::{
     UnreadableChange, MEMBERS_MAX,
 };
 pub use outputs::{
-    EntryKind, HardState, IncomingSnapshot, LogEntry, Message, Outputs, SnapshotRequest,
+    EntryKind, HardState, IncomingSnapshot, LogEntry, Message, MessageType, Outputs,
+    SnapshotRequest,
 };
 pub use snapshot::{snapshot_message, SnapshotPlace};
 
@@ -67,7 +68,6 @@ use follower::Freshness;
 use heard::Heard;
 use lease::{Lease, Promise};
 use log_store::LogStore;
-use raft::eraftpb::MessageType;
 use raft::{RawNode, Ready, StateRole};
 use snapshot::Sending;
 use solo::Solo;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use raft::eraftpb;
 
 /// A message between replicas. It crosses the wire in a framing of our own, never in protobuf's.
-pub use raft::eraftpb::Message;
+pub use raft::eraftpb::{Message, MessageType};
 
 /// What must survive a restart beside the log (invariant 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]

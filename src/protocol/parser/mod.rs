@@ -205,8 +205,8 @@ impl RequestParser {
     /// The number of arguments and the offset behind its line.
     #[inline]
     fn count_line(&mut self, buf: &[u8]) -> Result<(i64, usize), Stop> {
-        let (count, next) = match short_number_line(buf, 1) {
-            Some((count, next)) => (Some(count), next),
+        let (count, next) = match short_line(buf, 0, b'*') {
+            Some((count, next)) => (Some(count as i64), next),
             None => {
                 let too_big = ProtocolError::TooBigMultibulkCount;
                 let (end, next) = line_end(buf, 0, &mut self.pending.scanned, too_big)?;
@@ -262,6 +262,9 @@ impl Cursor {
     /// Reads arguments until none is left.
     #[inline]
     fn run(&mut self, limits: &ParserLimits, buf: &[u8], out: &mut Vec<Span>) -> Result<(), Stop> {
+        if self.bulk_bytes.is_none() && buf.len() <= FRAME_BYTES_MAX {
+            self.run_short(limits, buf, out);
+        }
         while self.args_left > 0 {
             let bulk_bytes = match self.bulk_bytes {
                 Some(bulk_bytes) => bulk_bytes,
@@ -282,14 +285,27 @@ impl Cursor {
         Ok(())
     }
 
-    /// Reads the `$` line at `at`, moves behind it and returns the length it announces.
-    #[inline]
-    fn bulk_line(&mut self, limits: &ParserLimits, buf: &[u8]) -> Result<usize, Stop> {
-        if buf.get(self.at) == Some(&b'$') {
-            if let Some((length, next)) = short_number_line(buf, self.at + 1) {
-                return self.accept_length(limits, Some(length), next);
+    /// Reads arguments for as long as they are short, allowed and there as a whole.
+    #[inline(always)]
+    fn run_short(&mut self, limits: &ParserLimits, buf: &[u8], out: &mut Vec<Span>) {
+        let (mut at, mut left) = (self.at, self.args_left);
+        while left > 0 {
+            let Some((length, next)) = short_line(buf, at, b'$') else {
+                break;
+            };
+            let end = next + length;
+            if length as i64 > limits.bulk_bytes_max || end + 2 > buf.len() {
+                break;
             }
+            out.push((next as u32, end as u32));
+            at = end + 2;
+            left -= 1;
         }
+        (self.at, self.scanned, self.args_left) = (at, at, left);
+    }
+
+    /// Reads the `$` line at `at`, moves behind it and returns the length it announces.
+    fn bulk_line(&mut self, limits: &ParserLimits, buf: &[u8]) -> Result<usize, Stop> {
         let too_big = ProtocolError::TooBigBulkCount;
         let (end, next) = line_end(buf, self.at, &mut self.scanned, too_big)?;
         if buf[self.at] != b'$' {
@@ -322,28 +338,30 @@ impl Cursor {
     }
 }
 
-/// The commonest lines at once: up to seven digits without a leading zero and a line end that is in the
-/// buffer. Returns the number and the offset behind the line; `None` leaves the line to the slow path.
-#[inline]
-fn short_number_line(buf: &[u8], start: usize) -> Option<(i64, usize)> {
-    let line = buf.get(start..)?;
-    let mut number = match line.first()?.wrapping_sub(b'0') {
-        // A zero is a number only when it stands alone.
-        0 if line.get(1) == Some(&b'\r') => 0,
-        digit @ 1..=9 => i64::from(digit),
-        _ => return None,
-    };
-    for (offset, &byte) in line.iter().enumerate().take(8).skip(1) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit <= 9 {
-            number = number * 10 + i64::from(digit);
-        } else if byte == b'\r' && offset + 1 < line.len() {
-            return Some((number, start + offset + 2));
-        } else {
-            return None;
-        }
+/// The commonest lines at once, as one word: `mark`, one to three digits without a leading zero, and a line end. Returns the number and
+/// the offset behind the line; `None` leaves the line to the slow path. The largest number is below every limit but the caller's own.
+#[inline(always)]
+fn short_line(buf: &[u8], at: usize, mark: u8) -> Option<(usize, usize)> {
+    let word = u64::from_le_bytes(buf.get(at..at + 8)?.try_into().ok()?);
+    let byte = |place: usize| (word >> (8 * place)) as u8;
+    let digit = |place: usize| usize::from(byte(place).wrapping_sub(b'0'));
+    let first = digit(1);
+    if byte(0) != mark || first > 9 {
+        return None;
     }
-    None
+    if byte(2) == b'\r' {
+        return Some((first, at + 4));
+    }
+    let second = digit(2);
+    // A zero is a number only when it stands alone.
+    if first == 0 || second > 9 {
+        return None;
+    }
+    if byte(3) == b'\r' {
+        return Some((first * 10 + second, at + 5));
+    }
+    let third = digit(3);
+    (third <= 9 && byte(4) == b'\r').then_some((first * 100 + second * 10 + third, at + 6))
 }
 
 /// Where the line at `start` ends and where the next begins. `scanned` remembers how far was searched.

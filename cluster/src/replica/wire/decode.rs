@@ -48,6 +48,10 @@ impl FrameReader {
         let number = usize::from(head & KIND_MASK);
         let (kind, msg_type) = match KINDS.get(number) {
             Some(&(kind, msg_type)) => (kind, Some(msg_type)),
+            None if head == Kind::Patient as u8 => {
+                self.fields(Kind::Patient)?;
+                return Ok(Packet::Patient);
+            }
             None if number == Kind::Gone as usize => (Kind::Gone, None),
             None => return Err(damaged()),
         };

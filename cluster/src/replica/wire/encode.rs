@@ -23,6 +23,9 @@ const RECORD_BYTES_MAX: usize = 1 + 2 + super::FIELDS * 10;
 /// More than an entry without its data ever takes, in bytes.
 const ENTRY_HEADER_BYTES_MAX: usize = 15;
 
+/// The record that may end a frame, in bytes.
+const PATIENT_BYTES: usize = 2;
+
 /// A frame that is being filled. Afterwards it can be filled again.
 #[derive(Debug)]
 pub struct FrameBuilder {
@@ -33,6 +36,8 @@ pub struct FrameBuilder {
     open: BytesMut,
     last: Fields,
     messages: usize,
+    /// Somebody waits for the answers to what is in it.
+    is_awaited: bool,
 }
 
 impl Default for FrameBuilder {
@@ -51,6 +56,7 @@ impl FrameBuilder {
             open: BytesMut::new(),
             last: first_expectation(),
             messages: 0,
+            is_awaited: false,
         }
     }
 
@@ -60,6 +66,22 @@ impl FrameBuilder {
     /// [`WireError::Full`] when it fits into an empty frame but not into this one, others when it cannot be
     /// written at all. The frame is as it was then.
     pub fn push(
+        &mut self,
+        shard: ShardId,
+        epoch: Epoch,
+        message: &Message,
+    ) -> Result<(), WireError> {
+        self.push_patient(shard, epoch, message)?;
+        self.is_awaited = true;
+        Ok(())
+    }
+
+    /// As [`FrameBuilder::push`], for a message whose answer nobody waits for: where a frame holds no other, the receiver may keep its
+    /// answers until it has more to send. A frame costs both sides about as much as ten commands.
+    ///
+    /// # Errors
+    /// As [`FrameBuilder::push`].
+    pub fn push_patient(
         &mut self,
         shard: ShardId,
         epoch: Epoch,
@@ -88,6 +110,7 @@ impl FrameBuilder {
         let mut fields = Fields::default();
         (fields[SHARD], fields[FROM]) = (u64::from(shard.get()), replica.get());
         self.put_record(Kind::Gone, 0, &fields);
+        self.is_awaited = true;
         Ok(())
     }
 
@@ -118,17 +141,21 @@ impl FrameBuilder {
     /// The frame, in pieces that follow each other; nothing when it is empty. What is filled next is another frame.
     #[must_use]
     pub fn finish(&mut self) -> Vec<Bytes> {
+        if self.messages > 0 && !self.is_awaited {
+            self.put_record(Kind::Patient, 0, &Fields::default());
+        }
         self.close_piece();
         (self.pieces_bytes, self.messages) = (0, 0);
+        self.is_awaited = false;
         self.last = first_expectation();
         std::mem::take(&mut self.pieces)
     }
 
     fn make_room(&mut self, bytes: usize) -> Result<(), WireError> {
-        if bytes + 1 > FRAME_BYTES_MAX {
+        if bytes + 1 + PATIENT_BYTES > FRAME_BYTES_MAX {
             return Err(WireError::TooLarge(bytes));
         }
-        if self.bytes() + bytes > FRAME_BYTES_MAX {
+        if self.bytes() + bytes + PATIENT_BYTES > FRAME_BYTES_MAX {
             return Err(WireError::Full);
         }
         if self.messages == 0 {

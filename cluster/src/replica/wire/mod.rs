@@ -8,6 +8,8 @@
 //!          Snapshot  length varint | place (codec) | length varint | token
 //! ```
 //!
+//! A record without fields, Patient, ends a frame whose answers may wait for company.
+//!
 //! A field is written as its difference from the same field of the record before, and not at all when there is none:
 //! `changed` has a bit for each that differs. The shard is expected to be the next one. So the heartbeats of many
 //! shards between two nodes, put into one frame in the order of their shards, cost a few bytes each. Differences wrap around, so every
@@ -66,6 +68,8 @@ pub enum Packet {
     Message(Envelope, Message),
     /// A replica is gone for good (invariant 7), said by a node to another.
     Gone { shard: ShardId, replica: ReplicaId },
+    /// Nobody waits for the answers to this frame: they may leave with what is sent next. See [`FrameBuilder::push_patient`].
+    Patient,
 }
 
 /// Why a message could not be written or a frame not be read.
@@ -135,6 +139,7 @@ enum Kind {
     ReadIndex = 10,
     ReadIndexResponse = 11,
     Gone = 12,
+    Patient = 13,
 }
 
 /// All kinds, at the place of their number.
@@ -163,6 +168,7 @@ impl Kind {
     /// The fields that a record of this kind has, in the order in which they are written.
     const fn fields(self) -> &'static [usize] {
         match self {
+            Self::Patient => &[],
             Self::Gone => &[SHARD, FROM],
             Self::Heartbeat | Self::HeartbeatResponse => {
                 &[SHARD, EPOCH, FROM, TO, TERM, COMMIT, CONTEXT]

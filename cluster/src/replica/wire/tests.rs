@@ -252,3 +252,19 @@ fn a_count_beyond_all_bounds_is_refused_without_allocating() {
     bytes.extend_from_slice(&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F]);
     assert_eq!(read(bytes.into()), Err(WireError::Damaged(3)));
 }
+
+#[test]
+fn a_frame_says_when_nobody_waits_for_its_answers() {
+    let (shard, epoch, message) = heartbeat(3, 9);
+    let mut frame = FrameBuilder::new();
+    frame.push_patient(shard, epoch, &message).expect("room");
+    frame.push_patient(shard, epoch, &message).expect("room");
+    let packets = read(joined(&frame.finish())).expect("as it was written");
+    assert_eq!(packets.len(), 3);
+    assert_eq!(packets[2], Packet::Patient);
+    frame.push_patient(shard, epoch, &message).expect("room");
+    frame.push(shard, epoch, &message).expect("room");
+    let packets = read(joined(&frame.finish())).expect("as it was written");
+    assert_eq!(packets.len(), 2, "one that is awaited makes the frame so");
+    assert!(frame.finish().is_empty(), "an empty frame says nothing");
+}
