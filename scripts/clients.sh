@@ -7,11 +7,8 @@
 # Needs redis-cli, Python 3 with venv, node and npm, cargo, and the package registries. The libraries are
 # installed under target/clients, in versions that are written down. RINGFORT_BIN names another program.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/lib/clients.sh"
-need "${REDIS_CLI:-redis-cli}" "On Debian: apt-get install redis-tools"
-use_ringfort
-install_clients
+prepare_clients "${REDIS_CLI:-redis-cli}"
 
 exec python3 "$CLIENTS/clients.py" \
     "redis-cli=$CLIENTS/redis_cli.sh" \

@@ -9,11 +9,8 @@
 # Needs redis-benchmark, Python 3 with venv, node and npm, cargo, and the package registries. The libraries are
 # installed under target/clients, in versions that are written down. RINGFORT_BIN names another program.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/lib/clients.sh"
-need "${REDIS_BENCHMARK:-redis-benchmark}" "On Debian: apt-get install redis-tools"
-use_ringfort
-install_clients
+prepare_clients "${REDIS_BENCHMARK:-redis-benchmark}"
 
 redis_py="$PYTHON_OF_CLIENTS $CLIENTS/three_nodes/redis_py.py"
 glide="$PYTHON_OF_CLIENTS $CLIENTS/three_nodes/valkey_glide.py"

@@ -1,9 +1,13 @@
-# Installs the clients that scripts/clients*.sh drive, in versions that are written down. Sourced behind common.sh, never run.
+# What scripts/clients*.sh begin with: the program, and the clients that they drive, in versions that are written down. Sourced, never run.
 #
-# They lie under target/clients: a venv, node_modules, and the redis-rs program.
+# The clients lie under target/clients: a venv, node_modules, and the redis-rs program.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# Sets CLIENTS (their programs) and CLIENTS_HOME (what was installed).
-install_clients() {
+# prepare_clients TOOL: looks for that program of Redis, finds ringfort and installs the clients. Sets CLIENTS (their programs),
+# CLIENTS_HOME (what was installed), PYTHON_OF_CLIENTS and REDIS_RS.
+prepare_clients() {
+    need "$1" "On Debian: apt-get install redis-tools"
+    use_ringfort
     need_python
     need node "On Debian: apt-get install nodejs"
     need npm "On Debian: apt-get install npm"

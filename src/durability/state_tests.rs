@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::durability::SimDisk;
+use ringfort_cluster::topology::{Node, Ports};
 
 const ME: NodeId = NodeId(7);
 const META: ShardId = ShardId(u16::MAX);
@@ -163,20 +164,7 @@ fn an_older_topology_never_replaces_a_newer_one() {
 }
 
 fn formed() -> Topology {
-    let node = ringfort_cluster::topology::Node {
-        id: ME,
-        host: "a".into(),
-        port: 1,
-        cluster_port: 2,
-        peer_port: 3,
-        http_port: 4,
-        zone: String::new(),
-        weight: 1,
-        version: String::new(),
-        semantics: 1,
-        draining: false,
-        suspect: false,
-    };
+    let node = Node::new(ME, "a", Ports::default());
     let mut topology = Topology::default();
     let init = ringfort_cluster::MetaCommand::Init {
         cluster_id: ringfort_cluster::topology::ClusterId(1),

@@ -29,7 +29,7 @@ impl Worker {
         command: &Registered,
         args: &Args,
     ) -> Option<Cow<'static, str>> {
-        let slots = slots_of(command, args);
+        let slots = Slots::of(command, args);
         if let Some(text) = redirection(slots, self.view.current(&self.shared.view)) {
             return Some(text);
         }
@@ -42,27 +42,23 @@ impl Worker {
 }
 
 impl Slots {
-    /// See [`slots_of`].
+    /// Of all the keys that a command names.
+    #[inline]
     pub(super) fn of(command: &Registered, args: &Args) -> Self {
-        slots_of(command, args)
+        if let Some(key) = command.single_key.and_then(|at| args.get(at)) {
+            return Self::One(slot_of(key).0);
+        }
+        let mut slots = Self::None;
+        for_each_key(command.command, args, |at, _| {
+            let slot = slot_of(args.at(at)).0;
+            slots = match slots {
+                Self::None => Self::One(slot),
+                Self::One(first) if first == slot => slots,
+                _ => Self::Several,
+            };
+        });
+        slots
     }
-}
-
-#[inline]
-fn slots_of(command: &Registered, args: &Args) -> Slots {
-    if let Some(key) = command.single_key.and_then(|at| args.get(at)) {
-        return Slots::One(slot_of(key).0);
-    }
-    let mut slots = Slots::None;
-    for_each_key(command.command, args, |at, _| {
-        let slot = slot_of(args.at(at)).0;
-        slots = match slots {
-            Slots::None => Slots::One(slot),
-            Slots::One(first) if first == slot => slots,
-            _ => Slots::Several,
-        };
-    });
-    slots
 }
 
 #[inline]
@@ -88,7 +84,7 @@ mod tests {
     fn slots(line: &str) -> Slots {
         let args = OwnedArgs::new(line.split(' '));
         let args = args.as_args();
-        slots_of(registry().resolve(&args).expect("a command"), &args)
+        Slots::of(registry().resolve(&args).expect("a command"), &args)
     }
 
     fn node(id: &str, port: u16, first: u16, last: u16) -> ViewNode {

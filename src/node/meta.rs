@@ -217,37 +217,5 @@ impl Worker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_became_of_a_proposal_is_read_from_its_reply() {
-        let done = |epoch, changed| {
-            let epoch = Epoch(epoch);
-            Proposed::Done(MetaReply { epoch, changed })
-        };
-        assert_eq!(Proposed::read(b"*2\r\n:7\r\n:1\r\n"), done(7, true));
-        assert_eq!(Proposed::read(b"*2\r\n:8\r\n:0\r\n"), done(8, false));
-        let refused = Proposed::Refused("node gone".into());
-        assert_eq!(Proposed::read(b"-META node gone\r\n"), refused);
-    }
-
-    #[test]
-    fn what_was_certainly_not_applied_differs_from_what_may_have_been() {
-        for reply in [
-            NOT_LEADER,
-            super::super::group::NOT_PROPOSED,
-            b"-MISCONF full\r\n",
-        ] {
-            assert!(matches!(Proposed::read(reply), Proposed::NotApplied(_)));
-        }
-        for reply in [
-            super::super::group::LEADER_LOST,
-            b"+OK\r\n",
-            b"",
-            b"*2\r\n:1\r\n",
-        ] {
-            assert!(matches!(Proposed::read(reply), Proposed::Unknown(_)));
-        }
-    }
-}
+#[path = "meta_tests.rs"]
+mod tests;

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ringfort_cluster::meta::{ShelfName, COMMAND_BYTES_MAX};
 use ringfort_cluster::suspects::Agree;
-use ringfort_cluster::topology::META_GROUP;
-use ringfort_cluster::{HardState, Index, ReplicaId, ShardId, Term};
+use ringfort_cluster::topology::{Topology, META_GROUP};
+use ringfort_cluster::{HardState, Index, MetaCommand, ReplicaId, ShardId, Term};
 
 use crate::commands::registry;
 use crate::durability::snapshot::find_snapshots;
 use crate::durability::{RealDisk, ReplicaError, SharedDisk};
+use crate::node::meta::Proposed;
 use crate::node::outbox::Target;
 use crate::node::report::Identity;
 use crate::node::worker::Worker;
@@ -54,6 +56,15 @@ impl Alone {
             self.worker.mark_dirty(place, was_idle, 100);
         }
         self.worker.flush();
+    }
+
+    fn propose(&mut self, command: &MetaCommand) -> Proposed {
+        let (sender, done) = std::sync::mpsc::channel();
+        let done_with = move |reply: &[u8]| sender.send(Proposed::read(reply)).unwrap();
+        self.worker.propose_meta(command, Box::new(done_with));
+        self.worker.flush();
+        done.try_recv()
+            .expect("a node that is alone decides at once")
     }
 
     fn keys(&self, place: usize) -> usize {
@@ -177,6 +188,51 @@ fn the_meta_group_ends_and_begins_like_any_other() {
     assert_eq!(alone.worker.shards[2].replica.shard(), META_GROUP);
     let refused = alone.worker.start_replica(ShardId(2), ReplicaId(2));
     assert!(matches!(refused, Err(ReplicaError::NoPlace(_))));
+    alone.stop();
+}
+
+#[test]
+fn only_who_leads_the_meta_group_proposes_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = start(dir.path(), "none");
+    let done = alone.propose(&MetaCommand::SetReplicas { replicas: 2 });
+    assert!(matches!(done, Proposed::Done(_)), "{done:?}");
+    let too_large = alone.propose(&MetaCommand::SetItem {
+        shelf: ShelfName::Settings,
+        name: "x".into(),
+        value: Some(vec![1; COMMAND_BYTES_MAX + 1]),
+    });
+    assert!(matches!(too_large, Proposed::NotApplied(_)));
+    let known = alone.worker.shared.topology.current();
+    alone.worker.drop_replica(META_GROUP, FIRST).unwrap();
+    let refused = alone.propose(&MetaCommand::SetReplicas { replicas: 3 });
+    assert!(matches!(refused, Proposed::NotApplied(_)), "{refused:?}");
+    let still = alone.worker.shared.topology.current();
+    assert_eq!(still, known, "what the copy knew stays known");
+    assert_eq!(known.replicas, 2);
+    alone.stop();
+}
+
+#[test]
+fn what_was_heard_of_the_cluster_never_gets_into_the_way_of_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = start(dir.path(), "none");
+    let applied = alone.worker.shards[2].meta.clone().unwrap();
+    let mut heard = Topology::clone(&applied);
+    for replicas in [2, 3, 4] {
+        heard.apply(&MetaCommand::SetReplicas { replicas }).unwrap();
+    }
+    let heard = Arc::new(heard);
+    assert!(alone.worker.shared.topology.offer(heard.clone()));
+    for replicas in [2, 3, 4] {
+        let Proposed::Done(reply) = alone.propose(&MetaCommand::SetReplicas { replicas }) else {
+            panic!("refused");
+        };
+        assert!(reply.changed && reply.epoch <= heard.epoch);
+        let newest = alone.worker.shared.topology.current();
+        assert_eq!(newest, heard, "never goes back");
+    }
+    assert_eq!(alone.worker.shards[2].meta.as_deref(), Some(&*heard));
     alone.stop();
 }
 

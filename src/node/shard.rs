@@ -689,4 +689,4 @@ impl<'a> QueuedReads<'a> {
 
 #[cfg(test)]
 #[path = "shard_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -8,7 +8,7 @@ use crate::store::Limits;
 
 /// Replies in the order in which they came.
 #[derive(Default)]
-struct Told(Vec<String>);
+pub struct Told(pub Vec<String>);
 
 impl Replies for Told {
     fn reply(&mut self, _: &Asked, _: &Args, reply: &[u8]) {
@@ -17,14 +17,16 @@ impl Replies for Told {
 }
 
 /// A shard that leads alone; what it proposes waits until `persist`.
-struct Lone {
-    shard: Shard,
+pub struct Lone {
+    pub shard: Shard,
     outputs: Outputs,
-    told: Told,
+    pub told: Told,
+    /// All entries that it has applied.
+    pub entries: Vec<LogEntry>,
 }
 
 impl Lone {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let databases = Databases::new(1, (1, 2), Limits::default());
         let restored = Restored::fresh([ReplicaId(1)]);
         let mut replica = Replica::new(&Config::new(ShardId(0), ReplicaId(1)), restored).unwrap();
@@ -34,13 +36,14 @@ impl Lone {
             shard: Shard::new(ShardId(0), databases, replica, applied, Timestamp(0)),
             outputs: Outputs::default(),
             told: Told::default(),
+            entries: Vec::new(),
         };
         lone.persist();
         lone
     }
 
-    fn ask(&mut self, words: &[&str]) {
-        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    pub fn ask<W: AsRef<[u8]>>(&mut self, words: &[W]) {
+        let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
         let bytes = Bytes::from(words.concat());
         let mut end = 0;
         let spans: Vec<Span> = words
@@ -61,12 +64,12 @@ impl Lone {
         assert!(asked.is_ok());
     }
 
-    fn end_turn(&mut self) {
+    pub fn end_turn(&mut self) {
         self.shard.propose(Timestamp(1), 0, &mut self.told);
     }
 
     /// Carries everything through the log.
-    fn persist(&mut self) {
+    pub fn persist(&mut self) {
         while self.shard.replica.ready(&mut self.outputs) {
             self.apply();
             self.shard.replica.persisted(&mut self.outputs);
@@ -78,6 +81,7 @@ impl Lone {
         for entry in std::mem::take(&mut self.outputs.committed) {
             self.shard.apply(&entry, &mut self.told);
             self.shard.replica.applied(entry.index);
+            self.entries.push(entry);
         }
     }
 }
@@ -120,4 +124,12 @@ fn reads_behind_writes_that_are_given_up_are_answered_with_them() {
     assert_eq!(lone.told.0, ["-UNKNOWN\r\n"; 3]);
     lone.persist();
     assert_eq!(lone.told.0.len(), 3);
+}
+
+#[test]
+#[should_panic(expected = "invariant 9")]
+fn an_entry_is_never_applied_twice() {
+    let mut lone = Lone::new();
+    let first = lone.entries[0].clone();
+    lone.shard.apply(&first, &mut lone.told);
 }

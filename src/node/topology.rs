@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use ringfort_cluster::entry::SEMANTICS_VERSION;
 use ringfort_cluster::steward::{duties, Since};
-use ringfort_cluster::topology::{Node, Place, ReplicaFate, Topology};
+use ringfort_cluster::topology::{Node, Place, Ports, ReplicaFate, Topology};
 use ringfort_cluster::{Epoch, NodeId, ReplicaId, ShardId};
 use tokio::sync::Notify;
 
 use crate::settings::Startup;
 
-use super::report::{Identity, RINGFORT_VERSION};
+use super::report::Identity;
 use super::view::described;
 use super::worker::Worker;
 
@@ -156,20 +155,17 @@ pub fn described_node(id: NodeId, startup: &Startup, identity: &Identity, peer_p
         0 => peer_port,
         announced => announced,
     };
-    Node {
-        id,
-        host: shown.host,
-        port: shown.plain_port,
-        cluster_port: shown.port,
+    let ports = Ports {
+        plain: shown.plain_port,
+        cluster: shown.port,
         // A node of a cluster has one; where nobody listens nobody is looked for, as long as the node stays alone.
-        peer_port: peer_port.max(1),
-        http_port: startup.http_port,
+        peer: peer_port.max(1),
+        http: startup.http_port,
+    };
+    Node {
         zone: cluster.zone.clone(),
         weight: cluster.weight,
-        version: RINGFORT_VERSION.into(),
-        semantics: u32::from(SEMANTICS_VERSION),
-        draining: false,
-        suspect: false,
+        ..Node::new(id, shown.host, ports)
     }
 }
 

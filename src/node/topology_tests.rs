@@ -1,5 +1,6 @@
 //! The cell of the newest topology, and what follows from one for a worker.
 
+use super::super::report::RINGFORT_VERSION;
 use super::*;
 use crate::settings::Builder;
 use ringfort_cluster::topology::ClusterId;
@@ -13,6 +14,23 @@ fn node(id: u128) -> Node {
     };
     assert_eq!(host.check(), Ok(()));
     host
+}
+
+#[test]
+fn a_node_without_flags_has_the_weight_and_the_ports_of_any_new_one() {
+    let settings = Builder::new().build();
+    let (startup, usual) = (settings.startup(), Ports::default());
+    let ports = Ports {
+        plain: startup.port,
+        cluster: startup.cluster.cluster_port,
+        peer: startup.cluster.peer_port,
+        http: startup.http_port,
+    };
+    assert_eq!(ports, usual);
+    let described = node(1);
+    let new = Node::new(described.id, "h1", usual);
+    assert_eq!((&described.zone, described.weight), (&new.zone, new.weight));
+    assert_eq!(described.version, RINGFORT_VERSION);
 }
 
 /// A cluster of that id with so many nodes.

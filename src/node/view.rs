@@ -148,7 +148,7 @@ mod tests {
     use super::super::topology::described_node;
     use super::*;
     use crate::settings::Builder;
-    use ringfort_cluster::topology::ClusterId;
+    use ringfort_cluster::topology::{ClusterId, Ports};
     use ringfort_cluster::{MetaCommand, ShardId, Term};
 
     fn view(epoch: u64) -> Arc<ClusterView> {
@@ -209,20 +209,7 @@ mod tests {
     }
 
     fn three_nodes() -> Topology {
-        let node = |id: u128| Node {
-            id: NodeId(id),
-            host: format!("h{id}"),
-            port: 1,
-            cluster_port: 2,
-            peer_port: 3,
-            http_port: 4,
-            zone: String::new(),
-            weight: 1,
-            version: "1".into(),
-            semantics: 1,
-            draining: false,
-            suspect: false,
-        };
+        let node = |id: u128| Node::new(NodeId(id), format!("h{id}"), Ports::default());
         let mut topology = Topology::default();
         let init = MetaCommand::Init {
             cluster_id: ClusterId(1),
@@ -268,7 +255,8 @@ mod tests {
         assert!(view.leads(4096) && !view.leads(0));
         let third = view.node(NodeId(3).to_string().as_bytes()).unwrap();
         assert!(!third.is_up, "it keeps its slots until another leads them");
-        assert_eq!((third.port, third.plain_port, third.peer_port), (2, 1, 3));
+        let ports = (third.plain_port, third.port, third.peer_port);
+        assert_eq!(ports, (6379, 7379, 16379));
     }
 
     #[test]

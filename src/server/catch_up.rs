@@ -109,7 +109,7 @@ async fn transfer(local: &Rc<Local>, wanted: &WantedSnapshot) -> Result<u64, Str
     let header = local.worker.borrow().announce(wanted);
     let header = header.ok_or("the shard is not led from here any more")?;
     let peers = local.peers.get().ok_or("there is no peer port")?;
-    let address = peers.links.address_of(wanted.to);
+    let address = peers.links.address(wanted.to);
     let address = address.ok_or("nobody knows where that node is")?;
     let file = find(local, wanted).await?;
     let header = Header {

@@ -3,7 +3,7 @@
 
 use ringfort_cluster::codec::{self, CodecError};
 use ringfort_cluster::forming::{
-    FormingMessage, MessageError, ADDRESS_BYTES_MAX, REASON_BYTES_MAX,
+    shortened, FormingMessage, MessageError, ADDRESS_BYTES_MAX, REASON_BYTES_MAX,
 };
 use ringfort_cluster::steward::{NodeReport, Order, WireError, GROUPS_OF_REPORT_MAX};
 use ringfort_cluster::suspects::{SuspectsAnswer, SuspectsQuestion};
@@ -93,13 +93,6 @@ fn tagged(kind: u8, rest: &[u8]) -> Vec<u8> {
 fn kind_of(bytes: &[u8]) -> Result<(u8, &[u8]), ControlError> {
     let (kind, rest) = bytes.split_first().ok_or(ControlError::Empty)?;
     Ok((*kind, rest))
-}
-
-/// A text of at most [`REASON_BYTES_MAX`] bytes.
-pub fn shortened(text: &str) -> String {
-    let mut ends = (0..=text.len().min(REASON_BYTES_MAX)).rev();
-    let end = ends.find(|&end| text.is_char_boundary(end));
-    text[..end.unwrap_or(0)].to_owned()
 }
 
 fn text_of(bytes: &[u8]) -> Result<String, ControlError> {

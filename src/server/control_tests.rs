@@ -4,24 +4,11 @@ use super::*;
 use proptest::prelude::*;
 use ringfort_cluster::forming::JoinAnswer;
 use ringfort_cluster::steward::Task;
-use ringfort_cluster::topology::{ClusterId, Node};
+use ringfort_cluster::topology::{ClusterId, Node, Ports};
 use ringfort_cluster::{MetaCommand, ReplicaId};
 
 fn node() -> Node {
-    Node {
-        id: NodeId(1),
-        host: "h".into(),
-        port: 1,
-        cluster_port: 2,
-        peer_port: 3,
-        http_port: 4,
-        zone: String::new(),
-        weight: 1,
-        version: "1".into(),
-        semantics: 1,
-        draining: false,
-        suspect: false,
-    }
+    Node::new(NodeId(1), "h", Ports::default())
 }
 
 fn topology() -> Topology {
@@ -128,14 +115,6 @@ fn what_is_beyond_its_bounds_is_refused() {
     assert!(Response::decode(&tagged(ORDER, &long)).is_err());
     let long = codec::encode(&"a".repeat(REASON_BYTES_MAX + 1)).unwrap();
     assert!(Response::decode(&tagged(REFUSED, &long)).is_err());
-}
-
-#[test]
-fn a_long_reason_is_cut_between_two_characters() {
-    let text = shortened(&"ä".repeat(REASON_BYTES_MAX));
-    assert_eq!(text.len(), REASON_BYTES_MAX);
-    let odd = shortened(&format!("a{}", "ä".repeat(REASON_BYTES_MAX)));
-    assert_eq!(odd.len(), REASON_BYTES_MAX - 1);
 }
 
 proptest! {

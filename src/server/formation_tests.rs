@@ -8,7 +8,6 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use ringfort_cluster::forming::member::{answer, join_answer, MemberAnswer, Standing};
-use ringfort_cluster::meta::ProposalOutcome;
 use ringfort_cluster::MetaCommand;
 
 use crate::node::peer::{PeerSecurity, Timing};
@@ -200,8 +199,8 @@ async fn lead(home: Arc<Home>, listener: TcpListener, node: Node, topology: Topo
         let answer = match answer(&message, &about, standing).unwrap() {
             MemberAnswer::Now(answer) => answer,
             MemberAnswer::Propose(command) => {
-                let outcome = ProposalOutcome::Done(topology.apply(&command));
-                join_answer(&outcome, &topology).unwrap()
+                let outcome = topology.apply(&command).into();
+                join_answer(&outcome, &topology)
             }
         };
         let answer = Response::forming(answer).encode().unwrap();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use ringfort_cluster::placement::Limits;
 use ringfort_cluster::steward::{NodeReport, Order, Steward, StewardLimits};
 use ringfort_cluster::topology::{
-    ClusterId, Members, Node as Described, Place, Replica, Wish, META_GROUP,
+    ClusterId, Members, Node as Described, Place, Ports, Replica, Wish, META_GROUP,
 };
 use ringfort_cluster::{
     Epoch, Membership, MetaCommand, NodeId, ReplicaId, ShardId, Term, Topology,
@@ -48,20 +48,8 @@ pub fn machine_of(node: NodeId) -> usize {
 
 /// A node as it describes itself: by its machine's address.
 pub fn described(id: NodeId) -> Described {
-    Described {
-        id,
-        host: format!("machine{}", machine_of(id)),
-        port: 6379,
-        cluster_port: 7379,
-        peer_port: 16379,
-        http_port: 8379,
-        zone: String::new(),
-        weight: 100,
-        version: "0.1.0".into(),
-        semantics: 1,
-        draining: false,
-        suspect: false,
-    }
+    let host = format!("machine{}", machine_of(id));
+    Described::new(id, host, Ports::default())
 }
 
 /// The cluster as every run begins with it: three voters of everything.

@@ -102,9 +102,7 @@ impl Worker {
         if state.suspects().contains(&(group, id)) {
             return Err(ReplicaError::Occupied(group, id));
         }
-        if state.is_littered(group) {
-            self.tidy(at, group)?;
-        }
+        self.tidy(at, group)?;
         state.begin_replicas(&[(group, id)])?;
         let node = self.home.node;
         context.tell(|| format!("node {node} begins replica {id} of shard {group}"));
@@ -134,10 +132,7 @@ impl Worker {
             context.losses.ends((group, id));
             self.vacate(at, group, context);
         }
-        match state.is_littered(group) {
-            true => self.tidy(at, group),
-            false => Ok(()),
-        }
+        self.tidy(at, group)
     }
 
     fn vacate(&mut self, at: usize, group: ShardId, context: &mut Context) {
@@ -158,8 +153,11 @@ impl Worker {
         self.home.covered.borrow_mut().remove(&id);
     }
 
-    /// Neither a snapshot nor the log brings back what earlier replicas have left.
+    /// Neither a snapshot nor the log brings back what earlier replicas have left, if they have left anything.
     fn tidy(&mut self, at: usize, group: ShardId) -> Result<(), ReplicaError> {
+        if !self.home.state.is_littered(group) {
+            return Ok(());
+        }
         let number = self.places[at].shard.id;
         let failed = |error: String| ReplicaError::Log(group, error);
         let removed = remove_snapshots(&self.home.disk, Path::new(SNAPSHOTS), number);

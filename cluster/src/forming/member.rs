@@ -1,8 +1,8 @@
 //! How a node that belongs to a cluster answers those that do not, or that come back. Decides nothing: who is let in is for the
 //! meta group to say.
 
-use super::message::{About, FormingMessage, JoinAnswer, REASON_BYTES_MAX};
-use crate::meta::{MetaCommand, MetaError, ProposalOutcome};
+use super::message::{shortened, About, FormingMessage, JoinAnswer};
+use crate::meta::{MetaCommand, MetaError, MetaReply};
 use crate::topology::{Node, Topology};
 use crate::NodeId;
 
@@ -24,6 +24,27 @@ pub enum MemberAnswer {
     Now(FormingMessage),
     /// Propose this; when its outcome is known send [`join_answer`].
     Propose(MetaCommand),
+}
+
+/// What became of the command that a [`MemberAnswer::Propose`] held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProposalOutcome {
+    /// It was applied.
+    Accepted,
+    /// It was applied and changed nothing, for this reason.
+    Refused(String),
+    /// It was not applied, or nobody here knows. To propose it again is harmless.
+    Unknown,
+}
+
+impl From<Result<MetaReply, MetaError>> for ProposalOutcome {
+    /// From what the topology says to the command.
+    fn from(reply: Result<MetaReply, MetaError>) -> Self {
+        match reply {
+            Ok(_) => Self::Accepted,
+            Err(error) => Self::Refused(error.to_string()),
+        }
+    }
 }
 
 /// Answers a request. `about` is what this node says of itself. `None` for what is no request.
@@ -54,7 +75,8 @@ fn join(asker: &About, me: NodeId, standing: Standing<'_>) -> MemberAnswer {
     let now = |answer| MemberAnswer::Now(FormingMessage::JoinAnswer(answer));
     if let Some(theirs) = asker.cluster_id.filter(|&id| id != topology.cluster_id) {
         let ours = topology.cluster_id;
-        return now(refusal(&MetaError::OtherCluster { theirs, ours }, topology));
+        let error = MetaError::OtherCluster { theirs, ours };
+        return now(refusal(&error.to_string(), topology));
     }
     if !standing.leads {
         return now(match address_of(standing) {
@@ -83,16 +105,14 @@ pub(crate) fn is_described_by(known: &Node, described: &Node) -> bool {
     *known == described
 }
 
-/// The answer to a join, from what became of the command that it led to; `None` as long as that is not known.
+/// The answer to a join, from what became of the command that it led to.
 #[must_use]
-pub fn join_answer(outcome: &ProposalOutcome, topology: &Topology) -> Option<FormingMessage> {
-    let answer = match outcome {
-        ProposalOutcome::Pending => return None,
-        ProposalOutcome::Done(Ok(_)) => welcome(topology),
-        ProposalOutcome::Done(Err(error)) => refusal(error, topology),
-        ProposalOutcome::Lost | ProposalOutcome::Unknown => JoinAnswer::TryAgain,
-    };
-    Some(FormingMessage::JoinAnswer(answer))
+pub fn join_answer(outcome: &ProposalOutcome, topology: &Topology) -> FormingMessage {
+    FormingMessage::JoinAnswer(match outcome {
+        ProposalOutcome::Accepted => welcome(topology),
+        ProposalOutcome::Refused(reason) => refusal(reason, topology),
+        ProposalOutcome::Unknown => JoinAnswer::TryAgain,
+    })
 }
 
 fn welcome(topology: &Topology) -> JoinAnswer {
@@ -102,13 +122,9 @@ fn welcome(topology: &Topology) -> JoinAnswer {
     }
 }
 
-fn refusal(error: &MetaError, topology: &Topology) -> JoinAnswer {
-    let mut reason = error.to_string();
-    let end = (0..=REASON_BYTES_MAX).rev();
-    let end = end.into_iter().find(|&end| reason.is_char_boundary(end));
-    reason.truncate(end.unwrap_or_default());
+fn refusal(reason: &str, topology: &Topology) -> JoinAnswer {
     JoinAnswer::Refused {
         cluster_id: topology.cluster_id,
-        reason,
+        reason: shortened(reason),
     }
 }

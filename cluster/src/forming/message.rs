@@ -17,6 +17,14 @@ pub const OTHERS_MAX: usize = 64;
 /// The longest reason for a refusal.
 pub const REASON_BYTES_MAX: usize = 1024;
 
+/// As much of a text as a reason may have.
+#[must_use]
+pub fn shortened(text: &str) -> String {
+    let mut ends = (0..=text.len().min(REASON_BYTES_MAX)).rev();
+    let end = ends.find(|&end| text.is_char_boundary(end));
+    text[..end.unwrap_or(0)].to_owned()
+}
+
 /// A node's promise to help nobody but this initiator to form a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Pledge {

@@ -33,8 +33,8 @@ mod pledge;
 
 pub use error::FormingError;
 pub use message::{
-    About, FormingMessage, JoinAnswer, MessageError, Pledge, ADDRESS_BYTES_MAX, OTHERS_MAX,
-    REASON_BYTES_MAX,
+    shortened, About, FormingMessage, JoinAnswer, MessageError, Pledge, ADDRESS_BYTES_MAX,
+    OTHERS_MAX, REASON_BYTES_MAX,
 };
 pub use peers::{HEARD_MAX, JOIN_MAX};
 pub use pledge::Stored;

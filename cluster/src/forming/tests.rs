@@ -1,8 +1,8 @@
 //! One node on its way into a cluster: what it says, stores and decides, message by message.
 
-use super::member::{answer, join_answer, MemberAnswer, Standing};
+use super::member::{answer, join_answer, MemberAnswer, ProposalOutcome, Standing};
 use super::*;
-use crate::meta::{MetaCommand, ProposalOutcome};
+use crate::meta::MetaCommand;
 use crate::topology::tests::node;
 use crate::types::Epoch;
 use proptest::prelude::*;
@@ -454,23 +454,30 @@ fn what_became_of_the_proposal_is_the_answer() {
     let mut topology = formed_topology(&[1, 2]);
     let told = |outcome: &ProposalOutcome, topology: &Topology| match join_answer(outcome, topology)
     {
-        Some(FormingMessage::JoinAnswer(answer)) => answer,
+        FormingMessage::JoinAnswer(answer) => answer,
         other => panic!("{other:?}"),
     };
-    assert_eq!(join_answer(&ProposalOutcome::Pending, &topology), None);
-    assert_eq!(
-        told(&ProposalOutcome::Unknown, &topology),
-        JoinAnswer::TryAgain
-    );
+    let answer = told(&ProposalOutcome::Unknown, &topology);
+    assert_eq!(answer, JoinAnswer::TryAgain);
+    let answer = told(&ProposalOutcome::Accepted, &topology);
+    assert!(matches!(answer, JoinAnswer::Welcome { .. }), "{answer:?}");
     let reply = topology.apply(&MetaCommand::Join {
         cluster_id: Some(ClusterId(1)),
         node: node(3),
     });
-    let JoinAnswer::Refused { reason, .. } = told(&ProposalOutcome::Done(reply), &topology) else {
+    let JoinAnswer::Refused { reason, .. } = told(&reply.into(), &topology) else {
         panic!("not refused")
     };
     assert!(reason.contains("two clusters never merge"), "{reason}");
     assert_eq!(topology.epoch, Epoch(2));
+}
+
+#[test]
+fn a_long_reason_is_cut_between_two_characters() {
+    let text = shortened(&"ä".repeat(REASON_BYTES_MAX));
+    assert_eq!(text.len(), REASON_BYTES_MAX);
+    let odd = shortened(&format!("a{}", "ä".repeat(REASON_BYTES_MAX)));
+    assert_eq!(odd.len(), REASON_BYTES_MAX - 1);
 }
 
 fn any_message() -> impl Strategy<Value = FormingMessage> {

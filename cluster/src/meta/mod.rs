@@ -1,20 +1,14 @@
 //! The commands of the meta group: the only way in which a [`Topology`](crate::topology::Topology) changes. Applied by
-//! every node in the order of the group's log, so with the same outcome everywhere. `group` holds what one node has of that
-//! group. Nothing here knows who proposes them or why.
+//! every node in the order of the group's log, so with the same outcome everywhere. Nothing here knows who proposes them or why.
 //!
 //! A command that is refused changes nothing and says why; one that is accepted raises the epoch, unless all that it says
 //! held before. So each may be proposed again by whoever does not know what became of it.
 
 mod apply;
 mod error;
-mod group;
 mod record;
 
 pub use error::MetaError;
-pub use group::{
-    MetaApplied, MetaGroup, MetaProposeError, MetaSnapshot, OfferError, ProposalOutcome,
-    ProposalTicket, UnreadableEntry, PROPOSALS_MAX,
-};
 
 use crate::codec::{self, CodecError};
 use crate::topology::{ClusterId, Members, Node, Wish};

@@ -48,9 +48,12 @@ pub struct Config {
     /// Entries proposed and not yet committed, in bytes; beyond it proposals are refused as busy. One entry is
     /// always allowed.
     pub uncommitted_bytes_max: u64,
-    /// Applied entries kept in memory for followers, in bytes; four times as much for those that are behind and take part. A
-    /// group of one replica keeps none.
+    /// Applied entries kept in memory for followers that are silent, in bytes; four times as much for those that are behind and take
+    /// part. A group of one replica keeps none.
     pub tail_bytes_max: usize,
+    /// Applied entries kept in memory while nobody is behind, in bytes. So little that they stay in the processor's cache: what is
+    /// written again and again costs a fraction of what goes to memory that was long not used.
+    pub tail_bytes_small: usize,
     /// The log in memory while a follower gets a snapshot, in bytes: what comes behind it is kept so long. Beyond it the
     /// follower needs another snapshot, and while so much is not applied proposals are refused as busy.
     pub log_bytes_max: usize,
@@ -79,7 +82,8 @@ impl Config {
             snapshot_timeout_us: 600_000_000,
             promote_lag_entries_max: 256,
             uncommitted_bytes_max: 64 * 1024 * 1024,
-            tail_bytes_max: 16 * 1024 * 1024,
+            tail_bytes_max: 2 * 1024 * 1024,
+            tail_bytes_small: 128 * 1024,
             log_bytes_max: 512 * 1024 * 1024,
         }
     }

@@ -5,6 +5,7 @@
 //! What a leader's messages say by themselves would prove less: one may have waited in a buffer for any length of time, and its sender may
 //! have been deposed meanwhile.
 
+use super::lease::read_index;
 use super::Replica;
 use crate::types::{Index, Monotonic};
 use raft::eraftpb::{Entry, Message, MessageType};
@@ -56,16 +57,7 @@ impl Replica {
         }
         let context = self.next_context(now);
         self.freshness.asked = Some(Asked { context, at: now });
-        let question = Message {
-            msg_type: MessageType::MsgReadIndex,
-            entries: vec![Entry {
-                data: context.to_le_bytes().to_vec().into(),
-                ..Default::default()
-            }]
-            .into(),
-            ..Default::default()
-        };
-        let _ = self.raw.raft.step(question);
+        let _ = self.raw.raft.step(read_index(context));
         true
     }
 

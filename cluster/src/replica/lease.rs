@@ -86,6 +86,19 @@ fn is_of_follower(context: &[u8]) -> bool {
     context.is_ok_and(|context| context & ASKED_BY_FOLLOWER != 0)
 }
 
+/// The question who leads, in `raft`'s form; its answer carries the context.
+pub(super) fn read_index(context: u64) -> Message {
+    Message {
+        msg_type: MessageType::MsgReadIndex,
+        entries: vec![Entry {
+            data: context.to_le_bytes().to_vec().into(),
+            ..Default::default()
+        }]
+        .into(),
+        ..Default::default()
+    }
+}
+
 /// What a voter has promised, in time.
 #[derive(Debug, Default)]
 pub(super) struct Promise {
@@ -111,16 +124,7 @@ impl Replica {
         }
         if let Some(context) = self.begin_round() {
             // What `RawNode::read_index` comes to, and the only way to send heartbeats now.
-            let ask = Message {
-                msg_type: MessageType::MsgReadIndex,
-                entries: vec![Entry {
-                    data: context.to_le_bytes().to_vec().into(),
-                    ..Default::default()
-                }]
-                .into(),
-                ..Default::default()
-            };
-            let _ = self.raw.raft.step(ask);
+            let _ = self.raw.raft.step(read_index(context));
         }
         self.lease.round.is_some()
     }
@@ -149,16 +153,9 @@ impl Replica {
         }
         if let Some(context) = self.begin_round() {
             let raft = &mut self.raw.raft;
-            let ask = Message {
-                entries: vec![Entry {
-                    data: context.to_le_bytes().to_vec().into(),
-                    ..Default::default()
-                }]
-                .into(),
-                ..Default::default()
-            };
             let (committed, id) = (raft.raft_log.committed, raft.id);
-            raft.read_only.add_request(committed, ask, id);
+            let round = read_index(context);
+            raft.read_only.add_request(committed, round, id);
         }
     }
 

@@ -113,6 +113,7 @@ pub struct Replica {
     /// Whether it is the only replica.
     alone: bool,
     tail_bytes_max: usize,
+    tail_bytes_small: usize,
     log_bytes_max: usize,
     promote_lag_entries_max: u64,
     timing: Timing,
@@ -188,6 +189,7 @@ impl Replica {
             one_voter: false,
             alone: false,
             tail_bytes_max: config.tail_bytes_max,
+            tail_bytes_small: config.tail_bytes_small.min(config.tail_bytes_max),
             log_bytes_max: config.log_bytes_max.max(config.tail_bytes_max),
             promote_lag_entries_max: config.promote_lag_entries_max,
             timing,
@@ -442,15 +444,15 @@ impl Replica {
         }
     }
 
-    /// Drops applied entries from memory. A replica that is alone keeps none; any other keeps a tail for slow
-    /// followers, bounded in bytes, and more for a time for those that are just catching up (`Replica::kept_for_followers`).
+    /// Drops applied entries from memory. A replica that is alone keeps none; any other keeps a tail, bounded in bytes: a short one, a
+    /// longer one for followers that are silent, and more for a time for those that are just catching up (`Replica::kept_for_followers`).
     /// Memory alone: the written log is the driver's to shorten, behind a snapshot.
     #[inline]
     fn compact(&mut self) {
         let applied = self.applied;
         if self.alone {
             self.raw.raft.mut_store().compact(applied, 0);
-        } else if self.raw.raft.store().bytes() > self.tail_bytes_max {
+        } else if self.raw.raft.store().bytes() > self.tail_bytes_small {
             self.compact_behind_followers();
         }
     }
@@ -458,8 +460,14 @@ impl Replica {
     #[cold]
     fn compact_behind_followers(&mut self) {
         let kept = self.kept_for_followers();
-        let (applied, tail) = (self.applied, self.tail_bytes_max);
-        let lag = tail.saturating_mul(LAG_TAILS).min(self.log_bytes_max);
+        let applied = self.applied;
+        let lag = self.tail_bytes_max.saturating_mul(LAG_TAILS);
+        let lag = lag.min(self.log_bytes_max);
+        let tail = match kept.some_are_silent {
+            true => self.tail_bytes_max,
+            // Not to be here again with the next entry.
+            false => self.tail_bytes_small - self.tail_bytes_small / 4,
+        };
         let log = self.log_bytes_max;
         let store = self.raw.raft.mut_store();
         store.compact(applied.min(kept.missing).min(kept.behind_snapshot), tail);

@@ -88,6 +88,8 @@ pub(super) struct Kept {
     pub(super) missing: Index,
     /// What lies behind it will be needed by one that gets a snapshot.
     pub(super) behind_snapshot: Index,
+    /// There are members that have not been heard of for an election timeout.
+    pub(super) some_are_silent: bool,
 }
 
 /// A snapshot that is on its way to a follower.
@@ -118,12 +120,13 @@ impl Replica {
         store.wants_newer() && self.applied > store.durable().index
     }
 
-    /// What the followers that take part still need of the log in memory. Those that are silent get a snapshot when they are back.
+    /// What the followers that take part still need of the log in memory. Those that are silent for long get a snapshot when they are back.
     pub(super) fn kept_for_followers(&self) -> Kept {
         let raft = &self.raw.raft;
         let mut kept = Kept {
             missing: self.applied,
             behind_snapshot: self.applied,
+            some_are_silent: false,
         };
         if !self.is_leader() {
             return kept;
@@ -132,7 +135,11 @@ impl Replica {
         let (first, durable) = (store.compacted(), store.durable().index);
         let wants_newer = store.wants_newer();
         let others = raft.prs().iter().filter(|(&id, _)| id != raft.id);
-        for (_, progress) in others.filter(|(_, progress)| progress.recent_active) {
+        for (_, progress) in others {
+            if !progress.recent_active {
+                kept.some_are_silent = true;
+                continue;
+            }
             let matched = Index(progress.matched);
             if progress.state == ProgressState::Snapshot {
                 let pending = Index(progress.pending_snapshot);

@@ -1,5 +1,6 @@
 //! What the cluster knows of a node. Knows nothing of whether it is alive: that is observed, not agreed upon.
 
+use crate::entry::SEMANTICS_VERSION;
 use crate::NodeId;
 use bincode::{Decode, Encode};
 
@@ -11,6 +12,34 @@ pub const ZONE_BYTES_MAX: usize = 64;
 
 /// Length of a node's version.
 pub const VERSION_BYTES_MAX: usize = 64;
+
+/// How much a node should hold that is not told otherwise.
+const WEIGHT_DEFAULT: u16 = 100;
+
+/// Where a node listens, by who calls there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// Plain clients.
+    pub plain: u16,
+    /// Cluster-aware clients.
+    pub cluster: u16,
+    /// Other nodes.
+    pub peer: u16,
+    /// Operators.
+    pub http: u16,
+}
+
+impl Default for Ports {
+    /// Those of a node that is not told otherwise.
+    fn default() -> Self {
+        Self {
+            plain: 6379,
+            cluster: 7379,
+            peer: 16379,
+            http: 8379,
+        }
+    }
+}
 
 /// A node that belongs to the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -61,6 +90,25 @@ pub enum NodeError {
 }
 
 impl Node {
+    /// A node that runs this program, in no zone and with the usual weight.
+    #[must_use]
+    pub fn new(id: NodeId, host: impl Into<String>, ports: Ports) -> Self {
+        Self {
+            id,
+            host: host.into(),
+            port: ports.plain,
+            cluster_port: ports.cluster,
+            peer_port: ports.peer,
+            http_port: ports.http,
+            zone: String::new(),
+            weight: WEIGHT_DEFAULT,
+            version: env!("CARGO_PKG_VERSION").into(),
+            semantics: u32::from(SEMANTICS_VERSION),
+            draining: false,
+            suspect: false,
+        }
+    }
+
     /// Whether all of it is within bounds and fit to stand in the replies that clients parse.
     ///
     /// # Errors

@@ -5,20 +5,7 @@ use crate::types::{Epoch, Term};
 use proptest::prelude::*;
 
 pub(crate) fn node(id: u128) -> Node {
-    Node {
-        id: NodeId(id),
-        host: format!("node{id}"),
-        port: 6379,
-        cluster_port: 7379,
-        peer_port: 16379,
-        http_port: 8379,
-        zone: String::new(),
-        weight: 100,
-        version: "0.1.0".into(),
-        semantics: 1,
-        draining: false,
-        suspect: false,
-    }
+    Node::new(NodeId(id), format!("node{id}"), Ports::default())
 }
 
 fn one_node(shards: usize) -> Topology {

@@ -5,7 +5,7 @@ use ringfort_cluster::forming::member::{self, MemberAnswer, Standing};
 use ringfort_cluster::forming::{
     Forming, FormingError, FormingMessage, FormingOutputs, JoinAnswer, Setup, Stored, Verdict,
 };
-use ringfort_cluster::topology::{ClusterId, Node as Described};
+use ringfort_cluster::topology::{ClusterId, Node as Described, Ports};
 use ringfort_cluster::{MetaCommand, Monotonic, NodeId, Topology};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,20 +13,8 @@ const MS: u64 = 1_000;
 const TICK_US: u64 = 100 * MS;
 
 pub fn described(id: u64) -> Described {
-    Described {
-        id: NodeId(id.into()),
-        host: format!("node{id}"),
-        port: 6379,
-        cluster_port: 7379,
-        peer_port: 16379,
-        http_port: 8379,
-        zone: String::new(),
-        weight: 100,
-        version: "0.1.0".into(),
-        semantics: 1,
-        draining: false,
-        suspect: false,
-    }
+    let host = format!("node{id}");
+    Described::new(NodeId(id.into()), host, Ports::default())
 }
 
 pub fn address(id: u64) -> String {
@@ -392,16 +380,15 @@ impl World {
             MemberAnswer::Now(answer) => Some(answer),
             MemberAnswer::Propose(command) => {
                 let mut topology = topology.clone();
-                let reply = topology.apply(&command);
-                let outcome = ringfort_cluster::meta::ProposalOutcome::Done(reply);
+                let outcome = topology.apply(&command).into();
                 let answer = member::join_answer(&outcome, &topology);
                 if matches!(
                     answer,
-                    Some(FormingMessage::JoinAnswer(JoinAnswer::Welcome { .. }))
+                    FormingMessage::JoinAnswer(JoinAnswer::Welcome { .. })
                 ) {
                     self.keep(id, topology);
                 }
-                answer
+                Some(answer)
             }
         }
     }

@@ -2,7 +2,7 @@
 //! round, a node is up or down. Carries out the steps of the placement and refuses what a real group would refuse.
 
 use ringfort_cluster::placement::{plan, wishes, GroupSeen, Limits, Observed, Step};
-use ringfort_cluster::topology::{ClusterId, Members, Node, META_GROUP};
+use ringfort_cluster::topology::{ClusterId, Members, Node, Ports, META_GROUP};
 use ringfort_cluster::{Epoch, MetaCommand, NodeId, ReplicaId, ShardId, Topology};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,18 +30,8 @@ pub struct World {
 
 pub fn node(id: u128, zone: &str) -> Node {
     Node {
-        id: NodeId(id),
-        host: format!("node{id}"),
-        port: 6379,
-        cluster_port: 7379,
-        peer_port: 16379,
-        http_port: 8379,
         zone: zone.into(),
-        weight: 100,
-        version: "0.1.0".into(),
-        semantics: 1,
-        draining: false,
-        suspect: false,
+        ..Node::new(NodeId(id), format!("node{id}"), Ports::default())
     }
 }
 

@@ -1,13 +1,13 @@
-//! One node of the model: real replicas and a real meta group, a disk that keeps what is written, and the driver between them, in the
+//! One node of the model: real replicas, those of the meta group with a real topology, a disk that keeps what is written, and the driver between them, in the
 //! order of its contract. Sends by putting into an outbox.
 
-use ringfort_cluster::meta::{MetaApplied, MetaGroup, MetaSnapshot};
+use super::meta::Meta;
 use ringfort_cluster::replica::{
     Config, EntryKind, Message, Outputs, Replica, Restored, SnapshotPlace, SnapshotRequest,
 };
 use ringfort_cluster::steward::{duties, GroupReport, NodeReport, Since, Steward};
 use ringfort_cluster::topology::{Node as Described, META_GROUP};
-use ringfort_cluster::{Index, Monotonic, NodeId, ReplicaId, ShardId};
+use ringfort_cluster::{Index, Monotonic, NodeId, ReplicaId, ShardId, Topology};
 use std::collections::BTreeMap;
 
 /// The state of a shard: what was written to it, in order.
@@ -31,7 +31,7 @@ pub enum Sent {
 pub struct Node {
     pub described: Described,
     pub up: bool,
-    pub meta: MetaGroup,
+    pub meta: Meta,
     pub shards: BTreeMap<ShardId, (Replica, State)>,
     pub disks: BTreeMap<ShardId, Disk>,
     /// The topology on the disk, kept before anything is done for it.
@@ -54,12 +54,16 @@ fn decode(bytes: &[u8]) -> State {
     writes.map(number).collect()
 }
 
+fn topology_of(bytes: &[u8]) -> Topology {
+    Topology::decode(bytes).expect("what was written")
+}
+
 impl Node {
     pub fn new(described: Described) -> Self {
         Self {
             described,
             up: true,
-            meta: MetaGroup::new(),
+            meta: Meta::default(),
             shards: BTreeMap::new(),
             disks: BTreeMap::new(),
             kept: Vec::new(),
@@ -78,7 +82,7 @@ impl Node {
     /// Begins a replica with nothing but what `restored` says.
     pub fn begin(&mut self, shard: ShardId, id: ReplicaId, restored: Restored) {
         let snapshot = match shard {
-            META_GROUP => MetaSnapshot::default().encode().expect("nothing"),
+            META_GROUP => Topology::default().encode().expect("nothing"),
             _ => Vec::new(),
         };
         let disk = Disk {
@@ -99,7 +103,7 @@ impl Node {
         };
         let replica = Replica::new(&config, disk.restored.clone()).expect("what was written");
         if shard == META_GROUP {
-            self.meta.start(replica);
+            self.meta.hold(replica, topology_of(&disk.snapshot));
         } else {
             let state = decode(&disk.snapshot);
             self.shards.insert(shard, (replica, state));
@@ -109,7 +113,7 @@ impl Node {
     /// The process ends; what is on the disk stays.
     pub fn crash(&mut self) {
         self.up = false;
-        self.meta = MetaGroup::new();
+        self.meta = Meta::default();
         self.shards.clear();
         self.steward = None;
         self.outbox.clear();
@@ -120,12 +124,8 @@ impl Node {
         self.up = true;
         self.since = Since::Restart;
         self.lost.clear();
-        if let Some(disk) = self.disks.get(&META_GROUP) {
-            let snapshot = MetaSnapshot::decode(&disk.snapshot).expect("what was written");
-            self.meta = MetaGroup::restored(snapshot);
-        }
         if !self.kept.is_empty() {
-            self.meta.offer(&self.kept).expect("what was written");
+            self.meta.offer(&topology_of(&self.kept));
         }
         for shard in self.disks.keys().copied().collect::<Vec<_>>() {
             self.start(shard);
@@ -134,7 +134,7 @@ impl Node {
 
     pub fn replica(&mut self, shard: ShardId) -> Option<&mut Replica> {
         match shard {
-            META_GROUP => self.meta.replica.as_mut(),
+            META_GROUP => self.meta.copy.as_mut().map(|(replica, _)| replica),
             _ => self.shards.get_mut(&shard).map(|(replica, _)| replica),
         }
     }
@@ -166,7 +166,7 @@ impl Node {
             self.disks.remove(&shard);
             self.shards.remove(&shard);
             if shard == META_GROUP {
-                self.meta.stop();
+                self.meta.copy = None;
             }
         }
         for (shard, id) in due.start {
@@ -233,7 +233,7 @@ impl Node {
         if let Some(snapshot) = &taken_in {
             let bytes = self.arrived.remove(&shard).expect("its data came first");
             match shard {
-                META_GROUP => self.meta.install(&bytes).expect("checked when it came"),
+                META_GROUP => self.meta.install(topology_of(&bytes)),
                 _ => self.shards.get_mut(&shard)?.1 = decode(&bytes),
             }
             let disk = self.disks.get_mut(&shard)?;
@@ -256,10 +256,7 @@ impl Node {
     fn apply(&mut self, shard: ShardId, outputs: &mut Outputs) {
         for entry in outputs.committed.drain(..) {
             if shard == META_GROUP {
-                let applied = self.meta.apply(&entry).expect("a sound entry");
-                if let MetaApplied::Command(Err(error)) = applied {
-                    panic!("the steward proposed what is refused: {error}");
-                }
+                self.meta.apply(&entry);
             } else if let Some((replica, state)) = self.shards.get_mut(&shard) {
                 match entry.kind {
                     EntryKind::Empty => {}
@@ -279,23 +276,21 @@ impl Node {
         if !wanted {
             return;
         }
-        let (place, bytes) = match shard {
+        let bytes = match shard {
             META_GROUP => {
-                let bytes = self.meta.encode_snapshot().expect("a topology");
-                (self.meta.place().expect("something is applied"), bytes)
+                let copy = self.meta.copy.as_ref().expect("it wants one");
+                copy.1.encode().expect("a topology")
             }
-            _ => {
-                let (replica, state) = &self.shards[&shard];
-                let (index, membership) = (replica.applied_index(), replica.membership());
-                let entries = &self.disks[&shard].restored.entries;
-                let entry = entries.iter().find(|entry| entry.index == index);
-                let place = SnapshotPlace {
-                    index,
-                    term: entry.expect("it is in the log").term,
-                    membership,
-                };
-                (place, encode(state))
-            }
+            _ => encode(&self.shards[&shard].1),
+        };
+        let replica = self.replica(shard).expect("it wants one");
+        let (index, membership) = (replica.applied_index(), replica.membership());
+        let entries = &self.disks[&shard].restored.entries;
+        let entry = entries.iter().find(|entry| entry.index == index);
+        let place = SnapshotPlace {
+            index,
+            term: entry.expect("it is in the log").term,
+            membership,
         };
         let disk = self.disks.get_mut(&shard).expect("it runs");
         disk.snapshot = bytes;

@@ -6,7 +6,7 @@ use ringfort_cluster::replica::Restored;
 use ringfort_cluster::steward::{
     carry_out, NodeReport, Order, Steward, StewardAction, StewardLimits,
 };
-use ringfort_cluster::topology::{ClusterId, Members, Node as Described, META_GROUP};
+use ringfort_cluster::topology::{ClusterId, Members, Node as Described, Ports, META_GROUP};
 use ringfort_cluster::{MetaCommand, Monotonic, NodeId, Replica, ReplicaId, ShardId, Topology};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,20 +18,7 @@ const REPORT_US: u64 = 500_000;
 pub const SECOND_US: u64 = 1_000_000;
 
 pub fn described(id: u128) -> Described {
-    Described {
-        id: NodeId(id),
-        host: format!("node{id}"),
-        port: 6379,
-        cluster_port: 7379,
-        peer_port: 16379,
-        http_port: 8379,
-        zone: String::new(),
-        weight: 100,
-        version: "0.1.0".into(),
-        semantics: 1,
-        draining: false,
-        suspect: false,
-    }
+    Described::new(NodeId(id), format!("node{id}"), Ports::default())
 }
 
 pub struct World {
@@ -65,7 +52,7 @@ impl World {
         };
         let mut first = Node::new(described(1));
         first.begin(META_GROUP, ReplicaId(1), Restored::fresh([ReplicaId(1)]));
-        first.meta.replica.as_mut().expect("begun").campaign();
+        first.replica(META_GROUP).expect("begun").campaign();
         first.turn(META_GROUP);
         let init = MetaCommand::Init {
             cluster_id: ClusterId(7),
@@ -211,13 +198,12 @@ impl World {
     /// The newest topology of all goes to those that know an older one.
     fn gossip(&mut self) {
         let (newest, up) = (self.topology(), self.nodes.values_mut());
-        let bytes = newest.encode().expect("a topology");
         for node in up.filter(|node| node.up) {
             let knows = node.meta.topology().epoch;
             let welcome =
                 newest.nodes.contains_key(&node.id()) || newest.removed.contains_key(&node.id());
             if knows < newest.epoch && welcome {
-                node.meta.offer(&bytes).expect("of the same cluster");
+                node.meta.offer(&newest);
             }
             node.do_duties();
         }
@@ -279,7 +265,7 @@ impl World {
     pub fn leader_of(&self, shard: ShardId) -> Option<(NodeId, &Replica)> {
         let up = self.nodes.values().filter(|node| node.up);
         let copies = up.filter_map(|node| match shard {
-            META_GROUP => Some((node.id(), node.meta.replica.as_ref()?)),
+            META_GROUP => Some((node.id(), &node.meta.copy.as_ref()?.0)),
             _ => Some((node.id(), &node.shards.get(&shard)?.0)),
         });
         copies

@@ -97,14 +97,6 @@ impl Links {
         }
     }
 
-    /// Where a node is, as last told.
-    pub fn address_of(&self, node: NodeId) -> Option<String> {
-        let peers = self.peers.borrow();
-        let place = peers.binary_search_by_key(&node, |peer| peer.node).ok()?;
-        let address = &peers[place].address;
-        (!address.is_empty()).then(|| address.clone())
-    }
-
     /// Appends a frame to what is to be sent to `to`; [`Links::flush`] sends it. An empty frame does not reach the other worker.
     ///
     /// # Errors
@@ -144,7 +136,7 @@ impl Links {
             .unwrap_or(0)
     }
 
-    /// Where a node is, as [`Links::set_peers`] was told.
+    /// Where a node is, as [`Links::set_peers`] was told last.
     pub fn address(&self, node: NodeId) -> Option<String> {
         let peers = self.peers.borrow();
         let place = peers.binary_search_by_key(&node, |peer| peer.node).ok()?;

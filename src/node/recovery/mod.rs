@@ -102,8 +102,10 @@ pub fn load(
         return Ok(loaded(directory, shards, Vec::new(), lost));
     }
     let [snapshots, logs] = directories(&directory.disk, &directory.dir)?;
+    let marker = new_marker(&directory, &makings);
     let last = directory.last.as_ref();
-    let is_suspect = last.is_some_and(|last| last.is_suspect(&boot_id()));
+    let is_suspect = last.is_some_and(|last| last.is_suspect(&marker.boot_id));
+    let last_stop = LastStop::of(last, &marker.boot_id);
     let mut rebuild = Rebuild::new(&makings, is_suspect);
     let disk = &directory.disk;
     let mut found = load_snapshots(disk, &snapshots, &makings, &mut shards, &mut rebuild)?;
@@ -116,12 +118,11 @@ pub fn load(
             *shard = makings.empty(*number);
         }
     }
-    let mut log = replay(&directory, &logs, &found, &mut shards, &mut rebuild)?;
+    let mut log = replay(disk, &logs, last_stop, &found, &mut shards, &mut rebuild)?;
     let states = log.recovered.hard_states();
     lost.extend(makings.lose_second_beginnings(&mut shards, states)?);
     tell_losses(&log.recovered.losses);
-    let marker = new_marker(&directory, &makings);
-    doubt(&directory, &makings, &log, &marker, &shards)?;
+    doubt(is_suspect, &log.recovered.losses, &makings, &shards)?;
     makings.start_all(&mut shards, Some(&log.recovered), &mut rebuild)?;
     rebuild.note()?;
     rebuild.clear(disk, &snapshots, &mut shards)?;
@@ -144,20 +145,17 @@ pub fn load(
 
 /// Notes which replicas may have forgotten what they acknowledged.
 fn doubt(
-    directory: &Directory,
+    is_suspect: bool,
+    losses: &[Loss],
     makings: &Makings,
-    log: &Log,
-    marker: &Marker,
     shards: &[Shard],
 ) -> Result<(), StartError> {
-    let last = directory.last.as_ref();
-    let is_damaged = |loss: &Loss| loss.damage.is_some();
-    if last.is_some_and(|last| last.is_suspect(&marker.boot_id)) {
+    if is_suspect {
         tracing::warn!(
             "the machine stopped without a clean shutdown: writes of its last second may be gone"
         );
-        makings.suspect(shards)?;
-    } else if log.recovered.losses.iter().any(is_damaged) {
+    }
+    if is_suspect || losses.iter().any(|loss| loss.damage.is_some()) {
         makings.suspect(shards)?;
     }
     Ok(())
@@ -228,16 +226,16 @@ struct Log {
 
 /// Reads the log. Replicas that are given up are noted as such before any file is changed.
 fn replay<'m>(
-    directory: &Directory,
+    disk: &SharedDisk,
     logs: &Path,
+    last_stop: LastStop,
     snapshots: &Snapshots,
     shards: &mut [Shard],
     rebuild: &mut Rebuild<'m, '_>,
 ) -> Result<Log, StartError> {
-    let disk = &directory.disk;
     let makings = rebuild.makings();
     let options = RecoverOptions {
-        last_stop: LastStop::of(directory.last.as_ref(), &boot_id()),
+        last_stop,
         accept_data_loss: makings.startup.accept_data_loss,
     };
     let ids = shards.iter().map(|shard| shard.id);

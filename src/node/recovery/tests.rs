@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ringfort_cluster::meta::MetaCommand;
 use ringfort_cluster::replica::EntryKind;
-use ringfort_cluster::topology::{Node, META_GROUP};
+use ringfort_cluster::topology::{Node, Ports, META_GROUP};
 use ringfort_cluster::{Epoch, HardState, Index, LogEntry, Outputs, Term};
 
 use super::*;
@@ -29,20 +29,7 @@ fn startup(dir: &Path) -> Arc<Startup> {
 }
 
 pub(super) fn node(id: NodeId) -> Node {
-    Node {
-        id,
-        host: "127.0.0.1".into(),
-        port: 1,
-        cluster_port: 2,
-        peer_port: 3,
-        http_port: 4,
-        zone: String::new(),
-        weight: 100,
-        version: "1".into(),
-        semantics: 1,
-        draining: false,
-        suspect: false,
-    }
+    Node::new(id, "127.0.0.1", Ports::default())
 }
 
 /// As the program does it.

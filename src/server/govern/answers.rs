@@ -5,9 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfort_cluster::forming::member::{answer, join_answer, MemberAnswer, Standing};
-use ringfort_cluster::forming::{FormingMessage, JoinAnswer};
-use ringfort_cluster::meta::{MetaCommand, ProposalOutcome};
+use ringfort_cluster::forming::member::{
+    answer, join_answer, MemberAnswer, ProposalOutcome, Standing,
+};
+use ringfort_cluster::forming::FormingMessage;
+use ringfort_cluster::meta::MetaCommand;
 use ringfort_cluster::steward::{NodeReport, Order};
 use ringfort_cluster::NodeId;
 use tokio::sync::{mpsc, oneshot};
@@ -16,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::node::meta::Proposed;
 
-use super::super::control::{shortened, ReportAnswer, Request, Response};
+use super::super::control::{ReportAnswer, Request, Response};
 use super::{Govern, Question};
 
 /// For a proposal to become applied.
@@ -85,20 +87,12 @@ impl Govern {
     }
 
     fn join_answer(&self, outcome: Proposed) -> FormingMessage {
-        let topology = self.topology();
         let outcome = match outcome {
-            Proposed::Done(reply) => ProposalOutcome::Done(Ok(reply)),
-            Proposed::NotApplied(_) => ProposalOutcome::Lost,
-            Proposed::Unknown(_) => ProposalOutcome::Unknown,
-            Proposed::Refused(reason) => {
-                return FormingMessage::JoinAnswer(JoinAnswer::Refused {
-                    cluster_id: topology.cluster_id,
-                    reason: shortened(&reason),
-                })
-            }
+            Proposed::Done(_) => ProposalOutcome::Accepted,
+            Proposed::Refused(reason) => ProposalOutcome::Refused(reason),
+            Proposed::NotApplied(_) | Proposed::Unknown(_) => ProposalOutcome::Unknown,
         };
-        let answer = join_answer(&outcome, &topology);
-        answer.unwrap_or(FormingMessage::JoinAnswer(JoinAnswer::TryAgain))
+        join_answer(&outcome, &self.topology())
     }
 
     /// Proposes a command to the meta group, which this node leads, and waits for what becomes of it.

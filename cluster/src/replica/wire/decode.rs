@@ -1,4 +1,5 @@
-//! Reads frames. Entries keep their data in the frame: nothing is copied.
+//! Reads frames. Large entries keep their data in the frame; small ones are copied, because a frame is a part of a read buffer, and an
+//! entry that stays in the log would hold all of it.
 
 use super::{
     expected, first_expectation, Envelope, Fields, Kind, Packet, WireError, COMMIT, COMMIT_TERM,
@@ -125,7 +126,7 @@ impl FrameReader {
                 entry_type,
                 term,
                 index,
-                data: self.bytes(usize::MAX)?,
+                data: own(self.bytes(usize::MAX)?),
                 ..Default::default()
             });
         }
@@ -176,6 +177,16 @@ impl FrameReader {
             }
         }
         Err(WireError::Damaged(start))
+    }
+}
+
+/// Entries up to this size are copied, in bytes.
+const COPY_BYTES_MAX: usize = 4096;
+
+fn own(data: Bytes) -> Bytes {
+    match data.len() <= COPY_BYTES_MAX {
+        true => Bytes::copy_from_slice(&data),
+        false => data,
     }
 }
 
