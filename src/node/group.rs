@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::handover::Ordered;
 use super::io::Message as WorkerMessage;
 use super::outward::Outward;
 use super::patience::is_awaited;
@@ -43,6 +44,8 @@ pub struct Standing {
     is_stirred: bool,
     /// The node goes down: it takes no commands any more, and gives its leadership away.
     pub(super) is_leaving: bool,
+    /// The steward has it give its leadership away: until that is over it takes no commands either.
+    pub(super) ordered: Option<Box<Ordered>>,
     /// The index of a snapshot that replaced the data in this round.
     pub(super) taken_in: Option<Index>,
     /// Where the other replicas are.
@@ -157,13 +160,14 @@ impl Worker {
 
     /// Notices that a replica has become its group's leader or is it no more: nobody else can answer for what it proposed.
     pub(super) fn look_at_leadership(&mut self, place: usize) {
+        self.look_at_order(place);
         let shard = &mut self.shards[place];
         let replica = &shard.replica;
         let term = replica.is_leader().then(|| replica.term());
         let leads = term.is_some()
             && replica.has_applied_own_term()
             && replica.transferring_to().is_none()
-            && !shard.standing.is_leaving;
+            && !shard.standing.gives_away();
         let had = std::mem::replace(&mut shard.standing.term, term);
         let led = std::mem::replace(&mut shard.standing.leads, leads);
         if had.is_some() && had != term {
@@ -184,7 +188,7 @@ impl Worker {
             self.shared.topology.wake();
             self.leader_moved(number, leader);
         }
-        if self.shards[place].standing.is_leaving {
+        if self.shards[place].standing.gives_away() {
             self.hand_on(place);
         }
     }

@@ -1,13 +1,48 @@
-//! A planned stop: before the node goes down its replicas give the leadership of their groups away, so that no group has to find out by
-//! its election timeout. A group first ends what is on its way through its log, so that nobody who waits is left without an answer;
-//! commands that come meanwhile wait for the next leader. When to begin and how long to wait is the server's.
+//! How replicas give the leadership of their groups away: all of them before a planned stop, so that no group has to find out by its
+//! election timeout, and one where the steward orders it. A group first ends what is on its way through its log, so that nobody who waits
+//! is left without an answer; commands that come meanwhile wait for the next leader. When to begin with a stop and how long to wait for
+//! it is the server's.
 
 use std::collections::BTreeMap;
 
-use ringfort_cluster::{NodeId, ReplicaId};
+use ringfort_cluster::replica::TransferError;
+use ringfort_cluster::steward::{self, Order, OrderRefused};
+use ringfort_cluster::{Monotonic, NodeId, ReplicaId, Term};
 
+use super::group::Standing;
 use super::peer::Channel;
 use super::worker::Worker;
+
+/// So long a transfer that was ordered waits for what is under way; then the group goes on as before. With the time that the transfer itself
+/// has it is below what commands wait for a leader.
+const DRAIN_US_MAX: u64 = 500_000;
+
+/// A transfer that the steward has ordered.
+#[derive(Clone, Debug)]
+pub(super) struct Ordered {
+    order: Order,
+    /// Then it must have begun.
+    until: Monotonic,
+    has_begun: bool,
+}
+
+impl Ordered {
+    /// Whether the group serves again, here or elsewhere: `leads` is the term in which this replica leads.
+    fn is_over(&self, leads: Option<Term>, is_transferring: bool, now: Monotonic) -> bool {
+        let has_ended = match self.has_begun {
+            true => !is_transferring,
+            false => now >= self.until,
+        };
+        has_ended || leads != Some(self.order.term)
+    }
+}
+
+impl Standing {
+    /// Whether it takes no commands because it gives its leadership away.
+    pub(super) fn gives_away(&self) -> bool {
+        self.is_leaving || self.ordered.is_some()
+    }
+}
 
 /// What a worker that leaves keeps.
 #[derive(Default)]
@@ -70,10 +105,74 @@ impl Worker {
         self.heir(place).is_some()
     }
 
+    /// Has the leadership of a group handed over as the steward orders, as soon as what is under way has ended.
+    ///
+    /// # Errors
+    /// [`OrderRefused`]; nothing has changed then.
+    pub(super) fn begin_to_hand_over(
+        &mut self,
+        place: usize,
+        order: &Order,
+    ) -> Result<(), OrderRefused> {
+        steward::check(order, &self.shards[place].replica)?;
+        if self.shards[place].standing.gives_away() {
+            return Err(TransferError::Busy.into());
+        }
+        // What has joined the turn is proposed before the replica refuses to.
+        self.flush();
+        let until = self.refresh_monotonic().plus_us(DRAIN_US_MAX);
+        let ordered = Ordered {
+            order: order.clone(),
+            until,
+            has_begun: false,
+        };
+        self.shards[place].standing.ordered = Some(Box::new(ordered));
+        self.look_at_leadership(place);
+        Ok(())
+    }
+
+    /// Forgets a transfer that was ordered, when it has come about, or has failed, or could not begin.
+    pub(super) fn look_at_order(&mut self, place: usize) {
+        let Some(ordered) = &self.shards[place].standing.ordered else {
+            return;
+        };
+        let replica = &self.shards[place].replica;
+        let leads = replica.is_leader().then(|| replica.term());
+        let is_transferring = replica.transferring_to().is_some();
+        if ordered.is_over(leads, is_transferring, self.monotonic()) {
+            self.shards[place].standing.ordered = None;
+        }
+    }
+
+    /// Begins a transfer that was ordered.
+    fn hand_on_as_ordered(&mut self, place: usize) {
+        let now = self.refresh_monotonic();
+        let shard = &mut self.shards[place];
+        let Some(ordered) = &mut shard.standing.ordered else {
+            return;
+        };
+        match steward::carry_out(&ordered.order, &mut shard.replica, now) {
+            Ok(_) => {
+                ordered.has_begun = true;
+                self.stir(place);
+            }
+            // Tried again when the write is done.
+            Err(OrderRefused::Transfer(TransferError::Busy)) => {}
+            Err(error) => {
+                tracing::debug!("shard {}: {error}", shard.id);
+                shard.standing.ordered = None;
+                self.look_at_leadership(place);
+            }
+        }
+    }
+
     /// Transfers the leadership of a group that leaves as soon as nobody waits for an entry of it.
     pub(super) fn hand_on(&mut self, place: usize) {
         if !self.shards[place].is_drained() || self.is_handing_over(place) {
             return;
+        }
+        if self.shards[place].standing.ordered.is_some() {
+            return self.hand_on_as_ordered(place);
         }
         let Some((to, node)) = self.heir(place) else {
             return;
@@ -108,5 +207,49 @@ impl Worker {
             (given(node).unwrap_or(0), order)
         });
         first.map(|(_, heir)| **heir)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringfort_cluster::steward::Task;
+    use ringfort_cluster::{Epoch, ShardId};
+
+    fn ordered(has_begun: bool) -> Ordered {
+        let order = Order {
+            to: NodeId(1),
+            shard: ShardId(0),
+            term: Term(3),
+            based_on: Epoch(1),
+            task: Task::TransferLeader(ReplicaId(2)),
+        };
+        Ordered {
+            order,
+            until: Monotonic(DRAIN_US_MAX),
+            has_begun,
+        }
+    }
+
+    #[test]
+    fn a_group_whose_commands_do_not_end_in_time_takes_new_ones_again() {
+        let (leads, waits) = (Some(Term(3)), ordered(false));
+        assert!(!waits.is_over(leads, false, Monotonic(DRAIN_US_MAX - 1)));
+        assert!(waits.is_over(leads, false, Monotonic(DRAIN_US_MAX)));
+    }
+
+    #[test]
+    fn a_transfer_that_has_begun_has_its_own_time() {
+        let (leads, begun) = (Some(Term(3)), ordered(true));
+        assert!(!begun.is_over(leads, true, Monotonic(2 * DRAIN_US_MAX)));
+        assert!(begun.is_over(leads, false, Monotonic(0)));
+    }
+
+    #[test]
+    fn whoever_leads_no_more_or_leads_anew_has_nothing_to_hand_over() {
+        for order in [ordered(false), ordered(true)] {
+            assert!(order.is_over(None, true, Monotonic(0)));
+            assert!(order.is_over(Some(Term(4)), true, Monotonic(0)));
+        }
     }
 }

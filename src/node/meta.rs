@@ -2,7 +2,7 @@
 //! And what a worker tells of its replicas to those who look after the cluster, and does for them. Decides nothing.
 
 use ringfort_cluster::meta::{MetaCommand, MetaReply};
-use ringfort_cluster::steward::{self, Begun, GroupReport, Order, OrderRefused};
+use ringfort_cluster::steward::{self, Begun, GroupReport, Order, OrderRefused, Task};
 use ringfort_cluster::topology::Topology;
 use ringfort_cluster::{Epoch, NodeId, ShardId, Term};
 
@@ -181,7 +181,7 @@ impl Worker {
         }
     }
 
-    /// Carries out an order for a group that has its copy on this worker.
+    /// Carries out an order for a group that has its copy on this worker. A transfer begins when what is under way has ended.
     ///
     /// # Errors
     /// [`OrderRefused`]; nothing has changed then.
@@ -194,10 +194,12 @@ impl Worker {
         if !is_here {
             return Err(not_here);
         }
+        if matches!(order.task, Task::TransferLeader(_)) {
+            self.begin_to_hand_over(place, order)?;
+            return Ok(Begun::Transfer);
+        }
         let now = self.refresh_monotonic();
         let begun = steward::carry_out(order, &mut self.shards[place].replica, now);
-        // Invariant 6: whoever hands the leadership over does not read under its lease any more.
-        self.look_at_leadership(place);
         self.stir(place);
         begun
     }

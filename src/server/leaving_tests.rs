@@ -1,9 +1,14 @@
 //! A node of three that goes down in order: the others lead at once what it has led, and their clients are told of no error. Until it
-//! handed over, its groups had no leader for an election timeout, and writes that were on their way had an unknown outcome.
+//! handed over, its groups had no leader for an election timeout, and writes that were on their way had an unknown outcome. The same holds
+//! where the steward has the leadership of a group go to another node: what was queued meanwhile got TRYAGAIN.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ringfort_cluster::steward::{Order, Task};
+use ringfort_cluster::ReplicaId;
 
 use super::super::peers_tests::{keys, three, Client, Member, DEADLINE, SHARDS};
 use super::HANDOVER_MAX;
@@ -37,29 +42,96 @@ fn count_up(mut client: Client, key: String, stop: &AtomicBool) -> u64 {
     count
 }
 
-#[test]
-fn whoever_counts_at_the_other_nodes_notices_no_error_and_no_repetition() {
-    let mut nodes = with_leaders();
-    let stop = Arc::new(AtomicBool::new(false));
-    let counting: Vec<_> = (0..12)
-        .map(|number| {
-            let client = nodes[1 + number % 2].client();
-            let (key, stop) = (format!("count:{number}"), stop.clone());
-            std::thread::spawn(move || (key.clone(), count_up(client, key, &stop)))
-        })
-        .collect();
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    nodes[0].hand_over();
-    assert_eq!(nodes[0].led(), Vec::<u16>::new());
-    assert_eq!(led_by(&nodes[1..]), usize::from(SHARDS));
-    nodes.remove(0).end();
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    stop.store(true, Relaxed);
-    let mut client = nodes[0].client();
+type Counting = Vec<JoinHandle<(String, u64)>>;
+
+/// So many clients that count up, some at each of the nodes.
+fn counting(nodes: &[Member], clients: usize, stop: &Arc<AtomicBool>) -> Counting {
+    let count = |number: usize| {
+        let client = nodes[number % nodes.len()].client();
+        let (key, stop) = (format!("count:{number}"), stop.clone());
+        std::thread::spawn(move || (key.clone(), count_up(client, key, &stop)))
+    };
+    let counting = (0..clients).map(count).collect();
+    std::thread::sleep(Duration::from_millis(200));
+    counting
+}
+
+fn assert_counted(counting: Counting, client: &mut Client) {
     for thread in counting {
         let (key, count) = thread.join().expect("no error");
         assert!(count > 0);
         assert_eq!(client.ask(&format!("GET {key}")), count.to_string());
+    }
+}
+
+#[test]
+fn whoever_counts_at_the_other_nodes_notices_no_error_and_no_repetition() {
+    let mut nodes = with_leaders();
+    let stop = Arc::new(AtomicBool::new(false));
+    let counting = counting(&nodes[1..], 12, &stop);
+    nodes[0].hand_over();
+    assert_eq!(nodes[0].led(), Vec::<u16>::new());
+    assert_eq!(led_by(&nodes[1..]), usize::from(SHARDS));
+    nodes.remove(0).end();
+    std::thread::sleep(Duration::from_millis(200));
+    stop.store(true, Relaxed);
+    assert_counted(counting, &mut nodes[0].client());
+}
+
+/// Has a node give all that it leads to another, as the steward would.
+fn order_all(from: &Member, to: u64) {
+    let node = from.shared.node_id();
+    for worker in 0..from.shared.inboxes.len() as u16 {
+        from.shared.task(worker, move |there| {
+            for report in there.group_reports() {
+                let Some(led) = report.leads else { continue };
+                let order = Order {
+                    to: node,
+                    shard: report.shard,
+                    term: report.term,
+                    based_on: led.changed,
+                    task: Task::TransferLeader(ReplicaId(to)),
+                };
+                // Where the other has not caught up this one goes on.
+                let _ = there.obey(&order);
+            }
+        });
+    }
+}
+
+#[test]
+fn whoever_counts_anywhere_notices_no_error_while_the_steward_moves_leaders() {
+    let nodes = with_leaders();
+    let stop = Arc::new(AtomicBool::new(false));
+    let counting = counting(&nodes, 12, &stop);
+    let mut moved = 0;
+    for round in 0..12 {
+        let id = |at: usize| nodes[at].shared.node_id().0 as u64;
+        for at in 0..nodes.len() {
+            let before = nodes[at].led();
+            order_all(&nodes[at], id((at + 1 + round % 2) % nodes.len()));
+            std::thread::sleep(Duration::from_millis(60));
+            let after = nodes[at].led();
+            moved += before.iter().filter(|shard| !after.contains(shard)).count();
+        }
+    }
+    stop.store(true, Relaxed);
+    assert_counted(counting, &mut nodes[0].client());
+    assert!(moved > 0);
+}
+
+#[test]
+fn a_group_whose_transfer_does_not_come_about_goes_on() {
+    let mut nodes = with_leaders();
+    let mut client = nodes[0].client();
+    let gone = nodes[2].shared.node_id().0 as u64;
+    nodes.remove(2).end();
+    // The one that is to lead does not answer any more.
+    order_all(&nodes[0], gone);
+    for round in ["1", "2"] {
+        for key in keys() {
+            assert_eq!(client.ask(&format!("SET {key} {round}")), "+OK");
+        }
     }
 }
 

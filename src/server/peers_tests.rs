@@ -339,7 +339,7 @@ fn a_scan_from_any_node_returns_every_key_once() {
     let nodes = three([1, 1, 1]);
     let mut client = nodes[0].client();
     for key in keys() {
-        client.ask(&format!("SET {key} value"));
+        assert_eq!(client.ask(&format!("SET {key} value")), "+OK");
     }
     let mut expected: Vec<String> = keys().collect();
     expected.sort();

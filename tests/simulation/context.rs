@@ -81,6 +81,10 @@ pub enum Event {
     CutOff {
         node: usize,
     },
+    /// Some nodes, a bit each, are cut off from the others.
+    Split {
+        nodes: u32,
+    },
     /// The partition, the bad network, the full disk or the slow disk is over.
     Relief {
         what: Fault,

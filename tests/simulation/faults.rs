@@ -43,6 +43,7 @@ impl Simulation {
             Fault::Pause => self.pause(node),
             Fault::Join => self.join(node),
             Fault::Leave => self.leave(node),
+            Fault::ChangeCutOff => false,
             Fault::Transfer | Fault::TransferCutOff => return self.transfer(fault, node),
             Fault::CrashInDiskCall
             | Fault::FullDisk
@@ -208,6 +209,13 @@ impl Simulation {
         };
         self.context.network.links.set(shape, 0);
         self.relieve_after(Fault::Partition, 0, SECOND);
+    }
+
+    /// Some nodes are cut off from the others, for longer than it takes these to elect their own leader.
+    pub fn split(&mut self, nodes: u32) {
+        self.context.count(Fault::ChangeCutOff);
+        self.context.network.links.set(Shape::Halves(nodes), 0);
+        self.relieve_after(Fault::Partition, 0, 4 * SECOND);
     }
 
     fn partition(&mut self, fault: Fault) -> bool {

@@ -62,6 +62,9 @@ pub enum Bug {
     MembershipForgotten,
     /// Now and then a message reaches the replica of another shard.
     MessageOfAnotherShard,
+    /// A leader does not check that another change of the membership is under way: it makes one change of several votes several changes,
+    /// and proposes them all at once.
+    ChangeUncheckedForOthers,
 }
 
 impl Bug {
@@ -90,6 +93,7 @@ impl Bug {
         Self::LeaseKeptInTransfer,
         Self::MembershipForgotten,
         Self::MessageOfAnotherShard,
+        Self::ChangeUncheckedForOthers,
     ];
 }
 
@@ -142,6 +146,8 @@ pub enum Fault {
     Transfer,
     /// A transfer, and a partition while it is under way.
     TransferCutOff,
+    /// Who leads a group and whom it gives votes are cut off from the others while it does. Comes with changes, not by itself.
+    ChangeCutOff,
     /// A node that is not part of the cluster joins it.
     Join,
     /// A node is to hold nothing any more.
@@ -194,6 +200,8 @@ pub struct Plan {
     pub fault_every: Micros,
     /// The kinds of this run: few kinds at a time reach deeper than all of them in one soup.
     pub faults: Vec<Fault>,
+    /// Changes of voters are cut off now and then.
+    pub cuts_changes: bool,
     pub network: NetworkSettings,
     /// Between two commands of a client, at most.
     pub think_us: Micros,
@@ -239,6 +247,8 @@ impl Plan {
             calm_at: rng.between(2, 6) * SECOND,
             fault_every: rng.between(80, 600) * MILLISECOND,
             faults,
+            // A chance of its own, so that the other seeds stay what they were.
+            cuts_changes: SimRng::new(seed ^ 0xC07).one_in(4),
             network: NetworkSettings {
                 delay_us: (50, rng.between(200, 3000)),
                 ..NetworkSettings::default()
@@ -271,6 +281,18 @@ impl Plan {
                 think_us: 6 * MILLISECOND,
                 ..plan
             },
+            // Only who loses the vote and is there all the same can do harm with those that have not heard of it.
+            Some(Bug::ChangeUncheckedForOthers) => Self {
+                nodes: VOTERS + 1,
+                spares: 1,
+                cuts_changes: true,
+                calm_at: 6 * SECOND,
+                network: NetworkSettings {
+                    delay_us: (MILLISECOND, 8 * MILLISECOND),
+                    ..plan.network
+                },
+                ..plan
+            },
             _ => plan,
         }
     }
@@ -284,6 +306,7 @@ fn provoking(bug: Option<Bug>) -> Vec<Fault> {
         Some(Bug::LeaseKeptInTransfer) => vec![Fault::TransferCutOff; 12],
         Some(Bug::WipedVoterReturns | Bug::ReplicaIdReused) => vec![Fault::Wipe; 4],
         Some(Bug::MembershipForgotten) => vec![Fault::Crash, Fault::Join, Fault::Wipe],
+        Some(Bug::ChangeUncheckedForOthers) => vec![Fault::Join, Fault::Leave, Fault::Join],
         Some(Bug::DamageAccepted) => vec![Fault::FlippedBit; 3],
         _ => Vec::new(),
     }

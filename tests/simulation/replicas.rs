@@ -7,13 +7,15 @@ use ringfort::durability::snapshot::remove_snapshots;
 use ringfort::durability::ReplicaError;
 use ringfort::node::shard::Shard;
 use ringfort::store::Timestamp;
-use ringfort_cluster::replica::TransferError;
-use ringfort_cluster::steward::{carry_out, duties, Order, Since, Task};
+use ringfort_cluster::replica::{MembershipChange, TransferError};
+use ringfort_cluster::sim::Mistake;
+use ringfort_cluster::steward::{carry_out, duties, Begun, Order, OrderRefused, Since, Task};
 use ringfort_cluster::topology::ReplicaFate;
 use ringfort_cluster::{Epoch, Index, Monotonic, Replica, ReplicaId, Restored, ShardId, Term};
 
-use crate::cluster::{number_of, Office};
-use crate::context::{empty_databases, Context};
+use crate::cluster::{machine_of, number_of, Office};
+use crate::context::{empty_databases, Context, Event};
+use crate::plan::Bug;
 use crate::snapshots::{spare_replica, SNAPSHOTS};
 use crate::start::config;
 use crate::worker::{Answers, Ended, Worker};
@@ -194,12 +196,32 @@ impl Worker {
         if matches!(order.task, Task::TransferLeader(_)) {
             place.note_lease(context);
         }
-        let begun = carry_out(order, &mut place.shard.replica, now);
+        let begun = match context.has_bug(Bug::ChangeUncheckedForOthers) {
+            true => carry_out_hastily(order, &mut place.shard.replica, now),
+            false => carry_out(order, &mut place.shard.replica, now),
+        };
         let node = self.home.node;
         context.tell(|| format!("node {node} is ordered {order:?}: {begun:?}"));
+        if let (Ok(_), Task::ChangeVoters { promote, .. }) = (&begun, &order.task) {
+            self.perhaps_cut_off(at, promote, context);
+        }
         self.look_at_leadership(at, context)?;
         self.wake(context);
         Ok(())
+    }
+
+    /// The network parts before everybody knows of a change of the voters.
+    fn perhaps_cut_off(&self, at: usize, promoted: &[ReplicaId], context: &mut Context) {
+        if !context.plan.cuts_changes || context.calm {
+            return;
+        }
+        let nodes = self.places[at].shard.standing.nodes.iter();
+        let promoted = nodes.filter(|(id, _)| promoted.contains(id));
+        let machines = promoted.map(|(_, node)| machine_of(*node));
+        let nodes = machines.fold(1 << self.home.node, |all, machine| all | 1 << machine);
+        let within = 1 << context.rng.between(9, 14);
+        let after = context.rng.below(within);
+        context.agenda.after(after, Event::Split { nodes });
     }
 
     /// Hands the leadership of a shard to another voter, whom chance decides.
@@ -218,4 +240,39 @@ impl Worker {
         self.wake(context);
         Ok(begun.is_ok())
     }
+}
+
+/// Carries out an order as somebody would who forgot that one change must be committed before the next is proposed: vote by vote,
+/// without a joint state.
+fn carry_out_hastily(
+    order: &Order,
+    replica: &mut Replica,
+    now: Monotonic,
+) -> Result<Begun, OrderRefused> {
+    let (promote, demote) = match &order.task {
+        Task::ChangeVoters { promote, demote } if promote.len() + demote.len() > 1 => {
+            (promote, demote)
+        }
+        _ => return carry_out(order, replica, now),
+    };
+    let first = Order {
+        task: Task::ChangeVoters {
+            promote: promote[..1.min(promote.len())].to_vec(),
+            demote: match promote.is_empty() {
+                true => demote[..1].to_vec(),
+                false => Vec::new(),
+            },
+        },
+        ..order.clone()
+    };
+    let begun = carry_out(&first, replica, now)?;
+    let rest = demote.iter().skip(usize::from(promote.is_empty()));
+    let changes = promote
+        .iter()
+        .skip(1)
+        .map(|&id| MembershipChange::Promote(id));
+    for change in changes.chain(rest.map(|&id| MembershipChange::Demote(id))) {
+        replica.propose_change_meanwhile(change, Mistake::on_purpose())?;
+    }
+    Ok(begun)
 }

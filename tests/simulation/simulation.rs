@@ -176,6 +176,7 @@ impl Simulation {
         match event {
             Event::Fault => return self.fault(),
             Event::CutOff { node } if !self.context.calm => self.cut_off(node),
+            Event::Split { nodes } if !self.context.calm => self.split(nodes),
             Event::Operate => self.operate(),
             Event::Rebuild { node } => self.rebuild(node),
             Event::Relief { what, node } if !self.context.calm => self.relief(what, node),
@@ -216,7 +217,7 @@ impl Simulation {
     }
 
     fn perhaps_another(&mut self, shard: ShardId) -> ShardId {
-        if self.context.has_bug(Bug::MessageOfAnotherShard) && self.context.rng.one_in(100) {
+        if self.context.has_bug(Bug::MessageOfAnotherShard) && self.context.rng.one_in(20) {
             return ShardId((shard.0 + 1) % self.context.plan.shards);
         }
         shard

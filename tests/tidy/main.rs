@@ -144,6 +144,15 @@ fn the_cluster_crate_does_not_know_the_server() {
     );
 }
 
+#[test]
+fn the_server_knows_nothing_of_the_simulator_s_engine() {
+    // It opens ways past checks, for deliberate bugs.
+    assert_without(
+        |source| source.path.starts_with("src/"),
+        &["ringfort_cluster::sim", "cluster::sim", "Mistake"],
+    );
+}
+
 fn assert_without(concerned: fn(&Source) -> bool, words: &[&str]) {
     let mut complaints = Vec::new();
     for source in Tree::read()

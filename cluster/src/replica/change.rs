@@ -7,6 +7,7 @@ use super::membership::{
 };
 use super::{EntryKind, LogEntry, Replica};
 use crate::codec;
+use crate::sim::Mistake;
 use crate::types::{Index, Monotonic, ReplicaId, Term};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use raft::{Progress, ProgressState, StateRole};
@@ -48,23 +49,47 @@ impl Replica {
         &mut self,
         change: MembershipChange,
     ) -> Result<ChangeTicket, ChangeError> {
+        self.check_may_change()?;
+        // Before that it may not know of a change that is committed.
+        if !self.has_applied_own_term() {
+            return Err(ChangeError::TooNew);
+        }
+        if self.raw.raft.has_pending_conf() {
+            return Err(ChangeError::Running);
+        }
+        self.propose_checked(change)
+    }
+
+    /// As [`propose_change`](Self::propose_change), without the check that no other change may be under way: a mistake that the simulator
+    /// makes on purpose, to see that it is found. Nobody else has the token.
+    ///
+    /// # Errors
+    /// As above, but for [`ChangeError::TooNew`] and [`ChangeError::Running`].
+    #[doc(hidden)]
+    pub fn propose_change_meanwhile(
+        &mut self,
+        change: MembershipChange,
+        _: Mistake,
+    ) -> Result<ChangeTicket, ChangeError> {
+        self.check_may_change()?;
+        self.propose_checked(change)
+    }
+
+    fn check_may_change(&self) -> Result<(), ChangeError> {
         let raft = &self.raw.raft;
         if raft.state != StateRole::Leader {
             return Err(ChangeError::NotLeader);
         }
         let is_busy = self.is_writing() || !self.may_leave_solo();
-        if is_busy || raft.lead_transferee.is_some() {
-            return Err(ChangeError::Busy);
+        match is_busy || raft.lead_transferee.is_some() {
+            true => Err(ChangeError::Busy),
+            false => Ok(()),
         }
-        // Before that it may not know of a change that is committed.
-        if !self.has_applied_own_term() {
-            return Err(ChangeError::TooNew);
-        }
-        if raft.has_pending_conf() {
-            return Err(ChangeError::Running);
-        }
+    }
+
+    fn propose_checked(&mut self, change: MembershipChange) -> Result<ChangeTicket, ChangeError> {
         let situation = Situation {
-            membership: raft.store().membership(),
+            membership: self.raw.raft.store().membership(),
             leader: self.id(),
             first_index: self.first_index(),
             last_index: self.last_index(),
@@ -150,6 +175,7 @@ impl Replica {
         let membership = raft.store().membership();
         self.one_voter = membership.is_one_voter() && membership.voters == [id];
         self.alone = self.one_voter && membership.learners.is_empty();
+        self.heard.retain(|member| membership.contains(member));
         if raft.state == StateRole::Leader && !membership.votes(id) {
             // `raft` goes on as if it led, and fails when it counts itself.
             let term = raft.term;
@@ -194,6 +220,7 @@ impl Replica {
             let itself = Matched {
                 index: solo.committed(),
                 follows: true,
+                answers: true,
             };
             return (id == self.id()).then_some(itself);
         }
@@ -201,6 +228,7 @@ impl Replica {
         Some(Matched {
             index: Index(progress.matched),
             follows: self.follows(progress),
+            answers: self.answers(id),
         })
     }
 
@@ -215,6 +243,23 @@ impl Replica {
         now: Monotonic,
     ) -> Result<(), TransferError> {
         let now = self.note_time(now);
+        self.check_transfer(to)?;
+        // Invariant 6: the lease first.
+        self.give_up_lease();
+        self.transfer = Some(Transfer {
+            to,
+            term: self.raw.raft.term,
+            deadline: now.plus_us(self.timing.election_timeout_us),
+        });
+        self.raw.transfer_leader(to.get());
+        Ok(())
+    }
+
+    /// Whether the leadership could be handed to another voter now.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    pub fn check_transfer(&self, to: ReplicaId) -> Result<(), TransferError> {
         if !self.is_leader() {
             return Err(TransferError::NotLeader);
         }
@@ -231,14 +276,6 @@ impl Replica {
         if !self.could_lead(to) {
             return Err(TransferError::NotFollowing(to));
         }
-        // Invariant 6: the lease first.
-        self.give_up_lease();
-        self.transfer = Some(Transfer {
-            to,
-            term: self.raw.raft.term,
-            deadline: now.plus_us(self.timing.election_timeout_us),
-        });
-        self.raw.transfer_leader(to.get());
         Ok(())
     }
 

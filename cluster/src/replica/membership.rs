@@ -328,6 +328,8 @@ pub struct Matched {
     pub index: Index,
     /// Whether it takes the log entry by entry, neither searching for its place nor waiting for a snapshot.
     pub follows: bool,
+    /// Whether it has answered the leader lately.
+    pub answers: bool,
 }
 
 impl Matched {
@@ -336,9 +338,9 @@ impl Matched {
         last.get().saturating_sub(self.index.get())
     }
 
-    /// Whether it lacks nothing but the newest entries, at most `lag_max`.
+    /// Whether it lacks nothing but the newest entries, at most `lag_max`, and is there: a group might wait for the vote of one that is not.
     pub(super) fn has_caught_up(self, last: Index, lag_max: u64) -> bool {
-        self.follows && self.behind(last) <= lag_max
+        self.answers && self.follows && self.behind(last) <= lag_max
     }
 }
 
@@ -392,7 +394,7 @@ pub enum ChangeError {
     #[error("replica {0} is the last voter")]
     LastVoter(ReplicaId),
     /// The learner would hold up commits (invariant 8).
-    #[error("replica {id} has not caught up: it is {behind} entries behind (at most {max}) or waits for a snapshot")]
+    #[error("replica {id} has not caught up: it is {behind} entries behind (at most {max}) or waits for a snapshot, or is silent")]
     NotCaughtUp {
         id: ReplicaId,
         behind: u64,

@@ -31,6 +31,7 @@ mod change;
 mod config;
 mod confined;
 mod follower;
+mod heard;
 mod lease;
 mod log_store;
 mod membership;
@@ -64,6 +65,7 @@ use change::Transfer;
 use config::Timing;
 use confined::Confined;
 use follower::Freshness;
+use heard::Heard;
 use lease::{Lease, Promise};
 use log_store::LogStore;
 use raft::{RawNode, Ready, StateRole};
@@ -122,6 +124,7 @@ pub struct Replica {
     lease: Lease,
     promise: Promise,
     freshness: Freshness,
+    heard: Heard,
     was_restarted: bool,
     confined: Option<Confined>,
     transfer: Option<Transfer>,
@@ -196,6 +199,7 @@ impl Replica {
             lease: Lease::default(),
             promise: Promise::default(),
             freshness: Freshness::default(),
+            heard: Heard::default(),
             was_restarted,
             confined: None,
             transfer: None,
@@ -264,6 +268,7 @@ impl Replica {
         if self.solo.is_some() {
             return;
         }
+        self.note_answer(&message);
         if self.in_flight.is_some() {
             if self.held.len() < MESSAGES_HELD_MAX {
                 self.held.push(message);

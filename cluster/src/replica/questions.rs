@@ -124,7 +124,8 @@ impl Replica {
         self.raw.raft.has_pending_conf()
     }
 
-    /// Whether a member lacks nothing but the newest entries, as this leader knows; it may be promoted then.
+    /// Whether a member lacks nothing but the newest entries and has answered within an election timeout, as this leader knows; it may be
+    /// promoted then.
     #[must_use]
     pub fn has_caught_up(&self, id: ReplicaId) -> bool {
         let (last, lag_max) = (self.last_index(), self.promote_lag_entries_max);

@@ -5,6 +5,7 @@
 
 pub mod history;
 pub mod linear;
+pub mod mistake;
 pub mod network;
 pub mod register;
 pub mod rng;
@@ -12,6 +13,7 @@ pub mod time;
 
 pub use history::{History, Operation, Outcome};
 pub use linear::{check, Model, Verdict};
+pub use mistake::Mistake;
 pub use network::{Links, Network, NetworkSettings, Shape};
 pub use register::{Command, Register, Reply};
 pub use rng::SimRng;

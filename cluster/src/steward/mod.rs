@@ -15,7 +15,7 @@ mod report;
 mod under_way;
 
 pub use duties::{duties, Duties, Since};
-pub use order::{carry_out, Begun, Order, OrderRefused, Task};
+pub use order::{carry_out, check, Begun, Order, OrderRefused, Task};
 pub use report::{GroupReport, LedGroup, NodeReport, GROUPS_OF_REPORT_MAX};
 
 use crate::codec::{self, CodecError};

@@ -89,15 +89,11 @@ impl Order {
     }
 }
 
-/// Carries out an order on the replica that leads its group.
+/// Whether an order is for this replica, as it stands now, and whether a transfer that it asks for could begin.
 ///
 /// # Errors
-/// [`OrderRefused`]; nothing has changed then.
-pub fn carry_out(
-    order: &Order,
-    replica: &mut Replica,
-    now: Monotonic,
-) -> Result<Begun, OrderRefused> {
+/// [`OrderRefused`].
+pub fn check(order: &Order, replica: &Replica) -> Result<(), OrderRefused> {
     if replica.shard() != order.shard {
         return Err(OrderRefused::OtherShard(order.shard));
     }
@@ -110,6 +106,22 @@ pub fn carry_out(
         let now = epoch;
         return Err(OrderRefused::OtherMembership { based_on, now });
     }
+    match order.task {
+        Task::TransferLeader(to) => Ok(replica.check_transfer(to)?),
+        _ => Ok(()),
+    }
+}
+
+/// Carries out an order on the replica that leads its group.
+///
+/// # Errors
+/// [`OrderRefused`]; nothing has changed then.
+pub fn carry_out(
+    order: &Order,
+    replica: &mut Replica,
+    now: Monotonic,
+) -> Result<Begun, OrderRefused> {
+    check(order, replica)?;
     let change = match &order.task {
         Task::AddLearner(id) => MembershipChange::AddLearner(*id),
         Task::Remove(id) => MembershipChange::Remove(*id),

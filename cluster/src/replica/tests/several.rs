@@ -7,18 +7,26 @@ use raft::eraftpb::Entry;
 
 /// Replica 2 votes for a candidate and answers its first entry, which is committed by that.
 fn elect(replica: &mut Replica, outputs: &mut Outputs) {
+    elect_in(1, START, replica, outputs);
+}
+
+fn elect_in(term: u64, now: Monotonic, replica: &mut Replica, outputs: &mut Outputs) {
+    let of_term = |kind| Message {
+        term,
+        ..answer(kind, 2)
+    };
     replica.campaign();
     turn(replica, outputs);
     for kind in [
         MessageType::MsgRequestPreVoteResponse,
         MessageType::MsgRequestVoteResponse,
     ] {
-        replica.step(answer(kind, 2), START);
+        replica.step(of_term(kind), now);
         turn(replica, outputs);
     }
-    let mut written = answer(MessageType::MsgAppendResponse, 2);
-    written.index = 1;
-    replica.step(written, START);
+    let mut written = of_term(MessageType::MsgAppendResponse);
+    written.index = replica.last_index().get();
+    replica.step(written, now);
 }
 
 /// A replica 1 of three that has been elected; its first entry is committed by replica 2's answer.
@@ -97,17 +105,7 @@ fn a_late_answer_to_an_earlier_round_renews_nothing() {
 
 #[test]
 fn a_learner_s_answer_is_no_quorum() {
-    let state = Restored {
-        membership: Membership {
-            learners: vec![ReplicaId(4)],
-            ..voters(&[1, 2, 3]).membership
-        },
-        ..Restored::default()
-    };
-    let mut replica = Replica::new(&config(1), state).unwrap();
-    let mut outputs = Outputs::default();
-    elect(&mut replica, &mut outputs);
-    turn(&mut replica, &mut outputs);
+    let (mut replica, mut outputs) = leader_with_learner();
     replica.renew_lease(START);
     let sent = heartbeats(&mut replica, &mut outputs);
     replica.step(echo(&sent[0], 4), START);
@@ -325,7 +323,11 @@ fn a_voter_gone_with_its_quorum_is_not_demoted_when_the_rest_lacks_the_log() {
     let progress = |id: ReplicaId| {
         let index = Index(if id.get() == 3 { 4 } else { 100 });
         let follows = id.get() != 3;
-        Some(Matched { index, follows })
+        Some(Matched {
+            index,
+            follows,
+            answers: true,
+        })
     };
     let situation = Situation {
         membership: &membership,
@@ -344,6 +346,66 @@ fn a_voter_gone_with_its_quorum_is_not_demoted_when_the_rest_lacks_the_log() {
     );
 }
 
+/// A leader of three voters and learner 4, which has everything.
+fn leader_with_learner() -> (Replica, Outputs) {
+    let state = Restored {
+        membership: Membership {
+            learners: vec![ReplicaId(4)],
+            ..voters(&[1, 2, 3]).membership
+        },
+        ..Restored::default()
+    };
+    let mut replica = Replica::new(&config(1), state).unwrap();
+    let mut outputs = Outputs::default();
+    elect(&mut replica, &mut outputs);
+    let mut written = answer(MessageType::MsgAppendResponse, 4);
+    written.index = 1;
+    replica.step(written, START);
+    turn(&mut replica, &mut outputs);
+    (replica, outputs)
+}
+
+/// A learner that went down with everything in its log, in a group without writes, counted as caught up until its node counted as down. It
+/// could be promoted, and where another voter was lost too the group waited for it.
+#[test]
+fn a_learner_that_answers_no_more_has_not_caught_up() {
+    let (mut replica, mut outputs) = leader_with_learner();
+    let learner = ReplicaId(4);
+    assert!(replica.has_caught_up(learner));
+    for passed in 1..=10 {
+        replica.step(answer(MessageType::MsgHeartbeatResponse, 2), ticks(passed));
+        replica.tick(ticks(passed));
+        turn(&mut replica, &mut outputs);
+    }
+    assert!(replica.is_leader() && replica.has_caught_up(ReplicaId(2)));
+    assert!(!replica.has_caught_up(learner));
+    let refused = replica.propose_change(MembershipChange::Promote(learner));
+    let is_silent = matches!(refused, Err(ChangeError::NotCaughtUp { behind: 0, .. }));
+    assert!(is_silent, "{refused:?}");
+    replica.step(answer(MessageType::MsgHeartbeatResponse, 4), ticks(11));
+    assert!(replica.has_caught_up(learner));
+    let promoted = replica.propose_change(MembershipChange::Promote(learner));
+    assert!(promoted.is_ok(), "{promoted:?}");
+}
+
+#[test]
+fn a_new_leader_knows_nobody_who_has_caught_up_before_they_answer_it() {
+    let (mut replica, mut outputs) = leader_with_learner();
+    let of_another = Message {
+        term: 2,
+        ..answer(MessageType::MsgHeartbeat, 3)
+    };
+    replica.step(of_another, ticks(1));
+    turn(&mut replica, &mut outputs);
+    replica.tick(ticks(20));
+    elect_in(3, ticks(20), &mut replica, &mut outputs);
+    turn(&mut replica, &mut outputs);
+    // An answer to what it was before.
+    replica.step(answer(MessageType::MsgHeartbeatResponse, 4), ticks(20));
+    assert!(replica.is_leader() && replica.has_caught_up(ReplicaId(2)));
+    assert!(!replica.has_caught_up(ReplicaId(4)));
+}
+
 #[test]
 fn several_votes_change_at_once_or_none_of_them() {
     use super::super::membership::{check_change, Situation};
@@ -354,8 +416,11 @@ fn several_votes_change_at_once_or_none_of_them() {
     };
     let progress = |id: ReplicaId| {
         let index = Index(if id.get() == 6 { 4 } else { 100 });
-        let follows = true;
-        Some(Matched { index, follows })
+        Some(Matched {
+            index,
+            follows: true,
+            answers: true,
+        })
     };
     let situation = Situation {
         membership: &membership,
