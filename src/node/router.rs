@@ -401,7 +401,7 @@ impl Worker {
             shard.ask_read(database, args, command, target)
         };
         match asked {
-            Ok(()) => self.mark_dirty(place, was_idle, args.payload_bytes()),
+            Ok(bytes) => self.mark_dirty(place, was_idle, bytes),
             Err(error) => self.complete_error(target, error.text()),
         }
     }

@@ -12,7 +12,7 @@ use ringfort_cluster::{
     codec, Batch, BatchBuilder, Index, LogEntry, Replica, ShardId, Stamp, Term,
 };
 
-use crate::commands::{registry, Call, CommandError, CommandResult, Registered, Run};
+use crate::commands::{registry, Call, CommandError, Registered, Run};
 use crate::protocol::{Args, Proto, Reply, Span};
 use crate::store::{prefetch, Databases, Timestamp};
 
@@ -210,7 +210,8 @@ impl Shard {
         self.applied
     }
 
-    /// Adds a write to the turn's entry. `hash` is that of the command's one key, if it is known.
+    /// Adds a write to the turn's entry. `hash` is that of the command's one key, if it is known. Gives the bytes that
+    /// it takes.
     ///
     /// # Errors
     /// When the entry would become too large; nothing was added then.
@@ -222,9 +223,9 @@ impl Shard {
         command: &'static Registered,
         hash: Option<u64>,
         target: Target,
-    ) -> CommandResult {
+    ) -> Result<usize, CommandError> {
         let pushed = self.writes.push(database, args.from(0));
-        pushed.map_err(|error| CommandError::new(format!("ERR {error}")))?;
+        let bytes = pushed.map_err(|error| CommandError::new(format!("ERR {error}")))?;
         self.turn.asked.push(Asked {
             target,
             command,
@@ -233,19 +234,19 @@ impl Shard {
             place: None,
             is_read: false,
         });
-        Ok(())
+        Ok(bytes)
     }
 
-    /// Adds a read that must see the turn's earlier writes.
+    /// Adds a read that must see the turn's earlier writes. Gives the bytes that it takes.
     pub fn ask_read(
         &mut self,
         database: u16,
         args: &Args,
         command: &'static Registered,
         target: Target,
-    ) -> CommandResult {
+    ) -> Result<usize, CommandError> {
         let pushed = self.turn.reads.push(database, args.from(0));
-        pushed.map_err(|error| CommandError::new(format!("ERR {error}")))?;
+        let bytes = pushed.map_err(|error| CommandError::new(format!("ERR {error}")))?;
         self.turn.asked.push(Asked {
             target,
             command,
@@ -254,7 +255,7 @@ impl Shard {
             place: None,
             is_read: true,
         });
-        Ok(())
+        Ok(bytes)
     }
 
     /// Closes the turn: proposes its entry. A turn of reads alone runs behind what is on its way, at once where nothing is.

@@ -27,12 +27,12 @@ impl BatchBuilder {
         Self::default()
     }
 
-    /// Adds a command: the number of its database and its arguments, the name first.
+    /// Adds a command: the number of its database and its arguments, the name first. Gives the bytes that it takes.
     ///
     /// # Errors
     /// When the entry would become too large or there are no arguments; the batch is as before then.
     #[inline]
-    pub fn push<'a, I>(&mut self, database: u16, argv: I) -> Result<(), EntryError>
+    pub fn push<'a, I>(&mut self, database: u16, argv: I) -> Result<usize, EntryError>
     where
         I: IntoIterator<Item = &'a [u8]>,
         I::IntoIter: ExactSizeIterator + Clone,
@@ -64,7 +64,7 @@ impl BatchBuilder {
         // SAFETY: so many bytes behind the old end were written: the room began there and nothing is left of it.
         unsafe { self.buf.set_len(self.buf.len() + length) };
         self.commands += 1;
-        Ok(())
+        Ok(length)
     }
 
     /// Commands collected so far.

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 type Command = (u16, Vec<Vec<u8>>);
 
 fn push(builder: &mut BatchBuilder, (database, argv): &Command) -> Result<(), EntryError> {
-    builder.push(*database, argv.iter().map(Vec::as_slice))
+    let pushed = builder.push(*database, argv.iter().map(Vec::as_slice));
+    pushed.map(|_| ())
 }
 
 fn read(bytes: &[u8]) -> Result<(Stamp, Vec<Command>), EntryError> {
