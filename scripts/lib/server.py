@@ -6,6 +6,7 @@ can be tried where no ringfort is built, and shows what Redis itself would answe
 """
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,10 +24,26 @@ class StartError(Exception):
     """The server ended, or did not answer in time; the text carries the end of its log."""
 
 
+# Below the ports that the system gives to outgoing connections: with ten thousand of those, one would soon have taken a port that was free
+# when it was asked for.
+PORTS = range(12000, 32000)
+_handed_out = set()
+_draw = random.SystemRandom()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has, and that this process has not been given before."""
+    while True:
+        port = _draw.choice(PORTS)
+        if port in _handed_out:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _handed_out.add(port)
+        return port
 
 
 def ringfort_binary():
