@@ -20,6 +20,7 @@ pub mod links_table;
 mod look_ahead;
 pub mod loopback;
 pub mod meta;
+pub mod operator;
 pub mod outbox;
 mod outward;
 mod patience;

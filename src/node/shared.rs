@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use ringfort_cluster::steward::NodeLoad;
 use ringfort_cluster::{NodeId, ReplicaId, ShardId};
 
 use tokio::sync::Notify;
@@ -282,6 +283,17 @@ impl Shared {
             slowlog_length: lock(&self.slowlog).len() as u64,
             databases: self.stats.databases(),
             workers: self.stats.worker_reports(),
+        }
+    }
+
+    /// How busy the node is, for its cluster's operators.
+    pub fn load(&self) -> NodeLoad {
+        NodeLoad {
+            memory_bytes: process::allocator_memory().allocated,
+            ops_per_sec: self.stats.rates().commands_per_second,
+            clients: u32::try_from(self.clients.all().len()).unwrap_or(u32::MAX),
+            p99_us: 0,
+            uptime_s: wall_clock().0.saturating_sub(self.identity.started.0) / 1000,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use ringfort_cluster::forming::JoinAnswer;
-use ringfort_cluster::steward::Task;
+use ringfort_cluster::steward::{NodeLoad, Task};
 use ringfort_cluster::topology::{ClusterId, Node, Ports};
 use ringfort_cluster::{MetaCommand, ReplicaId};
 
@@ -33,6 +33,10 @@ fn requests() -> Vec<Request> {
             groups: Vec::new(),
             lost: vec![(ShardId(1), ReplicaId(2))],
             suspect: Vec::new(),
+            load: NodeLoad {
+                p99_us: 7,
+                ..NodeLoad::default()
+            },
         })),
         Request::Order(Order {
             to: NodeId(1),

@@ -9,7 +9,7 @@ use ringfort::durability::wal::RecordPosition;
 use ringfort::durability::{DiskLock, Marker, SharedDisk, SimDisk};
 use ringfort::store::Timestamp;
 use ringfort_cluster::sim::{Clock, Micros};
-use ringfort_cluster::steward::{GroupReport, NodeReport};
+use ringfort_cluster::steward::{GroupReport, NodeLoad, NodeReport};
 use ringfort_cluster::topology::META_GROUP;
 use ringfort_cluster::{Monotonic, NodeId, Topology};
 
@@ -81,6 +81,7 @@ impl Process {
             groups: groups.collect(),
             lost: self.office.lost.clone(),
             suspect: self.office.suspect.clone(),
+            load: NodeLoad::default(),
         }
     }
 }

@@ -411,6 +411,12 @@ impl Replica {
         }
     }
 
+    /// The last entry whose effects are there.
+    #[must_use]
+    pub fn last_applied(&self) -> Index {
+        self.applied
+    }
+
     /// Says that every entry up to `index` has had its effect.
     #[inline]
     pub fn applied(&mut self, index: Index) {

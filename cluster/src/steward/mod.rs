@@ -16,7 +16,7 @@ mod under_way;
 
 pub use duties::{duties, Duties, Since};
 pub use order::{carry_out, check, Begun, Order, OrderRefused, Task};
-pub use report::{GroupReport, LedGroup, NodeReport, GROUPS_OF_REPORT_MAX};
+pub use report::{GroupReport, LedGroup, NodeLoad, NodeReport, GROUPS_OF_REPORT_MAX};
 
 use crate::codec::{self, CodecError};
 use crate::forming::member::is_described_by;
@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use under_way::UnderWay;
 
 /// The layout of reports and orders, and of what nodes with suspects ask.
-const SCHEMA: u16 = 1;
+const SCHEMA: u16 = 2;
 
 /// Why bytes are no report and no order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 use super::{decode, encode, WireError};
 use crate::replica::Replica;
 use crate::topology::{Members, Node, META_GROUP, REPLICAS_OF_SHARD_MAX};
-use crate::types::{Epoch, ReplicaId, ShardId, Term};
+use crate::types::{Epoch, Index, ReplicaId, ShardId, Term};
 use crate::SLOTS;
 use bincode::{Decode, Encode};
 
@@ -22,6 +22,20 @@ pub struct NodeReport {
     pub lost: Vec<(ShardId, ReplicaId)>,
     /// Replicas that may lack what they had acknowledged, and take part in nothing before that is decided.
     pub suspect: Vec<(ShardId, ReplicaId)>,
+    /// How busy it is, for people.
+    pub load: NodeLoad,
+}
+
+/// How busy a node is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct NodeLoad {
+    /// Of the process.
+    pub memory_bytes: u64,
+    pub ops_per_sec: u64,
+    pub clients: u32,
+    /// Of commands of its clients, over the last seconds; 0 where it is not known.
+    pub p99_us: u64,
+    pub uptime_s: u64,
 }
 
 /// One replica of a node.
@@ -32,6 +46,8 @@ pub struct GroupReport {
     pub term: Term,
     /// How much data it holds.
     pub bytes: u64,
+    /// The last entry that it has applied.
+    pub applied: Index,
     /// What only the leader knows.
     pub leads: Option<LedGroup>,
 }
@@ -59,6 +75,7 @@ impl GroupReport {
             replica: replica.id(),
             term: replica.term(),
             bytes,
+            applied: replica.last_applied(),
             leads: leads.then(|| LedGroup::of(replica)),
         }
     }

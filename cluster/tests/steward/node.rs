@@ -5,7 +5,7 @@ use super::meta::Meta;
 use ringfort_cluster::replica::{
     Config, EntryKind, Message, Outputs, Replica, Restored, SnapshotPlace, SnapshotRequest,
 };
-use ringfort_cluster::steward::{duties, GroupReport, NodeReport, Since, Steward};
+use ringfort_cluster::steward::{duties, GroupReport, NodeLoad, NodeReport, Since, Steward};
 use ringfort_cluster::topology::{Node as Described, META_GROUP};
 use ringfort_cluster::{Index, Monotonic, NodeId, ReplicaId, ShardId, Topology};
 use std::collections::BTreeMap;
@@ -189,6 +189,7 @@ impl Node {
             groups,
             lost: self.lost.clone(),
             suspect: Vec::new(),
+            load: NodeLoad::default(),
         }
     }
 

@@ -36,6 +36,7 @@ impl Govern {
             groups: self.account.borrow().groups.clone(),
             lost: doubts.lost,
             suspect: doubts.suspect,
+            load: self.local.shared.load(),
         }
     }
 

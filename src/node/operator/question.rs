@@ -1,0 +1,96 @@
+//! What can be asked, and how it is refused. One layout, JSON, for HTTP and between nodes: fields that an older program does not know are
+//! passed over, those that it does not send have defaults.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::views::{ClusterView, Done, NodeView, PlanView, ShardView, VerifyView};
+
+/// A question or an order of an operator. Whatever names a node (`node`, `to`) does so by its id of 40 digits, by the beginning of that if
+/// no other node has the same, or by `host:port` of one of its ports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum OperatorQuestion {
+    /// Answered by [`OperatorAnswer::Cluster`].
+    Cluster,
+    /// Answered by [`OperatorAnswer::Shards`].
+    Shards,
+    /// The node is to hold nothing any more. Refused where the others are too few for all copies, unless `force`.
+    Drain {
+        node: String,
+        #[serde(default)]
+        force: bool,
+    },
+    /// Takes a `Drain` back.
+    Undrain { node: String },
+    /// A drained node that holds nothing is forgotten, and never let in again.
+    Remove { node: String },
+    /// What would move if so many nodes came.
+    PlanAdd {
+        count: u16,
+        weight: u16,
+        #[serde(default)]
+        zone: String,
+    },
+    /// What would move if the node left.
+    PlanRemove {
+        node: String,
+        #[serde(default)]
+        force: bool,
+    },
+    /// Leaders and copies are spread evenly again, beyond what the placement would do by itself.
+    Rebalance,
+    /// The shard is to be led by the node, which must have a copy that votes.
+    Transfer { shard: u32, to: String },
+    /// The digests of all copies are compared at one index of each shard. Answered by [`OperatorAnswer::Verify`].
+    Verify {
+        /// All of them if there is none.
+        #[serde(default)]
+        shard: Option<u32>,
+    },
+}
+
+/// What an operator is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "tell", content = "of", rename_all = "snake_case")]
+pub enum OperatorAnswer {
+    Cluster(Box<ClusterView>),
+    Node(Box<NodeView>),
+    Shards(Vec<ShardView>),
+    Plan(PlanView),
+    Done(Done),
+    Verify(VerifyView),
+    Refused(OperatorError),
+}
+
+/// What kind of refusal it is; HTTP's status and the exit code follow from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// There is no such node or shard.
+    NotFound,
+    /// What is asked for cannot be: malformed, or out of bounds.
+    Invalid,
+    /// The state of the cluster forbids it.
+    Conflict,
+    /// It was certainly not done, because nobody leads the cluster or the leader cannot be reached; try again.
+    Unavailable,
+    /// It may have been done: the leader was lost while it was under way. Look, and repeat it if it was not.
+    Unknown,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
+#[error("{reason}")]
+pub struct OperatorError {
+    pub kind: Refusal,
+    /// For people: what is wrong and what to do.
+    pub reason: String,
+}
+
+impl OperatorError {
+    pub fn new(kind: Refusal, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self { kind, reason }
+    }
+}
