@@ -38,6 +38,7 @@ mod shared;
 mod slots;
 mod slowlog;
 mod snapshots;
+mod spread;
 pub mod stats;
 mod suspects;
 pub mod topology;

@@ -487,7 +487,7 @@ impl Shard {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn look_ahead(&self, group: &mut Group, at: usize, is_begun: bool) {
         look_ahead(
             &mut group.look_ups[..group.len],
@@ -509,7 +509,7 @@ impl Shard {
     }
 
     /// Runs a write and leaves its reply in `scratch`. `key`: the place of its key and the hash.
-    #[inline]
+    #[inline(always)]
     fn run_write(&mut self, asked: Option<&Asked>, call: &Call, key: Option<(usize, u64)>) {
         self.scratch.clear();
         let mut reply = Reply::new(&mut self.scratch, call.proto);
