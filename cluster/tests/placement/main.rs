@@ -86,11 +86,11 @@ fn check_settled(world: &World) {
 fn the_nth_node_moves_no_more_than_its_share() {
     let mut world = grown_to(3, 64);
     for count in 4..=20 {
-        let before = world.copies;
+        let before = world.tally.copies;
         join(&mut world, count);
         world.settle(ROUNDS_MAX);
         check_settled(&world);
-        let moved = world.copies - before;
+        let moved = world.tally.copies - before;
         assert!(
             moved * count as usize <= 64 * 3,
             "{moved} moved for node {count}"
