@@ -51,6 +51,7 @@ fn run(asked: &Asked) {
     world.limits = Limits {
         copies_max: 4096,
         copies_of_node_max: 1024,
+        copies_from_node_max: 1024,
         transfers_max: 4096,
         steps_max: 4096,
         ..world.limits

@@ -6,7 +6,7 @@ use super::{Limits, Step};
 use crate::topology::{Topology, META_GROUP};
 use crate::types::ShardId;
 use crate::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many shards each node leads. The meta group does not count: it is no load.
 pub(super) struct Led {
@@ -32,8 +32,7 @@ impl Led {
             })
             .collect();
         for group in groups.iter().filter(|group| group.shard != META_GROUP) {
-            let leader = group.place.node_of(group.seen.leader);
-            if let Some(leads) = leader.and_then(|node| nodes.get_mut(&node)) {
+            if let Some(leads) = (group.sender()).and_then(|node| nodes.get_mut(&node)) {
                 leads.shards += 1;
             }
         }
@@ -66,6 +65,21 @@ impl Led {
         shards / staying.max(1)
     }
 
+    /// The nodes that lead so much that some other should take from them, if it has a replica: nearly always nobody.
+    fn givers(&self, slack: u64) -> BTreeSet<NodeId> {
+        let would_lead = |leads: &Leads| leads.shards + 1 + slack;
+        let staying = self.nodes.values().filter(|leads| leads.staying);
+        let emptiest = staying.min_by(|one, other| {
+            let one_full = would_lead(one) * other.weight;
+            one_full.cmp(&(would_lead(other) * one.weight))
+        });
+        let gives = |from: &Leads| {
+            emptiest.is_some_and(|to| from.shards * to.weight > would_lead(to) * from.weight)
+        };
+        let givers = self.nodes.iter().filter(|(_, leads)| gives(leads));
+        givers.map(|(&node, _)| node).collect()
+    }
+
     /// Whether the two are more even after the move than before, by more than the slack.
     fn is_better(&self, from: NodeId, to: NodeId, slack: u64) -> bool {
         match (self.nodes.get(&from), self.nodes.get(&to)) {
@@ -81,14 +95,13 @@ impl Led {
 pub(super) fn balance(idle: &[&Group], led: &mut Led, limits: &Limits) -> Vec<Step> {
     let mut steps = Vec::new();
     let slack = led.even_split() * limits.leader_slack_percent / 100;
-    for group in idle
-        .iter()
-        .filter(|group| group.shard != META_GROUP && group.is_at_rest())
-    {
-        if steps.len() >= limits.transfers_max {
+    let mut givers = led.givers(slack);
+    for group in idle.iter().filter(|group| group.shard != META_GROUP) {
+        if givers.is_empty() || steps.len() >= limits.transfers_max {
             break;
         }
-        let Some(from) = group.place.node_of(group.seen.leader) else {
+        let from = group.sender().filter(|from| givers.contains(from));
+        let Some(from) = from.filter(|_| group.is_at_rest() && group.can_commit()) else {
             continue;
         };
         let others = group.seen.members.voters.iter().copied();
@@ -99,6 +112,7 @@ pub(super) fn balance(idle: &[&Group], led: &mut Led, limits: &Limits) -> Vec<St
             .min_by_key(|&(node, id)| (led.fullness(node), id));
         if let Some((node, to)) = best {
             led.moved(group.shard, Some(from), Some(node));
+            givers = led.givers(slack);
             steps.push(Step::TransferLeader {
                 shard: group.shard,
                 to,

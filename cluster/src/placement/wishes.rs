@@ -23,11 +23,7 @@ pub fn wishes(topology: &Topology, observed: &Observed, limits: &Limits) -> Vec<
     if !topology.is_formed() {
         return Vec::new();
     }
-    let health = Health {
-        topology,
-        observed,
-        limits,
-    };
+    let health = Health::new(topology, observed, limits);
     let mut changed: Vec<(ShardId, Wish)> = wished_shards(&health);
     changed.push((META_GROUP, wished_meta(&health)));
     changed.retain(|(shard, wish)| {

@@ -58,9 +58,12 @@ pub struct World {
     pub topology: Topology,
     pub limits: Limits,
     pub groups: BTreeMap<ShardId, Group>,
-    /// For how many ticks each node has been silent; nodes that are up are at zero.
-    pub silent: BTreeMap<NodeId, u64>,
     pub down: BTreeSet<NodeId>,
+    /// What the placement sees. Nodes that are up are silent for zero ticks.
+    observed: Observed,
+    /// Groups in which something may happen by itself, as far as `down` is as it was.
+    restless: BTreeSet<ShardId>,
+    known_down: BTreeSet<NodeId>,
     pub tally: Tally,
 }
 
@@ -83,7 +86,7 @@ impl World {
             node: first,
         };
         topology.apply(&init).expect("a sound beginning");
-        let groups = (topology.places())
+        let groups: Vec<(ShardId, Group)> = (topology.places())
             .map(|(shard, place)| {
                 let group = Group {
                     members: place.members.clone(),
@@ -94,23 +97,47 @@ impl World {
                 (shard, group)
             })
             .collect();
-        Self {
+        let mut world = Self {
             topology,
             limits: Limits {
                 replace_after_ticks: 100,
                 ..Limits::default()
             },
-            groups,
-            silent: [(id, 0)].into(),
+            groups: BTreeMap::new(),
             down: BTreeSet::new(),
+            observed: Observed::default(),
+            restless: BTreeSet::new(),
+            known_down: BTreeSet::new(),
             tally: Tally::default(),
+        };
+        world.observed.silent_ticks.insert(id, 0);
+        for (shard, group) in groups {
+            world.set_group(shard, group);
         }
+        world
+    }
+
+    /// The one place where a group changes: what is seen of it changes too.
+    fn set_group(&mut self, shard: ShardId, group: Group) {
+        self.restless.insert(shard);
+        let seen = group.leader.map(|leader| GroupSeen {
+            leader,
+            members: group.members.clone(),
+            changed: group.changed,
+            changing: false,
+            caught_up: group.copied.clone(),
+        });
+        match seen {
+            Some(seen) => _ = self.observed.groups.insert(shard, seen),
+            None => _ = self.observed.groups.remove(&shard),
+        }
+        self.groups.insert(shard, group);
     }
 
     pub fn apply(&mut self, command: &MetaCommand) -> Result<bool, String> {
         let reply = self.topology.apply(command);
         if let MetaCommand::Join { node, .. } = command {
-            self.silent.entry(node.id).or_default();
+            self.observed.silent_ticks.entry(node.id).or_default();
         }
         reply
             .map(|reply| reply.changed)
@@ -148,6 +175,7 @@ impl World {
     }
 
     /// The node has lost its data, unless a group would be lost with it.
+    #[allow(dead_code, reason = "not every user of the model tries this")]
     pub fn lose_data_of(&mut self, node: NodeId) -> bool {
         if !self.down.contains(&node) && !self.take_down(node) {
             return false;
@@ -160,28 +188,31 @@ impl World {
             .collect();
         for (shard, replica) in held {
             let _ = self.apply(&MetaCommand::MarkLost { shard, replica });
-            let group = self.groups.get_mut(&shard).expect("a group");
+            let mut group = self.groups[&shard].clone();
             group.copied.remove(&replica);
+            self.set_group(shard, group);
         }
         true
     }
 
     /// Lets time pass: who is up catches up, and groups without a leader elect one.
     pub fn pass(&mut self, ticks: u64) {
-        for (node, silent) in &mut self.silent {
+        for (node, silent) in &mut self.observed.silent_ticks {
             *silent = if self.down.contains(node) {
                 *silent + ticks
             } else {
                 0
             };
         }
-        let unsettled: Vec<ShardId> = (self.groups.iter())
-            .filter(|(&shard, group)| !self.is_as_it_was(shard, group))
-            .map(|(&shard, _)| shard)
-            .collect();
-        for shard in unsettled {
-            let group = self.caught_up(shard, self.groups[&shard].clone());
-            self.groups.insert(shard, group);
+        if self.known_down != self.down {
+            self.known_down = self.down.clone();
+            self.restless = self.groups.keys().copied().collect();
+        }
+        for shard in std::mem::take(&mut self.restless) {
+            if !self.is_as_it_was(shard, &self.groups[&shard]) {
+                let group = self.caught_up(shard, self.groups[&shard].clone());
+                self.set_group(shard, group);
+            }
         }
     }
 
@@ -217,32 +248,16 @@ impl World {
         group
     }
 
-    pub fn observe(&self) -> Observed {
-        let groups = (self.groups.iter())
-            .filter_map(|(&shard, group)| {
-                let seen = GroupSeen {
-                    leader: group.leader?,
-                    members: group.members.clone(),
-                    changed: group.changed,
-                    changing: false,
-                    caught_up: group.copied.clone(),
-                };
-                Some((shard, seen))
-            })
-            .collect();
-        Observed {
-            silent_ticks: self.silent.clone(),
-            groups,
-        }
+    pub fn observe(&self) -> &Observed {
+        &self.observed
     }
 
     /// One turn of the placement. Gives the wishes that were decided, or else the steps that were taken.
     pub fn round(&mut self) -> (usize, Vec<Step>) {
         self.pass(1);
-        let observed = self.observe();
-        let (topology, limits) = (&self.topology, &self.limits);
+        let (topology, observed, limits) = (&self.topology, &self.observed, &self.limits);
         let spent = &mut self.tally.wishes;
-        let decided = spent.on(|| wishes(topology, &observed, limits));
+        let decided = spent.on(|| wishes(topology, observed, limits));
         self.tally.rounds += 1;
         let mut count = 0;
         for command in &decided {
@@ -254,9 +269,9 @@ impl World {
         if count > 0 {
             return (count, Vec::new());
         }
-        let (topology, limits) = (&self.topology, &self.limits);
+        let (topology, observed, limits) = (&self.topology, &self.observed, &self.limits);
         let spent = &mut self.tally.plans;
-        let steps = spent.on(|| plan(topology, &observed, limits));
+        let steps = spent.on(|| plan(topology, observed, limits));
         let groups: BTreeSet<ShardId> = steps.iter().map(Step::shard).collect();
         assert_eq!(groups.len(), steps.len(), "one step for a group at a time");
         for step in &steps {
@@ -343,13 +358,13 @@ impl World {
                     group.leader = Some(*to);
                     self.tally.transfers += 1;
                 }
-                self.groups.insert(shard, group);
+                self.set_group(shard, group);
                 return can;
             }
         }
         group.changed = group.changed.next();
         self.check_distinct(shard, &group);
-        self.groups.insert(shard, group);
+        self.set_group(shard, group);
         true
     }
 
