@@ -56,11 +56,16 @@ fn run(asked: &Asked) {
         steps_max: 4096,
         ..world.limits
     };
-    measured(asked, &mut world, "form, node by node", |world| {
+    measured(asked, &mut world, "form", |world| {
         for id in 2..=nodes {
             join(world, id);
-            world.settle(ROUNDS_MAX);
+            world.round();
+            // One by one while each takes much, then ten at a time.
+            if id <= 100 || id % 10 == 0 {
+                world.settle(ROUNDS_MAX);
+            }
         }
+        world.settle(ROUNDS_MAX);
     });
     world.limits = Limits {
         replace_after_ticks: world.limits.replace_after_ticks,

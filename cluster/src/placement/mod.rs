@@ -20,7 +20,7 @@ mod wishes;
 pub use forecast::{forecast, Change, Forecast, ForecastRefused, Holds, Move, FORECAST_NODES_MAX};
 pub use propose::{propose, Candidate};
 pub use steps::plan;
-pub use wishes::wishes;
+pub use wishes::{rebalance, wishes};
 
 use crate::topology::{Members, Topology};
 use crate::types::{Epoch, ReplicaId, ShardId};
@@ -34,6 +34,8 @@ pub struct Observed {
     pub silent_ticks: BTreeMap<NodeId, u64>,
     /// What the leader of each group, the meta group among them, says of it.
     pub groups: BTreeMap<ShardId, GroupSeen>,
+    /// Shards whose leaders balance leaves where they are.
+    pub held_leaders: BTreeSet<ShardId>,
 }
 
 /// A group as its leader sees it.
@@ -138,6 +140,13 @@ impl Step {
 pub fn given_up(topology: &Topology, observed: &Observed, limits: &Limits) -> BTreeSet<NodeId> {
     let health = Health::new(topology, observed, limits);
     health.given_up.into_iter().collect()
+}
+
+/// The nodes that were heard of lately, at the address that is known.
+#[must_use]
+pub fn counted_on(topology: &Topology, observed: &Observed, limits: &Limits) -> BTreeSet<NodeId> {
+    let health = Health::new(topology, observed, limits);
+    health.alive.into_iter().collect()
 }
 
 /// Which nodes may be counted on.

@@ -18,7 +18,7 @@ use crate::NodeId;
 use std::collections::{BTreeMap, VecDeque};
 
 /// How many chains of moves are tried to even out what single moves cannot.
-const CHAINS_MAX: usize = 256;
+pub(super) const CHAINS_MAX: usize = 256;
 
 /// A node that may hold replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,16 @@ pub fn propose(
     candidates: &[Candidate],
     replicas: usize,
 ) -> Vec<Vec<NodeId>> {
+    propose_with(held, candidates, replicas, CHAINS_MAX)
+}
+
+/// The same with so many chains of moves at most.
+pub(super) fn propose_with(
+    held: &[(ShardId, Vec<NodeId>)],
+    candidates: &[Candidate],
+    replicas: usize,
+    chains_max: usize,
+) -> Vec<Vec<NodeId>> {
     let mut candidates: Vec<&Candidate> = candidates.iter().collect();
     candidates.sort_by_key(|candidate| candidate.id);
     candidates.dedup_by_key(|candidate| candidate.id);
@@ -46,7 +56,7 @@ pub fn propose(
     board.fill();
     board.pull_to_floors();
     board.push_from_ceilings();
-    board.chain();
+    board.chain(chains_max);
     (board.sets.iter())
         .map(|set| set.iter().map(|&node| candidates[node].id).collect())
         .collect()
@@ -269,35 +279,47 @@ impl Board {
     }
 
     /// Evens out the rest by chains: one gives to the next, which gives another shard on.
-    fn chain(&mut self) {
-        for _ in 0..CHAINS_MAX {
-            let nodes = 0..self.shares.len();
-            let over = nodes
-                .clone()
-                .find(|&node| self.load(node) > self.ceiling(node));
-            let under = nodes
-                .clone()
-                .find(|&node| self.load(node) < self.floor(node));
-            let path = match (over, under) {
-                (Some(from), _) => self.path(&[from], |node| self.load(node) < self.ceiling(node)),
+    fn chain(&mut self, chains_max: usize) {
+        // From or to which no chain leads.
+        let mut stuck = vec![false; self.shares.len()];
+        for _ in 0..chains_max {
+            let nodes = || (0..self.shares.len()).filter(|&node| !stuck[node]);
+            let over = nodes().find(|&node| self.load(node) > self.ceiling(node));
+            let under = nodes().find(|&node| self.load(node) < self.floor(node));
+            let (end, path) = match (over, under) {
+                (Some(from), _) => {
+                    let room = |node| self.load(node) < self.ceiling(node);
+                    (from, self.path(&[from], room))
+                }
                 (None, Some(to)) => {
-                    let from: Vec<usize> = nodes
-                        .filter(|&node| self.load(node) > self.floor(node))
-                        .collect();
-                    self.path(&from, |node| node == to)
+                    let gives = |&node: &usize| self.load(node) > self.floor(node);
+                    let from: Vec<usize> = (0..self.shares.len()).filter(gives).collect();
+                    (to, self.path(&from, |node| node == to))
                 }
                 (None, None) => return,
             };
-            let Some(path) = path else { return };
-            // From the end: what a node gives on makes the room for what it takes.
-            for (shard, from, to) in path.into_iter().rev() {
-                if !self.fits(shard, to, Some(from)) || !self.sets[shard].contains(&from) {
-                    return;
+            match path.filter(|path| self.is_open(path)) {
+                // From the end: what a node gives on makes the room for what it takes.
+                Some(path) => {
+                    for (shard, from, to) in path.into_iter().rev() {
+                        self.leave(shard, from);
+                        self.take(shard, to);
+                    }
                 }
-                self.leave(shard, from);
-                self.take(shard, to);
+                None => stuck[end] = true,
             }
         }
+    }
+
+    /// Whether all moves of a chain can be made: two of one shard could stand in each other's way.
+    fn is_open(&self, path: &[(usize, usize, usize)]) -> bool {
+        let mut shards: Vec<usize> = path.iter().map(|&(shard, _, _)| shard).collect();
+        shards.sort_unstable();
+        let distinct = shards.windows(2).all(|pair| pair[0] != pair[1]);
+        distinct
+            && (path.iter()).all(|&(shard, from, to)| {
+                self.sets[shard].contains(&from) && self.fits(shard, to, Some(from))
+            })
     }
 
     /// The shortest chain of moves from one of some nodes, in order, to one that will do.

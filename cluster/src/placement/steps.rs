@@ -39,7 +39,8 @@ pub fn plan(topology: &Topology, observed: &Observed, limits: &Limits) -> Vec<St
             Next::Nothing => idle.push(group),
         }
     }
-    steps.extend(balance(&idle, &mut led, limits));
+    let held = &observed.held_leaders;
+    steps.extend(balance(&idle, held, &mut led, limits));
     steps.truncate(limits.steps_max);
     steps
 }

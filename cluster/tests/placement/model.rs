@@ -248,6 +248,7 @@ impl World {
         group
     }
 
+    #[allow(dead_code, reason = "not every user of the model looks itself")]
     pub fn observe(&self) -> &Observed {
         &self.observed
     }
