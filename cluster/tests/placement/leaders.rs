@@ -173,7 +173,8 @@ proptest! {
             world.apply(&MetaCommand::Join { cluster_id, node }).expect("there is room");
             world.round();
         }
-        settle_without_return(&mut world);
+        // From one node, that leads all, to several at once: what is handed over on the way is not foreseen.
+        world.settle(ROUNDS_MAX);
         rebalanced(&mut world);
         // As much as copies follow them: nobody leads what it does not hold.
         for (node, (held, led)) in world.loads() {
