@@ -1,6 +1,6 @@
 //! A cluster in which everything works but nothing is real: groups have members and a leader and no log, copying takes one
 //! round, a node is up or down. Carries out the steps of the placement, refuses what a real group would refuse, and counts what
-//! deciding costs. `examples/placement.rs` uses it too, with many nodes.
+//! deciding costs. `benches/placement.rs` uses it too, with many nodes.
 
 use ringfort_cluster::placement::{plan, wishes, GroupSeen, Limits, Observed, Step};
 use ringfort_cluster::topology::{ClusterId, Members, Node, Ports, META_GROUP};
