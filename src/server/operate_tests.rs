@@ -330,3 +330,33 @@ fn a_node_alone_answers_for_itself() {
     let text = reason(alone.order(drain(&alone, true)), Refusal::Conflict);
     assert!(text.contains("last node"), "{text}");
 }
+
+#[test]
+fn leaders_that_were_moved_by_hand_are_spread_again_by_a_rebalance() {
+    let members = three();
+    until("all is well", || is_well(&members[0].cluster()));
+    let to = members[2].id();
+    for shard in 0..SHARDS as u32 {
+        until("it is handed over", || {
+            let to = to.clone();
+            members[0]
+                .order(OperatorQuestion::Transfer { shard, to })
+                .is_ok()
+        });
+    }
+    assert_eq!(members[1].node(&members[2]).leads as usize, SHARDS);
+    // Balance leaves them where they were put, until it is told otherwise.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(members[1].node(&members[2]).leads as usize, SHARDS);
+    assert!(
+        members[1]
+            .order(OperatorQuestion::Rebalance)
+            .unwrap()
+            .changed
+    );
+    until("they are spread again", || {
+        members
+            .iter()
+            .all(|member| members[0].node(member).leads > 0)
+    });
+}

@@ -170,7 +170,10 @@ impl Steward {
     /// From now on it is as careful as this says.
     pub fn set_limits(&mut self, mut limits: StewardLimits) {
         limits.placement.alive_ticks_max = limits.node_down_after_us / limits.tick_us.max(1);
-        self.limits = limits;
+        if self.limits != limits {
+            self.limits = limits;
+            self.decided = None;
+        }
     }
 
     /// The newest report of each node, and when it came.
