@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::commands::histogram::Histogram;
+use crate::node::operator::{Answering, OperatorError, OperatorQuestion, Refusal};
 use crate::node::report::{CommandUse, DatabaseSize, NodeReport, WorkerReport};
 use crate::settings::{Builder, Settings};
 use crate::store::Timestamp;
@@ -44,6 +45,8 @@ impl NodeHandle for FakeNode {
                 WorkerReport::default(),
                 WorkerReport {
                     commands_processed: 9,
+                    shards_led: 3,
+                    shards_learning: 2,
                     ..WorkerReport::default()
                 },
             ],
@@ -59,6 +62,11 @@ impl NodeHandle for FakeNode {
 
     fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    fn operate(&self, question: OperatorQuestion) -> Answering {
+        let error = OperatorError::new(Refusal::Unavailable, format!("{question:?}"));
+        Box::pin(std::future::ready(error.into()))
     }
 }
 
@@ -138,6 +146,8 @@ fn metrics_have_the_names_of_redis_exporter() {
         "redis_config_maxclients 10000",
         "os=\"Linux \\\"x\\\"\"",
         "ringfort_ready 1",
+        "ringfort_shards_led 3",
+        "ringfort_worker_shards_learning{worker=\"1\"} 2",
         "ringfort_worker_commands_processed_total{worker=\"1\"} 9",
         "# EOF",
     ] {
