@@ -27,14 +27,14 @@ pub use wire::{DigestAnswer, DigestAsk, DigestQuestion, DigestWireError};
 /// Comparisons that one worker takes part in at a time.
 const OPEN_MAX: usize = 16;
 /// A comparison under way that nobody has asked about for so long is given up.
-const UNHEARD_MAX: Duration = Duration::from_secs(60);
+const UNHEARD_MAX: Duration = Duration::from_secs(20);
 /// How long a digest is kept after it was last asked for. At most one for each shard is.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 /// Bytes added between two looks at the clock.
 const STEP_BYTES: usize = 64 << 10;
 
 /// What a shard knows of a comparison: the driver of its replica tells it of every entry that was applied.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub enum Awaited {
     /// Nothing.
     #[default]
@@ -42,7 +42,7 @@ pub enum Awaited {
     /// The mark with this token.
     Mark(u64),
     /// The mark has come, and the walk has begun.
-    Come(Walk),
+    Come(Box<Walk>),
 }
 
 /// A walk over the state behind an entry.
@@ -59,10 +59,10 @@ impl Shard {
         if let Awaited::Mark(token) = self.standing.awaited {
             let is_it = entry.kind == EntryKind::Commands && mark_of(&entry.data) == Some(token);
             if is_it {
-                self.standing.awaited = Awaited::Come(Walk {
+                self.standing.awaited = Awaited::Come(Box::new(Walk {
                     index: entry.index,
                     digest: self.databases.begin_digest(),
-                });
+                }));
             }
         }
     }
@@ -211,11 +211,10 @@ impl Worker {
         let Some(known) = self.digests.known.get_mut(&place) else {
             return;
         };
-        if let (State::Awaiting, Awaited::Come(walk)) =
-            (&known.state, self.shards[place].standing.awaited)
-        {
-            self.shards[place].standing.awaited = Awaited::Nothing;
-            known.state = State::Walking(walk);
+        let awaited = &mut self.shards[place].standing.awaited;
+        if let (State::Awaiting, Awaited::Come(walk)) = (&known.state, &awaited) {
+            known.state = State::Walking(**walk);
+            *awaited = Awaited::Nothing;
         }
     }
 
@@ -270,7 +269,7 @@ impl Worker {
             let known = &self.digests.known[&place];
             let unheard = known.heard.elapsed();
             if known.is_open() && unheard > UNHEARD_MAX {
-                self.give_up_digest(place, "nobody asked about it for a minute");
+                self.give_up_digest(place, "nobody asked about it for long");
             } else if unheard > KEPT_FOR {
                 self.digests.known.remove(&place);
             }

@@ -127,12 +127,14 @@ impl Govern {
         let topology = self.topology();
         let place = topology.shards.get(shard.as_usize());
         let replicas = place.into_iter().flat_map(|place| &place.replicas);
+        let down = self.down.borrow();
         let copy = |(id, held): (&ReplicaId, &Replica)| Copy {
             replica: *id,
             node: held.node,
-            stand: match held.lost {
-                true => Stand::Failed("its node has lost it".into()),
-                false => Stand::Asked("it was not asked in time".into()),
+            stand: match () {
+                () if held.lost => Stand::Failed("its node has lost it".into()),
+                () if down.contains(&held.node) => Stand::Failed("its node is down".into()),
+                () => Stand::Asked("it was not asked in time".into()),
             },
         };
         replicas.map(copy).collect()
