@@ -122,7 +122,7 @@ fn copies_are_equal_behind_one_entry_while_clients_write() {
     let members = [first, Member::new(join), Member::new(join)];
     all_whole(&members);
     let load = Load::on(&members);
-    let mut before = vec![0; SHARDS];
+    let mut before = [0; SHARDS];
     for _ in 0..3 {
         for member in &members {
             let view = member.verify();

@@ -363,6 +363,29 @@ fn a_digest_that_nobody_asks_for_is_given_up_and_then_forgotten() {
 }
 
 #[test]
+fn data_that_is_replaced_ends_a_walk_but_a_mark_may_come_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = start(dir.path(), "none");
+    alone.write(0..100, "v");
+    alone.ask(DigestAsk::Await, 1);
+    alone.worker.digest_replaced(0);
+    let index = alone.mark(1);
+    let answer = alone.ask(DigestAsk::Tell, 1);
+    assert_eq!(answer, DigestAnswer::Walking(index, 0));
+    alone.worker.digest_replaced(0);
+    let answer = alone.ask(DigestAsk::Tell, 1);
+    assert!(matches!(answer, DigestAnswer::Failed(_)), "{answer:?}");
+    assert!(!alone.worker.background_step());
+    // The next one finds its place free.
+    alone.ask(DigestAsk::Await, 2);
+    alone.mark(2);
+    alone.walk_to_the_end();
+    let answer = alone.ask(DigestAsk::Tell, 2);
+    assert!(matches!(answer, DigestAnswer::Done { .. }), "{answer:?}");
+    alone.stop();
+}
+
+#[test]
 fn only_a_shard_that_is_here_is_looked_at() {
     let dir = tempfile::tempdir().unwrap();
     let mut alone = start(dir.path(), "everysec");
