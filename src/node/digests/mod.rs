@@ -17,7 +17,7 @@ use ringfort_cluster::replica::EntryKind;
 use ringfort_cluster::{Index, LogEntry, Stamp};
 
 use crate::durability::wal::{record_bytes, Purpose};
-use crate::store::Digest;
+pub use crate::store::Digest;
 
 use super::shard::Shard;
 use super::worker::Worker;

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use ringfort_cluster::{Index, NodeId, ReplicaId, ShardId};
 
-use crate::node::digests::DigestAnswer;
+use crate::node::digests::{Digest, DigestAnswer};
 use crate::node::operator::{VerifiedReplica, VerifiedShard, VerifyView};
-use crate::store::Digest;
 
 /// How a copy stands, as far as was heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
