@@ -6,7 +6,7 @@
 
 use super::digest::{Digest, Summing};
 use super::entry::Entry;
-use super::table::{Segment, Table};
+use super::table::{prefetch, Segment, Table};
 use super::{Timestamp, ValueRef};
 
 /// Writes one key into a snapshot's buffer.
@@ -94,6 +94,12 @@ impl Capture {
 
     fn copy(&mut self, segment: &mut Segment) {
         segment.copied_in = self.generation;
+        // The keys lie all over the memory: they are waited for together.
+        for entry in segment.entries() {
+            let (first, second) = entry.lines();
+            prefetch(first);
+            prefetch(second);
+        }
         for entry in segment.entries() {
             self.sink.add(self.database, entry);
         }
