@@ -316,3 +316,47 @@ fn plans_say_what_would_move_and_move_nothing() {
     }
     assert_eq!(members[0].cluster().epoch, before);
 }
+
+#[test]
+fn a_node_alone_answers_for_itself() {
+    let alone = Member::new(None);
+    let view = alone.cluster();
+    assert_eq!(
+        (view.nodes.len(), view.nodes[0].id.clone()),
+        (1, alone.id())
+    );
+    assert_eq!((view.problems, view.shards_short), (Vec::new(), 0));
+    assert_eq!(alone.node(&alone).leads as usize, SHARDS);
+    let text = reason(alone.order(drain(&alone, true)), Refusal::Conflict);
+    assert!(text.contains("last node"), "{text}");
+}
+
+#[test]
+fn leaders_that_were_moved_by_hand_are_spread_again_by_a_rebalance() {
+    let members = three();
+    until("all is well", || is_well(&members[0].cluster()));
+    let to = members[2].id();
+    for shard in 0..SHARDS as u32 {
+        until("it is handed over", || {
+            let to = to.clone();
+            members[0]
+                .order(OperatorQuestion::Transfer { shard, to })
+                .is_ok()
+        });
+    }
+    assert_eq!(members[1].node(&members[2]).leads as usize, SHARDS);
+    // Balance leaves them where they were put, until it is told otherwise.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(members[1].node(&members[2]).leads as usize, SHARDS);
+    assert!(
+        members[1]
+            .order(OperatorQuestion::Rebalance)
+            .unwrap()
+            .changed
+    );
+    until("they are spread again", || {
+        members
+            .iter()
+            .all(|member| members[0].node(member).leads > 0)
+    });
+}

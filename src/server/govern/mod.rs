@@ -215,10 +215,7 @@ impl Govern {
     /// How careful the steward is, as the settings say now.
     fn limits(&self) -> StewardLimits {
         let live = self.local.shared.settings.live();
-        let mut limits = StewardLimits::default();
-        let ticks_per_second = 1_000_000 / limits.tick_us.max(1);
-        limits.placement.replace_after_ticks = live.replace_after_seconds * ticks_per_second;
-        limits
+        StewardLimits::default().replacing_after(live.replace_after_seconds * 1_000_000)
     }
 
     /// Acts on the steward of this term, where this node leads the meta group.

@@ -188,9 +188,11 @@ impl Govern {
                 zone,
             } => self.plan_add(*count, *weight, zone).await,
             OperatorQuestion::PlanRemove { node, force } => self.plan_remove(node, *force).await,
-            OperatorQuestion::Rebalance | OperatorQuestion::Verify { .. } => Err(
-                OperatorError::new(Refusal::Invalid, "this version has no answer to it"),
-            ),
+            OperatorQuestion::Rebalance => self.rebalance(),
+            OperatorQuestion::Verify { .. } => Err(OperatorError::new(
+                Refusal::Invalid,
+                "this version has no answer to it",
+            )),
         }
     }
 
