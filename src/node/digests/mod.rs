@@ -156,10 +156,8 @@ impl Worker {
         self.tell_digest(place, token)
     }
 
-    /// Puts the mark into the log, as an entry of its own.
+    /// Puts the mark into the log, as an entry of its own. What waits for the end of the turn stands behind it.
     fn put_mark(&mut self, place: usize, token: u64) -> DigestAnswer {
-        // What waits for the end of the turn stands before it.
-        self.flush();
         if !self.shards[place].leads() {
             return DigestAnswer::busy("this node does not lead the shard");
         }

@@ -225,6 +225,7 @@ impl Alone {
 
     /// Puts the mark into the log, and gives the index at which it is applied.
     fn mark(&mut self, token: u64) -> Index {
+        self.worker.flush();
         let answer = self.ask(DigestAsk::Mark, token);
         let DigestAnswer::Marked(index) = answer else {
             panic!("{answer:?}");
@@ -254,12 +255,18 @@ fn the_state_behind_the_mark_is_told_while_writes_go_on() {
         let dir = tempfile::tempdir().unwrap();
         let mut alone = start(dir.path(), durability);
         alone.write(0..3000, "before");
+        alone.worker.flush();
         let answer = alone.ask(DigestAsk::Await, 5);
         assert!(matches!(answer, DigestAnswer::Awaiting(ReplicaId(1), _)));
-        // What was asked before the mark is part of it, although its turn had not ended.
-        alone.write(3000..3001, "in the same turn");
-        let index = alone.mark(5);
         let wanted = alone.digest();
+        // What waits for the end of the turn comes behind the mark.
+        alone.write(3000..3001, "in the same turn");
+        let answer = alone.ask(DigestAsk::Mark, 5);
+        let DigestAnswer::Marked(index) = answer else {
+            panic!("{answer:?}");
+        };
+        alone.worker.flush();
+        assert_eq!(alone.worker.shards[0].applied().0, index.next());
         assert_eq!(
             alone.ask(DigestAsk::Tell, 5),
             DigestAnswer::Walking(index, 0)
@@ -274,7 +281,7 @@ fn the_state_behind_the_mark_is_told_while_writes_go_on() {
         let done = DigestAnswer::Done {
             index,
             sum: wanted.sum,
-            keys: 3001,
+            keys: 3000,
         };
         assert_eq!(alone.ask(DigestAsk::Tell, 5), done);
         // Asked again, and by another comparison.
