@@ -5,6 +5,7 @@ pub mod catch_up;
 mod clients;
 mod cluster_port;
 mod cycle;
+pub mod digests;
 pub mod early;
 mod fan;
 mod follower_reads;

@@ -82,7 +82,7 @@ pub struct Shard {
     turn: Turn,
     in_flight: VecDeque<InFlight>,
     /// The clock of the last entry applied or proposed: no stamp is older (invariant 2).
-    last_clock: Timestamp,
+    pub(super) last_clock: Timestamp,
     /// The clock of the last entry applied: what an entry is applied by is a function of the log alone, also where this
     /// replica has proposed more since.
     applied_clock: Timestamp,

@@ -12,6 +12,7 @@ use crate::store::{HashSeed, Rng, Timestamp};
 
 use super::catch_up::{Received, WantedSnapshot};
 use super::cycle::ExpireAt;
+use super::digests::Digests;
 use super::follower_reads::FollowerReads;
 use super::forward::Forwarding;
 use super::handover::Leaving;
@@ -53,6 +54,7 @@ pub struct Worker {
     /// `--durability always`: sync before anything is acknowledged.
     pub(super) sync_always: bool,
     pub(super) snapshots: Snapshots,
+    pub(super) digests: Digests,
     pub(super) rng: Rng,
     /// The clock as of the beginning of the current step.
     now: Timestamp,
@@ -139,6 +141,7 @@ impl Worker {
             wal: parts.wal,
             sync_always: parts.sync_always,
             snapshots: parts.snapshots,
+            digests: Digests::default(),
             rng: Rng::new(parts.seed),
             now: wall_clock(),
             clock_read_at: 0,

@@ -10,6 +10,7 @@ use ringfort_cluster::suspects::{SuspectsAnswer, SuspectsQuestion};
 use ringfort_cluster::topology::{Topology, TopologyError, NODES_MAX};
 use ringfort_cluster::{Epoch, NodeId, ShardId, Term};
 
+use crate::node::digests::{DigestAnswer, DigestQuestion, DigestWireError};
 use crate::node::operator::{OperatorAnswer, OperatorQuestion};
 
 /// The layout of a [`ReportAnswer`].
@@ -22,6 +23,7 @@ const OFFER: u8 = 4;
 const REFUSED: u8 = 5;
 const SUSPECTS: u8 = 6;
 const OPERATE: u8 = 7;
+const DIGEST: u8 = 8;
 
 /// The longest question of an operator: what HTTP takes in, and the names of its fields.
 const OPERATE_BYTES_MAX: usize = 80 << 10;
@@ -41,6 +43,8 @@ pub enum Request {
     Suspects(SuspectsQuestion),
     /// What an operator has asked another node, for the leader of the meta group.
     Operate(Box<OperatorQuestion>),
+    /// About the digest of the node's copy of a shard.
+    Digest(DigestQuestion),
 }
 
 /// The answer to a question of the same kind.
@@ -54,6 +58,7 @@ pub enum Response {
     Offer(Epoch),
     Suspects(SuspectsAnswer),
     Operate(Box<OperatorAnswer>),
+    Digest(DigestAnswer),
     /// This question has no answer here.
     Refused(String),
 }
@@ -90,6 +95,8 @@ pub enum ControlError {
     Codec(#[from] CodecError),
     #[error("what an operator asks or is told cannot be read: {0}")]
     Operate(#[from] serde_json::Error),
+    #[error("{0}")]
+    Digest(#[from] DigestWireError),
     #[error("what no node sends: {0}")]
     Unsound(&'static str),
 }
@@ -127,6 +134,7 @@ impl Request {
             Self::Offer(topology) => tagged(OFFER, &topology.encode()?),
             Self::Suspects(question) => tagged(SUSPECTS, &question.encode()?),
             Self::Operate(question) => tagged(OPERATE, &serde_json::to_vec(question)?),
+            Self::Digest(question) => tagged(DIGEST, &question.encode()?),
         })
     }
 
@@ -146,6 +154,7 @@ impl Request {
                 return Err(ControlError::Unsound("too long a question"));
             }
             OPERATE => Self::Operate(serde_json::from_slice(rest)?),
+            DIGEST => Self::Digest(DigestQuestion::decode(rest)?),
             kind => return Err(ControlError::Kind(kind)),
         })
     }
@@ -176,6 +185,7 @@ impl Response {
             Self::Offer(epoch) => tagged(OFFER, &codec::encode(epoch)?),
             Self::Suspects(answer) => tagged(SUSPECTS, &answer.encode()?),
             Self::Operate(answer) => tagged(OPERATE, &serde_json::to_vec(answer)?),
+            Self::Digest(answer) => tagged(DIGEST, &answer.encode()?),
             Self::Refused(text) => tagged(REFUSED, &codec::encode(&shortened(text))?),
         })
     }
@@ -202,6 +212,7 @@ impl Response {
             OFFER => Self::Offer(codec::decode(rest)?),
             SUSPECTS => Self::Suspects(SuspectsAnswer::decode(rest)?),
             OPERATE => Self::Operate(serde_json::from_slice(rest)?),
+            DIGEST => Self::Digest(DigestAnswer::decode(rest)?),
             REFUSED => Self::Refused(text_of(rest)?),
             kind => return Err(ControlError::Kind(kind)),
         })

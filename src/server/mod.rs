@@ -19,6 +19,8 @@ mod pending;
 #[cfg(test)]
 mod revival_tests;
 mod turn;
+#[cfg(test)]
+mod verify_tests;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::TcpStream as StdStream;

@@ -277,7 +277,7 @@ fn is_whole(topology: &Topology) -> bool {
     })
 }
 
-fn all_whole(members: &[Member]) {
+pub(super) fn all_whole(members: &[Member]) {
     until("every group has its three voters", || {
         members.iter().all(|member| is_whole(&member.topology()))
     });

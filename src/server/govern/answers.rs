@@ -66,6 +66,7 @@ impl Govern {
             Request::Operate(question) => {
                 Response::Operate(Box::new(self.operate_here(&question).await))
             }
+            Request::Digest(question) => Response::Digest(self.answer_digest(question).await),
         }
     }
 

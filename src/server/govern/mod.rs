@@ -13,6 +13,7 @@ mod problems;
 mod report;
 mod steer;
 mod suspects;
+mod verify;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,7 @@ use ringfort_cluster::forming::{About, Setup};
 use ringfort_cluster::steward::{NodeReport, Steward, StewardLimits};
 use ringfort_cluster::topology::{Leaders, Topology, META_GROUP};
 use ringfort_cluster::{Epoch, Monotonic, NodeId, ShardId, Term};
-use tokio::sync::{mpsc, oneshot, Notify};
+use tokio::sync::{mpsc, oneshot, Notify, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::{timeout, timeout_at, Instant};
 
@@ -138,6 +139,8 @@ struct Govern {
     /// Groups with suspects elsewhere, about which others have asked, and when.
     asked_about: RefCell<BTreeMap<ShardId, Instant>>,
     stewardship: RefCell<Option<Stewardship>>,
+    /// One comparison of copies at a time.
+    verifying: Semaphore,
     report_now: Notify,
     steer_now: Notify,
 }
@@ -172,6 +175,7 @@ fn start(local: &Rc<Local>, governing: Governing) {
         kept: Cell::default(),
         asked_about: RefCell::default(),
         stewardship: RefCell::default(),
+        verifying: Semaphore::new(1),
         report_now: Notify::new(),
         steer_now: Notify::new(),
     });
