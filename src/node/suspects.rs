@@ -30,7 +30,7 @@ impl Worker {
         is_known.then(|| Told {
             replica: replica.id(),
             suspect,
-            has_leader: replica.leader().is_some(),
+            has_leader: replica.hears_leader(),
             term: replica.term(),
             last: replica.last_entry(),
             members: Members::from(&membership),
