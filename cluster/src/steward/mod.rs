@@ -131,6 +131,17 @@ impl Steward {
         }
     }
 
+    /// From now on it is as careful as this says.
+    pub fn set_limits(&mut self, mut limits: StewardLimits) {
+        limits.placement.alive_ticks_max = limits.node_down_after_us / limits.tick_us.max(1);
+        self.limits = limits;
+    }
+
+    /// The newest report of each node, and when it came.
+    pub fn reports(&self) -> impl Iterator<Item = (&NodeReport, Monotonic)> {
+        self.reports.values().map(|heard| (&heard.report, heard.at))
+    }
+
     /// Takes in the report of a node.
     pub fn heard(&mut self, report: NodeReport, now: Monotonic) {
         let id = report.node.id;
