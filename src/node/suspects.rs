@@ -33,6 +33,7 @@ impl Worker {
             has_leader: replica.hears_leader(),
             term: replica.term(),
             last: replica.last_entry(),
+            committed: replica.committed(),
             members: Members::from(&membership),
             changed: membership.epoch,
         })
