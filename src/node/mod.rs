@@ -26,6 +26,7 @@ mod outward;
 mod patience;
 pub mod peer;
 pub mod process;
+mod recover;
 pub mod recovery;
 pub mod replay;
 mod replicas;

@@ -112,7 +112,11 @@ pub fn decide(
         let told = told.get(id).map(|(_, told)| *told);
         told.is_some_and(|told| !told.suspect && knows_members(told))
     };
-    if is_majority(&members, is_sound) {
+    // Where all are there, suspects elect the most advanced among them by themselves.
+    let all = members.all();
+    let are_there = all.iter().all(|id| told.contains_key(id));
+    let know = told.values().any(|(_, told)| knows_members(told));
+    if is_majority(&members, is_sound) || (are_there && know) {
         return Ok(Fate::GoesOn);
     }
     if !silent.is_empty() {

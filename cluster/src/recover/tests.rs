@@ -101,8 +101,14 @@ fn suspects_do_not_make_a_majority_and_may_be_chosen() {
     for told in heard.values_mut().flatten() {
         told.suspect = true;
     }
-    let chosen = chosen(decide(&place, &nodes(&[1, 2]), &heard));
-    assert_eq!(chosen.told.replica, ReplicaId(2));
+    let fate = decide(&place, &nodes(&[1, 2]), &heard);
+    assert_eq!(chosen(fate).told.replica, ReplicaId(2));
+    // With the third one they elect somebody by themselves.
+    let mut third = told(&place, 3, (3, 9));
+    third.suspect = true;
+    heard.insert(NodeId(3), Some(third));
+    let fate = decide(&place, &nodes(&[1, 2, 3]), &heard);
+    assert_eq!(fate, Ok(Fate::GoesOn));
 }
 
 #[test]

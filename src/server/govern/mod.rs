@@ -9,8 +9,10 @@ mod operate;
 mod orders;
 mod overview;
 mod problems;
+mod recover;
 mod report;
 mod steer;
+mod survivor;
 mod suspects;
 
 use std::cell::{Cell, RefCell};
@@ -137,6 +139,8 @@ struct Govern {
     /// Groups with suspects elsewhere, about which others have asked, and when.
     asked_about: RefCell<BTreeMap<ShardId, Instant>>,
     stewardship: RefCell<Option<Stewardship>>,
+    /// The operator's word about lost nodes is being carried out.
+    recovering: Cell<bool>,
     report_now: Notify,
     steer_now: Notify,
 }
@@ -171,6 +175,7 @@ fn start(local: &Rc<Local>, governing: Governing) {
         kept: Cell::default(),
         asked_about: RefCell::default(),
         stewardship: RefCell::default(),
+        recovering: Cell::default(),
         report_now: Notify::new(),
         steer_now: Notify::new(),
     });

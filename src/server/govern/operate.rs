@@ -69,8 +69,12 @@ impl Govern {
         }
     }
 
-    async fn operate(&self, question: &OperatorQuestion) -> OperatorAnswer {
+    async fn operate(self: &Rc<Self>, question: &OperatorQuestion) -> OperatorAnswer {
         match question {
+            OperatorQuestion::Recover {
+                lost,
+                accept_data_loss,
+            } => answer_of(self.recover(lost, *accept_data_loss).await),
             OperatorQuestion::Shards => answer_of(self.all_shards().await),
             question => self.ask_leader(question).await,
         }
@@ -181,7 +185,8 @@ impl Govern {
             OperatorQuestion::PlanAdd { .. }
             | OperatorQuestion::PlanRemove { .. }
             | OperatorQuestion::Rebalance
-            | OperatorQuestion::Verify { .. } => Err(OperatorError::new(
+            | OperatorQuestion::Verify { .. }
+            | OperatorQuestion::Recover { .. } => Err(OperatorError::new(
                 Refusal::Invalid,
                 "this version has no answer to it",
             )),
