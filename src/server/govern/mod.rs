@@ -141,6 +141,8 @@ struct Govern {
     stewardship: RefCell<Option<Stewardship>>,
     /// The operator's word about lost nodes is being carried out.
     recovering: Cell<bool>,
+    /// Before that this node decides nothing for the cluster: what it goes on with may be older than what others know.
+    steers_from: Cell<Option<Instant>>,
     report_now: Notify,
     steer_now: Notify,
 }
@@ -176,6 +178,7 @@ fn start(local: &Rc<Local>, governing: Governing) {
         asked_about: RefCell::default(),
         stewardship: RefCell::default(),
         recovering: Cell::default(),
+        steers_from: Cell::default(),
         report_now: Notify::new(),
         steer_now: Notify::new(),
     });

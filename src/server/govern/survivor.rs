@@ -9,7 +9,7 @@ use std::time::Duration;
 use ringfort_cluster::meta::{MetaCommand, Recovery};
 use ringfort_cluster::recover::{Choose, RecoverAnswer, RecoverQuestion, Yield};
 use ringfort_cluster::suspects::{Told, GROUPS_OF_QUESTION_MAX};
-use ringfort_cluster::topology::Topology;
+use ringfort_cluster::topology::{Topology, META_GROUP};
 use ringfort_cluster::{Epoch, NodeId, ShardId};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, Instant};
@@ -23,6 +23,8 @@ use super::{encoded, Govern};
 const QUESTION_LIMIT: Duration = Duration::from_secs(12);
 /// For what was chosen to be written and applied.
 const CHOSEN_LIMIT: Duration = Duration::from_secs(5);
+/// For the meta group, which begins with what one node has of it, to be told what others know.
+const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Govern {
@@ -71,6 +73,9 @@ impl Govern {
 
     /// Those that have written and applied it by now, so that a restart finds it.
     async fn choose(&self, all: Vec<Choose>) -> Vec<ShardId> {
+        if all.iter().any(|asked| asked.shard == META_GROUP) {
+            self.steers_from.set(Some(Instant::now() + SETTLE_LIMIT));
+        }
         let asked = all.clone();
         let chosen = self.of_all_workers(move |there| there.choose(&asked)).await;
         let mut waiting: BTreeSet<ShardId> = chosen.into_iter().flatten().collect();
@@ -105,7 +110,9 @@ impl Govern {
         while !self.leads() && Instant::now() < until {
             sleep(LOOK_EVERY).await;
         }
-        match self.propose(&MetaCommand::Recover(recovery)).await {
+        let outcome = self.propose(&MetaCommand::Recover(recovery)).await;
+        self.steers_from.set(None);
+        match outcome {
             Proposed::Done(_) => None,
             Proposed::Refused(why) | Proposed::NotApplied(why) | Proposed::Unknown(why) => {
                 Some(why)
