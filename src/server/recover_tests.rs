@@ -10,6 +10,7 @@ use ringfort_cluster::{NodeId, ShardId};
 use crate::node::operator::{
     OperatorAnswer, OperatorError, OperatorQuestion, RecoverView, Refusal,
 };
+use crate::node::report::{NodeHandle, State};
 
 use super::revival_tests::{all_whole, check_keys, three, until, Member, KEYS, SHARDS};
 
@@ -58,7 +59,7 @@ fn one_of_three_goes_on_alone_with_everything_and_grows_again() {
     let error = recover(&members[2], &all[2..], true).unwrap_err();
     assert!(error.reason.contains("is not lost"), "{error}");
     let survivor = members.pop().unwrap();
-    drop(members);
+    members.iter_mut().for_each(|member| member.running = None);
 
     // One is lost, and the other does not answer.
     let error = recover(&survivor, &all[..1], true).unwrap_err();
@@ -89,6 +90,16 @@ fn one_of_three_goes_on_alone_with_everything_and_grows_again() {
         "{error}"
     );
     let survivors = [survivor];
+    check_keys(&survivors);
+
+    // Who was lost and comes back with its data is told that it is out, and ends.
+    members[0].start();
+    until("it is told that it is out", || {
+        let why = members[0].shared().failure().unwrap_or_default();
+        why.contains("was removed from the cluster") && why.contains("start it with an empty --dir")
+    });
+    assert!((0..=SHARDS as u16).all(|shard| !members[0].shared().leads(shard)));
+    drop(members);
     check_keys(&survivors);
 
     let [survivor] = survivors;
@@ -160,7 +171,7 @@ fn two_of_five_go_on_and_shards_that_were_on_the_lost_alone_begin_again_empty() 
                 let name = format!("key:{key}");
                 let shard = u32::from(shard_of(&topology, &name).0);
                 let expected = match empty.contains(&shard) {
-                    true => "$-1".to_owned(),
+                    true => "(nil)".to_owned(),
                     false => key.to_string(),
                 };
                 client.ask(&format!("GET {name}")) == expected
@@ -173,6 +184,61 @@ fn two_of_five_go_on_and_shards_that_were_on_the_lost_alone_begin_again_empty() 
     let started = Instant::now();
     check_keys_written(&members);
     assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+fn order(at: &Member, question: &OperatorQuestion) -> Result<(), OperatorError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    match runtime.block_on(at.shared().desk.ask(question.clone())) {
+        OperatorAnswer::Done(_) => Ok(()),
+        OperatorAnswer::Refused(error) => Err(error),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_node_that_was_removed_says_so_while_it_runs_and_stays_out_when_it_comes_back() {
+    let mut members = three();
+    let mut removed = Member::new(Some(members[0].peer_port));
+    let id = removed.shared().node_id();
+    until("all know it", || {
+        let mut all = members.iter();
+        all.all(|member| member.topology().nodes.contains_key(&id))
+    });
+    let mut client = removed.client();
+    until("it serves", || client.ask("GET key:1") == "1");
+    let node = id.to_string();
+    let (force, name) = (false, node.clone());
+    order(&members[0], &OperatorQuestion::Drain { node, force }).unwrap();
+    let remove = OperatorQuestion::Remove { node: name };
+    until("it is drained and removed", || {
+        order(&members[0], &remove).is_ok()
+    });
+    until("it says so", || {
+        let state = NodeHandle::state(&**removed.shared());
+        matches!(state, State::Waiting(why) if why.contains("was removed from the cluster"))
+    });
+    until("its clients are told", || {
+        let answer = client.ask("GET key:1");
+        answer.starts_with("-CLUSTERDOWN this node was removed from the cluster")
+    });
+    until("it holds nothing", || {
+        removed.shared().cluster_state().state().replicas.is_empty()
+    });
+    assert!(
+        removed.shared().failure().is_none(),
+        "it stays until it is stopped"
+    );
+    removed.running = None;
+    removed.start();
+    until("it is told that it is out", || {
+        let why = removed.shared().failure().unwrap_or_default();
+        why.contains("stays out: start it with an empty --dir")
+    });
+    all_whole(&members);
+    check_keys(&members);
+    members.clear();
 }
 
 fn check_keys_written(members: &[Member]) {
