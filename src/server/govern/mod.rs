@@ -8,6 +8,7 @@ mod names;
 mod operate;
 mod orders;
 mod overview;
+mod plans;
 mod problems;
 mod recover;
 mod removed;
@@ -219,6 +220,15 @@ impl Govern {
         own.or(self.heard_leader.get())
     }
 
+    /// How careful the steward is, as the settings say now.
+    fn limits(&self) -> StewardLimits {
+        let live = self.local.shared.settings.live();
+        let mut limits = StewardLimits::default();
+        let ticks_per_second = 1_000_000 / limits.tick_us.max(1);
+        limits.placement.replace_after_ticks = live.replace_after_seconds * ticks_per_second;
+        limits
+    }
+
     /// Acts on the steward of this term, where this node leads the meta group.
     fn with_stewardship<T>(&self, act: impl FnOnce(&mut Stewardship, Monotonic) -> T) -> Option<T> {
         let term = self.local.worker.borrow().meta_term();
@@ -234,7 +244,7 @@ impl Govern {
             *stewardship = Some(Stewardship {
                 term,
                 since: now,
-                steward: Steward::new(StewardLimits::default()),
+                steward: Steward::new(self.limits()),
                 told: BTreeMap::new(),
                 telling: BTreeSet::new(),
             });
