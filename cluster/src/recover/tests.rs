@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::meta::{MetaCommand, Recovery, EPOCHS_PASSED_OVER, IDS_PASSED_OVER};
-use crate::steward::WireError;
+use crate::steward::{duties, Duties, Since, WireError};
 use crate::suspects::GROUPS_OF_QUESTION_MAX;
 use crate::topology::{ClusterId, Node, Replica as Held, ReplicaFate, Topology, Wish};
 use crate::types::{Index, ShardId};
@@ -334,4 +334,23 @@ fn a_group_that_is_gone_begins_once_on_a_survivor() {
         error.contains("ids are given out in order and once"),
         "{error}"
     );
+}
+
+/// A replica that was given out, and was no member when its node was removed, stayed there for ever.
+#[test]
+fn a_node_that_is_out_drops_whatever_it_has_and_begins_nothing() {
+    let mut topology = topology();
+    let here = BTreeMap::from([(ShardId(0), ReplicaId(3))]);
+    let me = NodeId(3);
+    let before = duties(&topology, me, &here, Since::Running);
+    assert!(before.drop.is_empty());
+    topology.nodes.remove(&me);
+    topology.removed.insert(me, topology.epoch);
+    let (running, again) = (
+        duties(&topology, me, &here, Since::Running),
+        duties(&topology, me, &BTreeMap::new(), Since::Restart),
+    );
+    assert_eq!(running.drop, [(ShardId(0), ReplicaId(3))]);
+    assert!(running.start.is_empty());
+    assert_eq!(again, Duties::default());
 }
