@@ -316,3 +316,17 @@ fn plans_say_what_would_move_and_move_nothing() {
     }
     assert_eq!(members[0].cluster().epoch, before);
 }
+
+#[test]
+fn a_node_alone_answers_for_itself() {
+    let alone = Member::new(None);
+    let view = alone.cluster();
+    assert_eq!(
+        (view.nodes.len(), view.nodes[0].id.clone()),
+        (1, alone.id())
+    );
+    assert_eq!((view.problems, view.shards_short), (Vec::new(), 0));
+    assert_eq!(alone.node(&alone).leads as usize, SHARDS);
+    let text = reason(alone.order(drain(&alone, true)), Refusal::Conflict);
+    assert!(text.contains("last node"), "{text}");
+}

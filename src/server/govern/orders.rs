@@ -22,8 +22,8 @@ use super::Govern;
 const TRANSFER_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks whether it has.
 const TRANSFER_LOOK: Duration = Duration::from_millis(50);
-/// How often a transfer is ordered anew when the shard's leader refuses because it is busy.
-const TRANSFER_ATTEMPTS_MAX: usize = 5;
+/// For so long a transfer is ordered anew when the shard's leader refuses because it is busy.
+const TRANSFER_TRY: Duration = Duration::from_secs(3);
 
 fn conflict(reason: impl Into<String>) -> OperatorError {
     OperatorError::new(Refusal::Conflict, reason)
@@ -129,8 +129,8 @@ impl Govern {
                 message: format!("shard {shard} {message} {}", short(&node)),
             }))
         };
-        let mut refusal = String::new();
-        for _ in 0..TRANSFER_ATTEMPTS_MAX {
+        let until = Instant::now() + TRANSFER_TRY;
+        loop {
             let order = self.overview(|all| transfer_order(all, id, &node)).await?;
             let Some(order) = order else {
                 return done(false, "is led by");
@@ -140,13 +140,14 @@ impl Govern {
                     self.wait_for_leader(id, node.id).await?;
                     return done(true, "is led now by");
                 }
-                Err(reason) => refusal = reason,
+                Err(reason) if Instant::now() >= until => {
+                    return Err(conflict(format!(
+                        "the leader of shard {shard} does not hand it over now: {reason}; try again"
+                    )));
+                }
+                Err(_) => sleep(TRANSFER_LOOK).await,
             }
-            sleep(TRANSFER_LOOK).await;
         }
-        Err(conflict(format!(
-            "the leader of shard {shard} does not hand it over now: {refusal}; try again"
-        )))
     }
 
     async fn give(&self, order: Order) -> Result<(), String> {

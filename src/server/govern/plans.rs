@@ -66,10 +66,11 @@ impl Govern {
             self.with_stewardship(|held, now| held.steward.given_up(now, &topology));
         let given_up = given_up.unwrap_or_default();
         let reckoned = tokio::task::spawn_blocking(move || {
-            forecast(&topology, &change, &bytes, &leaders, &given_up)
+            let forecast = forecast(&topology, &change, &bytes, &leaders, &given_up);
+            (forecast, leaders)
         });
-        let forecast = reckoned.await;
-        let forecast = forecast
+        let (forecast, leaders) = reckoned
+            .await
             .map_err(|_| OperatorError::new(Refusal::Unavailable, "the plan was not reckoned"))?;
         let bytes_per_sec = self
             .local
@@ -77,12 +78,27 @@ impl Govern {
             .settings
             .live()
             .snapshot_send_bytes_per_sec;
-        Ok(OperatorAnswer::Plan(view(&forecast, bytes_per_sec)))
+        Ok(OperatorAnswer::Plan(view(
+            &forecast,
+            &leaders,
+            bytes_per_sec,
+        )))
     }
 }
 
-/// What is told of a forecast, at a pace.
-fn view(forecast: &Forecast, bytes_per_sec: u64) -> PlanView {
+/// The bytes that the node sends which sends most: each copy comes from its shard's leader.
+fn bytes_of_one(forecast: &Forecast, leaders: &BTreeMap<ShardId, NodeId>) -> u64 {
+    let mut sent: BTreeMap<Option<NodeId>, u64> = BTreeMap::new();
+    for to_do in &forecast.moves {
+        let leader = leaders.get(&to_do.shard).copied();
+        let bytes = sent.entry(leader).or_default();
+        *bytes = bytes.saturating_add(to_do.bytes);
+    }
+    sent.into_values().max().unwrap_or(0)
+}
+
+/// What is told of a forecast, where each node sends at this pace.
+fn view(forecast: &Forecast, leaders: &BTreeMap<ShardId, NodeId>, bytes_per_sec: u64) -> PlanView {
     let name = |id: &NodeId| match forecast.new_nodes.iter().position(|new| new == id) {
         Some(at) => format!("new-{}", at + 1),
         None => id.to_string(),
@@ -117,7 +133,7 @@ fn view(forecast: &Forecast, bytes_per_sec: u64) -> PlanView {
         bytes,
         leaders: count(forecast.leaders.len()),
         bytes_per_sec,
-        seconds: bytes.div_ceil(bytes_per_sec.max(1)),
+        seconds: bytes_of_one(forecast, leaders).div_ceil(bytes_per_sec.max(1)),
         nodes: {
             let before = forecast.holds_before.keys();
             let all: BTreeSet<&NodeId> = before.chain(forecast.holds_after.keys()).collect();
@@ -158,7 +174,7 @@ mod tests {
             holds_after: [(old, holds(2, 2_000)), (new, holds(1, 1_000))].into(),
             refused: Some(ForecastRefused::TooMany(65)),
         };
-        let plan = view(&forecast, 300);
+        let plan = view(&forecast, &[(ShardId(3), old)].into(), 300);
         assert_eq!(
             (plan.copies, plan.copies_percent, plan.bytes),
             (1, 25.0, 1_000)
