@@ -114,6 +114,32 @@ fn one_of_three_goes_on_alone_with_everything_and_grows_again() {
     check_keys(&[survivor, second, third]);
 }
 
+#[test]
+fn suspects_that_wait_for_one_that_never_comes_back_go_on_by_the_word_of_the_operator() {
+    let mut members = three();
+    settle();
+    let all = ids(&members);
+    members.iter_mut().for_each(Member::lose_power);
+    members.pop();
+    members.iter_mut().for_each(Member::start);
+    let error = recover(&members[0], &all[1..2], true).unwrap_err();
+    assert!(error.reason.contains("answers"), "{error}");
+    let done = recover(&members[0], &all[2..], true).unwrap();
+    assert_eq!((done.groups.len(), done.left_alone), (SHARDS + 1, 0));
+    assert!(done.groups.iter().all(|group| group.suspect));
+    check_keys(&members);
+    until("nobody is doubted any more", || {
+        members.iter().all(|member| {
+            let shared = member.shared();
+            shared.topology.doubts().suspect.is_empty()
+                && shared.cluster_state().suspects().is_empty()
+        })
+    });
+    members.push(Member::new(Some(members[0].peer_port)));
+    all_whole(&members);
+    check_keys(&members);
+}
+
 fn on_nodes(topology: &Topology, shard: ShardId) -> BTreeSet<NodeId> {
     let place = topology.place(shard).unwrap();
     let voters = place.members.voters.iter();
