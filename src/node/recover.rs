@@ -7,6 +7,7 @@ use ringfort_cluster::{Index, ReplicaId, ShardId, Term};
 
 use crate::durability::DirectoryError;
 
+use super::recovery::named;
 use super::worker::Worker;
 
 impl Worker {
@@ -56,8 +57,8 @@ impl Worker {
         let forced = self.shards[place].replica.force(&asked.force());
         if forced {
             tracing::warn!(
-                "shard {}: by the word of the operator replica {} decides alone from now on",
-                asked.shard,
+                "{}: by the word of the operator replica {} decides alone from now on",
+                named(&[asked.shard]),
                 asked.replica
             );
             self.takes_part(place);

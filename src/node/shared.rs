@@ -226,7 +226,6 @@ impl Shared {
 
     /// The node cannot go on, for a reason that its operator must read: it goes down at once.
     pub fn fail(&self, reason: String) {
-        tracing::error!("{reason}");
         *lock(&self.failure) = Some(reason);
         self.shut_down(Shutdown {
             now: true,
