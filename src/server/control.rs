@@ -5,6 +5,7 @@ use ringfort_cluster::codec::{self, CodecError};
 use ringfort_cluster::forming::{
     shortened, FormingMessage, MessageError, ADDRESS_BYTES_MAX, REASON_BYTES_MAX,
 };
+use ringfort_cluster::recover::{RecoverAnswer, RecoverQuestion};
 use ringfort_cluster::steward::{NodeReport, Order, WireError, GROUPS_OF_REPORT_MAX};
 use ringfort_cluster::suspects::{SuspectsAnswer, SuspectsQuestion};
 use ringfort_cluster::topology::{Topology, TopologyError, NODES_MAX};
@@ -24,6 +25,7 @@ const REFUSED: u8 = 5;
 const SUSPECTS: u8 = 6;
 const OPERATE: u8 = 7;
 const DIGEST: u8 = 8;
+const RECOVER: u8 = 9;
 
 /// The longest question of an operator: what HTTP takes in, and the names of its fields.
 const OPERATE_BYTES_MAX: usize = 80 << 10;
@@ -45,6 +47,8 @@ pub enum Request {
     Operate(Box<OperatorQuestion>),
     /// About the digest of the node's copy of a shard.
     Digest(DigestQuestion),
+    /// About groups that lost their majority for good.
+    Recover(RecoverQuestion),
 }
 
 /// The answer to a question of the same kind.
@@ -59,6 +63,7 @@ pub enum Response {
     Suspects(SuspectsAnswer),
     Operate(Box<OperatorAnswer>),
     Digest(DigestAnswer),
+    Recover(RecoverAnswer),
     /// This question has no answer here.
     Refused(String),
 }
@@ -133,6 +138,7 @@ impl Request {
             Self::Order(order) => tagged(ORDER, &order.encode()?),
             Self::Offer(topology) => tagged(OFFER, &topology.encode()?),
             Self::Suspects(question) => tagged(SUSPECTS, &question.encode()?),
+            Self::Recover(question) => tagged(RECOVER, &question.encode()?),
             Self::Operate(question) => tagged(OPERATE, &serde_json::to_vec(question)?),
             Self::Digest(question) => tagged(DIGEST, &question.encode()?),
         })
@@ -150,6 +156,7 @@ impl Request {
             ORDER => Self::Order(Order::decode(rest)?),
             OFFER => Self::Offer(Box::new(Topology::decode(rest)?)),
             SUSPECTS => Self::Suspects(SuspectsQuestion::decode(rest)?),
+            RECOVER => Self::Recover(RecoverQuestion::decode(rest)?),
             OPERATE if rest.len() > OPERATE_BYTES_MAX => {
                 return Err(ControlError::Unsound("too long a question"));
             }
@@ -184,6 +191,7 @@ impl Response {
             }
             Self::Offer(epoch) => tagged(OFFER, &codec::encode(epoch)?),
             Self::Suspects(answer) => tagged(SUSPECTS, &answer.encode()?),
+            Self::Recover(answer) => tagged(RECOVER, &answer.encode()?),
             Self::Operate(answer) => tagged(OPERATE, &serde_json::to_vec(answer)?),
             Self::Digest(answer) => tagged(DIGEST, &answer.encode()?),
             Self::Refused(text) => tagged(REFUSED, &codec::encode(&shortened(text))?),
@@ -211,6 +219,7 @@ impl Response {
             }
             OFFER => Self::Offer(codec::decode(rest)?),
             SUSPECTS => Self::Suspects(SuspectsAnswer::decode(rest)?),
+            RECOVER => Self::Recover(RecoverAnswer::decode(rest)?),
             OPERATE => Self::Operate(serde_json::from_slice(rest)?),
             DIGEST => Self::Digest(DigestAnswer::decode(rest)?),
             REFUSED => Self::Refused(text_of(rest)?),

@@ -10,8 +10,11 @@ mod orders;
 mod overview;
 mod plans;
 mod problems;
+mod recover;
+mod removed;
 mod report;
 mod steer;
+mod survivor;
 mod suspects;
 mod verify;
 
@@ -31,7 +34,7 @@ use tokio::time::{timeout, timeout_at, Instant};
 
 use crate::node::meta::Account;
 use crate::node::peer::{ask, AskError, ControlHandler, Home, Target};
-use crate::node::{monotonic_clock, view, Shutdown, Worker};
+use crate::node::{monotonic_clock, view, Worker};
 
 use super::control::{ControlError, Request, Response};
 use super::formation::Announcing;
@@ -141,6 +144,12 @@ struct Govern {
     stewardship: RefCell<Option<Stewardship>>,
     /// One comparison of copies at a time.
     verifying: Semaphore,
+    /// The operator's word about lost nodes is being carried out.
+    recovering: Cell<bool>,
+    /// It is known, and was told, that this node was removed.
+    is_removed: Cell<bool>,
+    /// Before that this node decides nothing for the cluster: what it goes on with may be older than what others know.
+    steers_from: Cell<Option<Instant>>,
     report_now: Notify,
     steer_now: Notify,
 }
@@ -176,6 +185,9 @@ fn start(local: &Rc<Local>, governing: Governing) {
         asked_about: RefCell::default(),
         stewardship: RefCell::default(),
         verifying: Semaphore::new(1),
+        recovering: Cell::default(),
+        is_removed: Cell::default(),
+        steers_from: Cell::default(),
         report_now: Notify::new(),
         steer_now: Notify::new(),
     });
@@ -267,6 +279,7 @@ impl Govern {
             let account = self.collect().await;
             self.take_account(account);
             self.publish();
+            self.look_whether_removed();
             self.keep_topology();
             self.report_now.notify_one();
             self.steer_now.notify_one();
@@ -379,8 +392,8 @@ impl Govern {
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::error!("{error}");
-                self.local.shared.shut_down(Shutdown::default());
+                // Nobody takes what it would hand over.
+                self.local.shared.fail(error.to_string());
             }
         }
     }

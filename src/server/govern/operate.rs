@@ -77,6 +77,10 @@ impl Govern {
 
     async fn operate(self: &Rc<Self>, question: &OperatorQuestion) -> OperatorAnswer {
         match question {
+            OperatorQuestion::Recover {
+                lost,
+                accept_data_loss,
+            } => answer_of(self.recover(lost, *accept_data_loss).await),
             OperatorQuestion::Shards => answer_of(self.all_shards().await),
             // Any node can: there is no need to pass it on, nor for the leader to stay.
             OperatorQuestion::Verify { shard } => answer_of(self.verify(*shard).await),
@@ -189,10 +193,9 @@ impl Govern {
             } => self.plan_add(*count, *weight, zone).await,
             OperatorQuestion::PlanRemove { node, force } => self.plan_remove(node, *force).await,
             OperatorQuestion::Rebalance => self.rebalance(),
-            OperatorQuestion::Verify { .. } => Err(OperatorError::new(
-                Refusal::Invalid,
-                "this version has no answer to it",
-            )),
+            OperatorQuestion::Verify { .. } | OperatorQuestion::Recover { .. } => Err(
+                OperatorError::new(Refusal::Invalid, "this version has no answer to it"),
+            ),
         }
     }
 
