@@ -3,6 +3,7 @@
 pub mod demo;
 mod flags;
 pub mod logging;
+pub mod operator;
 
 use crate::settings::{Builder, Settings, SettingsError, CONFIG_VARIABLE};
 use clap::{ArgMatches, Command};
@@ -15,6 +16,8 @@ pub enum Invocation {
     Serve(Box<Settings>),
     /// Run a cluster on this machine.
     Demo(demo::Demo),
+    /// Ask a cluster, or order it something.
+    Operate(Box<operator::Operation>),
     /// Print this (help, version) and end well.
     Print(String),
 }
@@ -52,9 +55,15 @@ where
     if let Some(matches) = matches.subcommand_matches("demo") {
         return Ok(Invocation::Demo(demo::Demo::from_matches(matches)));
     }
+    let env: Vec<(OsString, OsString)> = env.into_iter().collect();
+    if let Some(operation) = operator::from_matches(&matches, &env) {
+        let operation =
+            operation.map_err(|reason| CliError::Usage(format!("ringfort: {reason}")))?;
+        return Ok(Invocation::Operate(Box::new(operation)));
+    }
     let matches = matches.subcommand_matches("serve").unwrap_or(&matches);
-    let env = own_variables(env)?;
-    Ok(Invocation::Serve(Box::new(settings(matches, env)?)))
+    let settings = settings(matches, own_variables(env)?)?;
+    Ok(Invocation::Serve(Box::new(settings)))
 }
 
 fn command() -> Command {
@@ -63,7 +72,8 @@ fn command() -> Command {
         Command::new("serve")
             .about("Run a node (what `ringfort` alone does, too)")
             .after_help(
-                "Each setting can also be an environment variable (RINGFORT_PORT for --port) or a line \
+                "Example:\n  ringfort serve --port 7000 --maxmemory 2gb\n\n\
+                 Each setting can also be an environment variable (RINGFORT_PORT for --port) or a line \
                  of a TOML file (--config). Flags win over the environment, the environment over the file.",
             ),
         flags::Listing::Shown,
@@ -74,6 +84,7 @@ fn command() -> Command {
         .after_help("`ringfort` runs a node. `ringfort serve --help` lists its settings; they may follow `ringfort` directly.")
         .subcommand(serve)
         .subcommand(demo::command())
+        .subcommands(operator::commands())
 }
 
 fn settings(matches: &ArgMatches, env: Vec<(String, String)>) -> Result<Settings, CliError> {
@@ -118,7 +129,7 @@ where
 {
     let mut own = Vec::new();
     for (name, value) in env {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("RINGFORT_")) else {
+        let Some(name) = name.to_str().filter(|name| is_setting(name)) else {
             continue;
         };
         let value = value.into_string().map_err(|_| {
@@ -131,6 +142,12 @@ where
     // The environment comes in no order; messages about it should always be the same.
     own.sort();
     Ok(own)
+}
+
+/// Settings of a node have the prefix too, but these are for the commands that ask one.
+fn is_setting(variable: &str) -> bool {
+    variable.starts_with("RINGFORT_")
+        && ![operator::HTTP_VARIABLE, operator::PASSWORD_VARIABLE].contains(&variable)
 }
 
 #[cfg(test)]
@@ -153,6 +170,7 @@ mod tests {
             Ok(Invocation::Serve(settings)) => *settings,
             Ok(Invocation::Print(text)) => panic!("printed {text}"),
             Ok(Invocation::Demo(demo)) => panic!("{demo:?}"),
+            Ok(Invocation::Operate(operation)) => panic!("{operation:?}"),
             Err(error) => panic!("{error}"),
         }
     }
