@@ -62,9 +62,20 @@ where
         return Ok(Invocation::Operate(Box::new(operation)));
     }
     let matches = matches.subcommand_matches("serve").unwrap_or(&matches);
+    let has_operator_password = env
+        .iter()
+        .any(|(name, value)| name == operator::PASSWORD_VARIABLE && !value.is_empty());
     let settings = settings(matches, own_variables(env)?)?;
+    // Taken in silence, it would look as if the node had a password.
+    if has_operator_password && settings.live().requirepass.is_empty() {
+        return Err(CliError::Usage(PASSWORD_OF_OPERATOR.into()));
+    }
     Ok(Invocation::Serve(Box::new(settings)))
 }
+
+const PASSWORD_OF_OPERATOR: &str =
+    "ringfort: RINGFORT_PASSWORD is what the operator's commands send; a node's own password is \
+     RINGFORT_REQUIREPASS (setting requirepass): set that too, or unset RINGFORT_PASSWORD";
 
 fn command() -> Command {
     let about = "A Redis-protocol-compatible cache and key-value tier";
@@ -284,6 +295,41 @@ mod tests {
             }
         }
         assert!(help.contains("RINGFORT_MAXMEMORY"));
+    }
+
+    #[test]
+    fn variables_of_the_operator_s_commands_are_no_settings() {
+        let http = ("RINGFORT_HTTP", "h:1");
+        assert_eq!(served(&[], &[http]).startup().port, 6379);
+        let password = ("RINGFORT_PASSWORD", "hush");
+        let with_own = [http, password, ("RINGFORT_REQUIREPASS", "hush")];
+        assert_eq!(served(&[], &with_own).live().requirepass, "hush");
+        let error = run(&[], &[password]).err().unwrap().to_string();
+        assert!(error.contains("RINGFORT_REQUIREPASS") && !error.contains("hush"));
+        assert!(matches!(
+            run(&["status"], &[http, password, ("RINGFORT_NONSENSE", "1")]),
+            Ok(Invocation::Operate(_))
+        ));
+    }
+
+    #[test]
+    fn every_command_s_help_has_an_example() {
+        fn walk(command: &Command, words: &mut Vec<String>, seen: &mut usize) {
+            for child in command.get_subcommands() {
+                words.push(child.get_name().to_string());
+                for flag in ["--help", "-h"] {
+                    let args: Vec<&str> = words.iter().map(String::as_str).chain([flag]).collect();
+                    let help = printed(&args);
+                    assert!(help.contains("Example"), "{args:?}\n{help}");
+                    *seen += 1;
+                }
+                walk(child, words, seen);
+                words.pop();
+            }
+        }
+        let mut seen = 0;
+        walk(&command(), &mut Vec::new(), &mut seen);
+        assert!(seen >= 36, "{seen}");
     }
 
     #[test]

@@ -278,7 +278,7 @@ fn recover() -> Command {
         Arg::new("accept-data-loss")
             .long("accept-data-loss")
             .action(ArgAction::SetTrue)
-            .help("Acknowledged writes may be lost, and so may the order of those that are left"),
+            .help("Acknowledged writes may be lost"),
     )
     .arg(output())
 }

@@ -220,7 +220,7 @@ fn garbage_is_no_answer_and_no_reason_to_panic() {
     let garbage: [Vec<u8>; 9] = [
         reply(200, "<html>"),
         reply(200, ""),
-        reply(200, "[1]"),
+        reply(200, "[{}]"),
         reply(200, &deep),
         reply(500, "oops"),
         reply(302, ""),

@@ -5,8 +5,14 @@ use std::io;
 use crate::admin::api::Refusal;
 
 /// What the exit codes mean, for the help of every command.
-pub(super) const EXIT_CODES: &str = "Exit codes: 0 done; 1 refused, or something wrong was found; 2 wrong usage; \
-     3 the cluster cannot be reached; 4 the outcome is unknown: look, and repeat the command; 130 interrupted";
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    refused, or something wrong was found
+  2    wrong usage
+  3    the cluster cannot be reached
+  4    the outcome is unknown: look, and repeat the command
+  130  interrupted";
 
 /// A command that came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
