@@ -1,8 +1,15 @@
 //! What every node does for its cluster, on the worker of its copy of the meta group: it tells the leader of the meta group how it is, shows
 //! its clients who leads what, and answers other nodes' questions; where it leads the meta group it is the steward. The loops are here,
-//! what they say to others in `answers`, `report`, `steer` and `suspects`. Decides nothing itself: `ringfort_cluster::steward` does.
+//! what they say to others in `answers`, `report`, `steer` and `suspects`, what they tell
+//! operators in `operate`. Decides nothing itself: `ringfort_cluster::steward` does.
 
 mod answers;
+mod names;
+mod operate;
+mod orders;
+mod overview;
+mod plans;
+mod problems;
 mod report;
 mod steer;
 mod suspects;
@@ -173,6 +180,9 @@ fn start(local: &Rc<Local>, governing: Governing) {
     spawn_local(govern.clone().reports());
     spawn_local(govern.clone().steers());
     spawn_local(govern.clone().settles_suspects());
+    if let Some(asked) = govern.local.shared.desk.open() {
+        spawn_local(govern.clone().operates(asked));
+    }
     if let Some(announcing) = announcing {
         spawn_local(govern.announces(announcing));
     }
@@ -198,6 +208,15 @@ impl Govern {
         own.or(self.heard_leader.get())
     }
 
+    /// How careful the steward is, as the settings say now.
+    fn limits(&self) -> StewardLimits {
+        let live = self.local.shared.settings.live();
+        let mut limits = StewardLimits::default();
+        let ticks_per_second = 1_000_000 / limits.tick_us.max(1);
+        limits.placement.replace_after_ticks = live.replace_after_seconds * ticks_per_second;
+        limits
+    }
+
     /// Acts on the steward of this term, where this node leads the meta group.
     fn with_stewardship<T>(&self, act: impl FnOnce(&mut Stewardship, Monotonic) -> T) -> Option<T> {
         let term = self.local.worker.borrow().meta_term();
@@ -213,7 +232,7 @@ impl Govern {
             *stewardship = Some(Stewardship {
                 term,
                 since: now,
-                steward: Steward::new(StewardLimits::default()),
+                steward: Steward::new(self.limits()),
                 told: BTreeMap::new(),
                 telling: BTreeSet::new(),
             });
