@@ -64,7 +64,7 @@ impl Step {
         };
         match self.time_left(copies, elapsed) {
             Some(time) => format!(
-                "{left}; {} so far, about {} more",
+                "{left}; {} so far, {} to go",
                 duration(elapsed),
                 duration(time)
             ),
@@ -95,7 +95,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(terminal: &Terminal, now: Instant) -> Self {
         let bar = terminal.err_is_terminal.then(|| {
-            let style = ProgressStyle::with_template("{bar:24} {msg}")
+            let style = ProgressStyle::with_template("{bar:12} {wide_msg}")
                 .map(|style| style.progress_chars("##-"));
             ProgressBar::new(1).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
@@ -185,7 +185,7 @@ mod tests {
         let seconds = Duration::from_secs;
         assert_eq!(
             step(5, 12, 13, 3 << 30).text(16, seconds(60)),
-            "5 leaders, 12 of 16 copies, 3.0 GiB left; 1 min so far, about 3 min more"
+            "5 leaders, 12 of 16 copies, 3.0 GiB left; 1 min so far, 3 min to go"
         );
         assert_eq!(
             step(1, 1, 2, 0).text(1, seconds(2)),

@@ -33,7 +33,18 @@ pub(super) fn remove(
     terminal: &mut Terminal,
     leave: &Leave,
 ) -> Result<Outcome, Failure> {
-    let node = begin(session, terminal, leave)?;
+    let node = match begin(session, terminal, leave) {
+        // An earlier run may have come to its end after it was cut off.
+        Err(Failure::Refused {
+            kind: Refusal::NotFound,
+            ..
+        }) if is_full_id(&leave.node) => {
+            let done = session.client.delete::<Done>(&path(&leave.node))?;
+            terminal.print(&format!("{}\n", said(&done.value)))?;
+            return Ok(Outcome::Done);
+        }
+        begun => begun?,
+    };
     if !leave.waits {
         let id = short(&node.id, 8);
         terminal.print(&format!(
@@ -55,6 +66,11 @@ pub(super) fn drain(
         return Ok(Outcome::Done);
     }
     Following::new(session, &node, false).follow(terminal, leave.within, &Stop::catch()?)
+}
+
+/// Nothing less can name a node that is no part of the cluster any more.
+fn is_full_id(node: &str) -> bool {
+    node.len() == 40 && node.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Says what will move, and gives the order.

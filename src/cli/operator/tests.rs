@@ -421,6 +421,21 @@ fn a_node_is_removed_once_it_holds_nothing() {
 }
 
 #[test]
+fn a_removal_that_was_done_before_is_done() {
+    let server = Server::start(|request| match request.starts_with("DELETE /v1/nodes/a1") {
+        true => json(&Done {
+            message: "it was removed before".into(),
+            ..Done::default()
+        }),
+        false => reply(404, &refused(Refusal::NotFound, "there is no such node")),
+    });
+    let (code, out, _) = ran(&server.address, &["node", "remove", &id("a1")]);
+    assert_eq!((code, out.as_str()), (0, "it was removed before\n"));
+    assert_eq!(ran(&server.address, &["node", "remove", "a1"]).0, 1);
+    assert_eq!(ran(&server.address, &["node", "drain", &id("a1")]).0, 1);
+}
+
+#[test]
 fn a_removal_is_refused_with_the_cluster_s_reason_before_anything_moves() {
     let server = Server::start(|request| match request.starts_with("GET /v1/plan/") {
         true => json(&PlanView {
