@@ -26,6 +26,7 @@ mod outward;
 mod patience;
 pub mod peer;
 pub mod process;
+mod recover;
 pub mod recovery;
 pub mod replay;
 mod replicas;
@@ -57,7 +58,7 @@ pub use recovery::StartError;
 pub use router::{Prepared, PREPARED_MAX};
 pub use shared::Shared;
 pub use slots::SlotWalk;
-pub use topology::{described_node, peers_of};
+pub use topology::{described_node, peers_of, removal};
 pub use worker::{monotonic_clock, wall_clock, Worker};
 
 // What the server needs of the commands room, so that it depends on the node alone.

@@ -13,6 +13,7 @@ use super::io::{ConnKey, Forwarded, Message};
 use super::look_ahead::{step_on, while_running, Step};
 use super::outbox::{Target, Waiter};
 use super::shard::Shard;
+use super::topology::REMOVED;
 use super::worker::Worker;
 use crate::store::hash_key;
 
@@ -182,6 +183,10 @@ impl Worker {
         };
         if !command.runs_on_shards {
             return self.run_here(session, conn, &question, wanted);
+        }
+        if self.is_removed {
+            self.io.stats.rejected(command.id);
+            return self.answer_error(conn, wanted, REMOVED);
         }
         if command.command.flags.has(Flags::DENYOOM) && !self.make_room() {
             self.io.stats.rejected(command.id);

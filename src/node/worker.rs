@@ -88,6 +88,8 @@ pub struct Worker {
     pub leadership_changed: bool,
     /// Of the topology that was taken up.
     pub(super) topology_epoch: Epoch,
+    /// The cluster has put this node out.
+    pub(super) is_removed: bool,
     /// When it was last told that the topology could not be followed.
     pub(super) topology_complained: Option<Monotonic>,
     /// What was heard of does not fit the topology that this node knows.
@@ -160,6 +162,7 @@ impl Worker {
             tokens: 0,
             leadership_changed: false,
             topology_epoch: Epoch::ZERO,
+            is_removed: false,
             topology_complained: None,
             topology_wanted: false,
             flush_wanted: false,

@@ -17,6 +17,8 @@ mod peers;
 mod peers_tests;
 mod pending;
 #[cfg(test)]
+mod recover_tests;
+#[cfg(test)]
 mod revival_tests;
 mod turn;
 

@@ -10,8 +10,11 @@ mod orders;
 mod overview;
 mod plans;
 mod problems;
+mod recover;
+mod removed;
 mod report;
 mod steer;
+mod survivor;
 mod suspects;
 
 use std::cell::{Cell, RefCell};
@@ -30,7 +33,7 @@ use tokio::time::{timeout, timeout_at, Instant};
 
 use crate::node::meta::Account;
 use crate::node::peer::{ask, AskError, ControlHandler, Home, Target};
-use crate::node::{monotonic_clock, view, Shutdown, Worker};
+use crate::node::{monotonic_clock, view, Worker};
 
 use super::control::{ControlError, Request, Response};
 use super::formation::Announcing;
@@ -138,6 +141,12 @@ struct Govern {
     /// Groups with suspects elsewhere, about which others have asked, and when.
     asked_about: RefCell<BTreeMap<ShardId, Instant>>,
     stewardship: RefCell<Option<Stewardship>>,
+    /// The operator's word about lost nodes is being carried out.
+    recovering: Cell<bool>,
+    /// It is known, and was told, that this node was removed.
+    is_removed: Cell<bool>,
+    /// Before that this node decides nothing for the cluster: what it goes on with may be older than what others know.
+    steers_from: Cell<Option<Instant>>,
     report_now: Notify,
     steer_now: Notify,
 }
@@ -172,6 +181,9 @@ fn start(local: &Rc<Local>, governing: Governing) {
         kept: Cell::default(),
         asked_about: RefCell::default(),
         stewardship: RefCell::default(),
+        recovering: Cell::default(),
+        is_removed: Cell::default(),
+        steers_from: Cell::default(),
         report_now: Notify::new(),
         steer_now: Notify::new(),
     });
@@ -266,6 +278,7 @@ impl Govern {
             let account = self.collect().await;
             self.take_account(account);
             self.publish();
+            self.look_whether_removed();
             self.keep_topology();
             self.report_now.notify_one();
             self.steer_now.notify_one();
@@ -378,8 +391,8 @@ impl Govern {
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::error!("{error}");
-                self.local.shared.shut_down(Shutdown::default());
+                // Nobody takes what it would hand over.
+                self.local.shared.fail(error.to_string());
             }
         }
     }

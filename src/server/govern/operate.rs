@@ -68,8 +68,12 @@ impl Govern {
         }
     }
 
-    async fn operate(&self, question: &OperatorQuestion) -> OperatorAnswer {
+    async fn operate(self: &Rc<Self>, question: &OperatorQuestion) -> OperatorAnswer {
         match question {
+            OperatorQuestion::Recover {
+                lost,
+                accept_data_loss,
+            } => answer_of(self.recover(lost, *accept_data_loss).await),
             OperatorQuestion::Shards => answer_of(self.all_shards().await),
             question => self.ask_leader(question).await,
         }
@@ -183,9 +187,12 @@ impl Govern {
                 zone,
             } => self.plan_add(*count, *weight, zone).await,
             OperatorQuestion::PlanRemove { node, force } => self.plan_remove(node, *force).await,
-            OperatorQuestion::Rebalance | OperatorQuestion::Verify { .. } => Err(
-                OperatorError::new(Refusal::Invalid, "this version has no answer to it"),
-            ),
+            OperatorQuestion::Rebalance
+            | OperatorQuestion::Verify { .. }
+            | OperatorQuestion::Recover { .. } => Err(OperatorError::new(
+                Refusal::Invalid,
+                "this version has no answer to it",
+            )),
         }
     }
 
