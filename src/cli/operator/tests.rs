@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::testing::{cluster, id, json, reply, Printed, Server};
 use super::*;
 use crate::admin::api::{
-    ClusterView, Done, NodeState, NodeView, OperatorError, PlanView, Refusal, ShardView, VerifyView,
+    ClusterView, Done, NodeState, NodeView, OperatorError, PlanView, RecoverView, Refusal,
+    ShardView, VerifyView,
 };
 
 /// What a command line means, against this address.
@@ -305,22 +306,45 @@ fn orders_are_told_in_the_cluster_s_words() {
         said(&["node", "undrain", "b2"]),
         "POST /v1/nodes/b2/undrain HTTP/1.1 {}\n"
     );
-    assert_eq!(
-        said(&["recover", "--lost", "b2", "c3", "--accept-data-loss"]),
-        "POST /v1/recover HTTP/1.1 {\"accept_data_loss\":true,\"lost\":[\"b2\",\"c3\"]}\n"
-    );
 }
 
 #[test]
 fn nothing_is_recovered_without_consent() {
-    let server = Server::fixed(200, "{}");
+    let server = Server::start(|request| {
+        json(&RecoverView {
+            done: request.ends_with("{\"accept_data_loss\":true,\"lost\":[\"b2\"]}"),
+            lost: vec![id("b2")],
+            ..RecoverView::default()
+        })
+    });
     let (code, out, err) = ran(&server.address, &["recover", "--lost", "b2"]);
-    assert_eq!((code, out.as_str()), (2, ""));
+    assert_eq!(code, 2);
     assert!(
-        err.contains("may be lost") && err.contains("--accept-data-loss"),
+        out.starts_with("What would be done to go on without b2000000:\n"),
+        "{out}"
+    );
+    assert!(
+        err.contains("nothing was done") && err.contains("--accept-data-loss"),
         "{err}"
     );
-    assert!(server.seen().is_empty());
+    let consent = ["recover", "--lost", "b2", "--accept-data-loss"];
+    let (code, out, err) = ran(&server.address, &consent);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        out.starts_with("The cluster goes on without b2000000.\n"),
+        "{out}"
+    );
+    let failing = Server::fixed(
+        409,
+        &refused(Refusal::Conflict, "node b2 answers: it is not lost"),
+    );
+    let (code, out, err) = ran(&failing.address, &["recover", "--lost", "b2"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(
+        err.contains("it is not lost") && err.contains("may be lost by it"),
+        "{err}"
+    );
+    assert_eq!(ran(&failing.address, &consent).0, 1);
 }
 
 #[test]
