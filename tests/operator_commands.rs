@@ -1,12 +1,11 @@
 //! The operator's commands as processes against a real node: what they print and how they exit. Clusters of several nodes are tried in
 //! `src/server/operate_tests.rs`.
 
-mod support;
-
+use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use support::{free_port, START_MAX};
+const START_MAX: Duration = Duration::from_secs(60);
 
 /// A node alone, which ends with the test.
 struct Node {
@@ -37,7 +36,7 @@ impl Node {
         let ends = Instant::now() + START_MAX;
         while code(&node.run(&["status", "--check"])) != 0 {
             assert!(Instant::now() < ends, "{}", said(&node.run(&["status"])));
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(100));
         }
         node
     }
@@ -55,6 +54,12 @@ impl Drop for Node {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    free.expect("a free port").port()
 }
 
 fn program() -> Command {
