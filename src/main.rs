@@ -2,6 +2,7 @@
 
 mod start;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
@@ -26,8 +27,12 @@ fn main() -> ExitCode {
     let settings = match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(Invocation::Serve(settings)) => settings,
         Ok(Invocation::Demo(demo)) => return run_demo(&demo),
+        Ok(Invocation::Operate(operation)) => {
+            return ExitCode::from(cli::operator::run(&operation))
+        }
         Ok(Invocation::Print(text)) => {
-            print!("{text}");
+            // Whoever reads may have seen enough (`ringfort --help | head`).
+            let _ = std::io::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
         Err(error) => {
