@@ -101,6 +101,7 @@ fn seat(me: NodeId, durability: &str, listener: &TcpListener) -> Seat {
         conns: RefCell::default(),
         peers: std::cell::OnceCell::new(),
         catch_up: CatchUp::default(),
+        leaves_clients: Cell::default(),
         requests: Cell::new(0),
         read_buffer: RefCell::default(),
     });
@@ -122,7 +123,12 @@ fn start(me: NodeId, durability: &str, listener: TcpListener, peers: &[(NodeId, 
         office: None,
     };
     let (arrivals, arrived) = mpsc::channel(16);
-    spawn_local(turn::serve(seat.local.clone(), Some(setup), arrived));
+    spawn_local(turn::serve(
+        seat.local.clone(),
+        Some(setup),
+        arrived,
+        Arc::default(),
+    ));
     spawn_local(accept_loop(listener, home, 1, move |_, accepted| {
         let _ = arrivals.try_send(Arrival::Node(Box::new(accepted)));
     }));
