@@ -105,8 +105,9 @@ fn security(startup: &Startup, sockets: &[TcpListener]) -> Result<PeerSecurity, 
 /// The node's place in its cluster.
 struct Place {
     topology: Topology,
-    /// None where there is no peer port.
-    peers: Option<(Arc<Home>, Setup, Option<Box<Announcing>>)>,
+    home: Arc<Home>,
+    setup: Setup,
+    announcing: Option<Box<Announcing>>,
 }
 
 /// Runs a node until SIGTERM, SIGINT or SHUTDOWN.
@@ -157,13 +158,14 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
     early.hand_to(shared.clone());
     let directory = Arc::into_inner(directory).ok_or("the data directory is still in use")?;
     let mut node = Node::load(shared.clone(), directory, &place.topology)?;
-    let meeting = place.peers.map(|(home, setup, announcing)| PeerSetup {
+    let home = place.home;
+    let office = Office::new(home.clone(), place.setup, place.announcing);
+    let meeting = PeerSetup {
         home: home.clone(),
         peers: peers_of(&place.topology, shared.node_id()),
-        office: Some(Office::new(home, setup, announcing)),
-    });
-    let home = meeting.as_ref().map(|meeting| meeting.home.clone());
-    let workers = Workers::start(node.take_parts(), &shared, meeting)?;
+        office: Some(office),
+    };
+    let workers = Workers::start(node.take_parts(), &shared, Some(meeting))?;
     runtime.block_on(async {
         let mut accepting = ports
             .clients
@@ -210,18 +212,22 @@ async fn find_place(
 ) -> Result<Place, AnyError> {
     let described = described_node(directory.node_id, startup, identity, ports.peer_port());
     let known = directory.topology()?;
+    let security = security(startup, &ports.peers)?;
+    let home = Arc::new(Home::new(directory.node_id, security, Timing::default()));
     if ports.peers.is_empty() {
+        // Nobody reaches it, so it asks nobody in; what there is to govern it governs alone.
+        let setup = setup(described.clone(), &startup.cluster, Vec::new())?;
         let topology = match known {
             Some(topology) => topology,
             None => recovery::found_alone(directory, described, startup)?,
         };
         return Ok(Place {
             topology,
-            peers: None,
+            home,
+            setup,
+            announcing: None,
         });
     }
-    let security = security(startup, &ports.peers)?;
-    let home = Arc::new(Home::new(directory.node_id, security, Timing::default()));
     let mut stored = match &directory.state.state().forming[..] {
         [] => Stored::default(),
         bytes => Stored::decode(bytes)?,
@@ -266,7 +272,9 @@ async fn find_place(
     directory.state.keep_topology(&topology)?;
     Ok(Place {
         topology,
-        peers: Some((home, setup, announcing)),
+        home,
+        setup,
+        announcing,
     })
 }
 
@@ -279,12 +287,9 @@ async fn taken_in(announcing: Announcing) -> Result<Option<Topology>, AnyError> 
 /// Accepts what other nodes dial.
 fn meet(
     sockets: Vec<TcpListener>,
-    home: Option<Arc<Home>>,
+    home: Arc<Home>,
     workers: &[Accepted],
 ) -> Vec<tokio::task::JoinHandle<()>> {
-    let Some(home) = home else {
-        return Vec::new();
-    };
     let count = workers.len() as u16;
     let accept = |socket: TcpListener| {
         let (home, workers) = (home.clone(), workers.to_vec());

@@ -1,13 +1,16 @@
-//! Bounds on what HTTP clients may take: connections, bytes a request, time a request. Knows no HTTP.
+//! Bounds on what HTTP clients may take: connections, bytes a request, time a request; and who is at the other end. Knows no route.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -16,8 +19,11 @@ use tokio::time::{Instant, Sleep};
 /// Connections at the same time, over all addresses; a further one is closed at once.
 pub const CONNECTIONS_MAX: usize = 128;
 
+/// Bytes of a request's body.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+
 /// Bytes that a client may send before it gets an answer: a request's line, headers and body.
-pub const REQUEST_BYTES_MAX: usize = 16 << 10;
+pub const REQUEST_BYTES_MAX: usize = (16 << 10) + BODY_BYTES_MAX;
 
 /// How long a client may take to send a request, or to take in some of the answer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -73,6 +79,40 @@ impl axum::serve::Listener for GuardedListener {
     }
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub address: SocketAddr,
+    /// Answers to it that are being waited for.
+    awaited: Arc<AtomicUsize>,
+}
+
+impl Caller {
+    /// While this lives the client waits for the node, not the other way round: its time does not pass.
+    pub fn answering(&self) -> Answering {
+        self.awaited.fetch_add(1, Ordering::Relaxed);
+        Answering(self.awaited.clone())
+    }
+}
+
+impl Connected<IncomingStream<'_, GuardedListener>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, GuardedListener>) -> Self {
+        Self {
+            address: *stream.remote_addr(),
+            awaited: stream.io().awaited.clone(),
+        }
+    }
+}
+
+/// See [`Caller::answering`].
+pub struct Answering(Arc<AtomicUsize>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A connection that ends when its client sends too much or takes too long.
 pub struct GuardedStream {
     stream: TcpStream,
@@ -82,6 +122,8 @@ pub struct GuardedStream {
     patience: Duration,
     /// Bytes read since the last write.
     read_bytes: usize,
+    /// Answers that its client waits for.
+    awaited: Arc<AtomicUsize>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -92,16 +134,20 @@ impl GuardedStream {
             deadline: Box::pin(tokio::time::sleep(patience)),
             patience,
             read_bytes: 0,
+            awaited: Arc::default(),
             _place: place,
         }
     }
 
     /// `pending`, unless the client's time is over.
     fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        match self.deadline.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+        while self.deadline.as_mut().poll(cx).is_ready() {
+            if self.awaited.load(Ordering::Relaxed) == 0 {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.deadline.as_mut().reset(Instant::now() + self.patience);
         }
+        Poll::Pending
     }
 
     fn wrote(&mut self) {

@@ -1,7 +1,8 @@
-//! The HTTP port: health, readiness, metrics. Runs on a thread of its own and knows the node alone.
+//! The HTTP port: health, readiness, metrics, and the operator's API. Runs on a thread of its own and knows the node alone.
 
 mod guard;
 mod metrics;
+mod rest;
 mod series;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::node::report::{NodeHandle, State};
 use crate::settings::BindAddress;
-use guard::GuardedListener;
+use guard::{Caller, GuardedListener};
 
 /// A running HTTP port; ends when dropped.
 pub struct AdminServer {
@@ -107,6 +108,7 @@ async fn serve(
         let app = router(node.clone());
         servers.push(tokio::spawn(async move {
             // `axum::serve` ends by being dropped only: its errors concern single connections.
+            let app = app.into_make_service_with_connect_info::<Caller>();
             let _ = axum::serve(listener, app).await;
         }));
     }
@@ -122,11 +124,19 @@ fn router(node: Arc<dyn NodeHandle>) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
+        .method_not_allowed_fallback(rest::wrong_method)
+        .merge(rest::routes_of(&node))
+        .fallback(rest::no_route)
         .with_state(node)
 }
 
-async fn index() -> &'static str {
-    "ringfort\n\n/healthz  the process is alive\n/readyz   the node serves reads and writes\n/metrics  for Prometheus\n"
+async fn index() -> String {
+    let probes = "\
+/healthz                    the process is alive
+/readyz                     the node serves reads and writes
+/metrics                    for Prometheus
+";
+    format!("ringfort\n\n{probes}{}", rest::INDEX)
 }
 
 async fn healthz() -> impl IntoResponse {

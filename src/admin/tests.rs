@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::commands::histogram::Histogram;
+use crate::node::operator::{Answering, OperatorError, OperatorQuestion, Refusal};
 use crate::node::report::{CommandUse, DatabaseSize, NodeReport, WorkerReport};
 use crate::settings::{Builder, Settings};
 use crate::store::Timestamp;
@@ -59,6 +60,11 @@ impl NodeHandle for FakeNode {
 
     fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    fn operate(&self, question: OperatorQuestion) -> Answering {
+        let error = OperatorError::new(Refusal::Unavailable, format!("{question:?}"));
+        Box::pin(std::future::ready(error.into()))
     }
 }
 

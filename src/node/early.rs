@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::settings::Settings;
 
+use super::operator::{refused, Answering, OperatorQuestion, Refusal};
 use super::report::{NodeHandle, NodeReport, State};
 use super::Shared;
 
@@ -66,6 +67,14 @@ impl NodeHandle for Early {
 
     fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    fn operate(&self, question: OperatorQuestion) -> Answering {
+        match (self.node.get(), self.state()) {
+            (Some(node), _) => node.operate(question),
+            (None, State::Waiting(why)) => refused(Refusal::Unavailable, why),
+            (None, _) => refused(Refusal::Unavailable, LOOKING),
+        }
     }
 }
 

@@ -7,6 +7,8 @@ pub use crate::commands::report::{
 
 use crate::settings::Settings;
 
+use super::operator::{Answering, OperatorQuestion};
+
 /// A node as the HTTP port sees it, from a thread of its own.
 pub trait NodeHandle: Send + Sync + 'static {
     /// Whether the node serves. Cheap: probes ask often.
@@ -16,4 +18,7 @@ pub trait NodeHandle: Send + Sync + 'static {
     fn report(&self) -> NodeReport;
 
     fn settings(&self) -> &Settings;
+
+    /// Has a question or an order of an operator answered: by this node, or by the one that leads its cluster.
+    fn operate(&self, question: OperatorQuestion) -> Answering;
 }

@@ -21,6 +21,7 @@ use crate::store::Timestamp;
 use super::clients::Clients;
 use super::io::Message;
 use super::links_table::LinksTable;
+use super::operator::{Answering, Desk, OperatorQuestion};
 use super::process;
 use super::report::{Identity, NodeHandle, NodeReport, State};
 use super::snapshots::Present;
@@ -62,6 +63,8 @@ pub struct Shared {
     pub view: ViewCell,
     /// The newest topology; nothing before the node has loaded.
     pub topology: TopologyCell,
+    /// What operators ask.
+    pub desk: Desk,
     /// To and from other nodes.
     pub links: LinksTable,
     pub inboxes: Vec<Inbox>,
@@ -121,6 +124,7 @@ impl Shared {
             clients: Clients::default(),
             view: ViewCell::default(),
             topology: TopologyCell::default(),
+            desk: Desk::default(),
             links: LinksTable::default(),
             inboxes: (0..workers).map(|_| Inbox::default()).collect(),
             slowlog: Mutex::default(),
@@ -294,6 +298,7 @@ impl Shared {
             clients: u32::try_from(self.clients.all().len()).unwrap_or(u32::MAX),
             p99_us: 0,
             uptime_s: wall_clock().0.saturating_sub(self.identity.started.0) / 1000,
+            refuses_writes: matches!(NodeHandle::state(self), State::WritesRefused(_)),
         }
     }
 
@@ -377,6 +382,10 @@ impl NodeHandle for Shared {
 
     fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    fn operate(&self, question: OperatorQuestion) -> Answering {
+        self.desk.ask(question)
     }
 }
 

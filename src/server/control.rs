@@ -10,6 +10,8 @@ use ringfort_cluster::suspects::{SuspectsAnswer, SuspectsQuestion};
 use ringfort_cluster::topology::{Topology, TopologyError, NODES_MAX};
 use ringfort_cluster::{Epoch, NodeId, ShardId, Term};
 
+use crate::node::operator::{OperatorAnswer, OperatorQuestion};
+
 /// The layout of a [`ReportAnswer`].
 const SCHEMA: u16 = 1;
 
@@ -19,6 +21,10 @@ const ORDER: u8 = 3;
 const OFFER: u8 = 4;
 const REFUSED: u8 = 5;
 const SUSPECTS: u8 = 6;
+const OPERATE: u8 = 7;
+
+/// The longest question of an operator: what HTTP takes in, and the names of its fields.
+const OPERATE_BYTES_MAX: usize = 80 << 10;
 
 /// A question.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +39,8 @@ pub enum Request {
     Offer(Box<Topology>),
     /// About replicas that may have forgotten what they acknowledged.
     Suspects(SuspectsQuestion),
+    /// What an operator has asked another node, for the leader of the meta group.
+    Operate(Box<OperatorQuestion>),
 }
 
 /// The answer to a question of the same kind.
@@ -45,6 +53,7 @@ pub enum Response {
     /// The epoch of what the other knows now.
     Offer(Epoch),
     Suspects(SuspectsAnswer),
+    Operate(Box<OperatorAnswer>),
     /// This question has no answer here.
     Refused(String),
 }
@@ -79,6 +88,8 @@ pub enum ControlError {
     Topology(#[from] TopologyError),
     #[error("cannot be read: {0}")]
     Codec(#[from] CodecError),
+    #[error("what an operator asks or is told cannot be read: {0}")]
+    Operate(#[from] serde_json::Error),
     #[error("what no node sends: {0}")]
     Unsound(&'static str),
 }
@@ -115,6 +126,7 @@ impl Request {
             Self::Order(order) => tagged(ORDER, &order.encode()?),
             Self::Offer(topology) => tagged(OFFER, &topology.encode()?),
             Self::Suspects(question) => tagged(SUSPECTS, &question.encode()?),
+            Self::Operate(question) => tagged(OPERATE, &serde_json::to_vec(question)?),
         })
     }
 
@@ -130,6 +142,10 @@ impl Request {
             ORDER => Self::Order(Order::decode(rest)?),
             OFFER => Self::Offer(Box::new(Topology::decode(rest)?)),
             SUSPECTS => Self::Suspects(SuspectsQuestion::decode(rest)?),
+            OPERATE if rest.len() > OPERATE_BYTES_MAX => {
+                return Err(ControlError::Unsound("too long a question"));
+            }
+            OPERATE => Self::Operate(serde_json::from_slice(rest)?),
             kind => return Err(ControlError::Kind(kind)),
         })
     }
@@ -159,6 +175,7 @@ impl Response {
             }
             Self::Offer(epoch) => tagged(OFFER, &codec::encode(epoch)?),
             Self::Suspects(answer) => tagged(SUSPECTS, &answer.encode()?),
+            Self::Operate(answer) => tagged(OPERATE, &serde_json::to_vec(answer)?),
             Self::Refused(text) => tagged(REFUSED, &codec::encode(&shortened(text))?),
         })
     }
@@ -184,6 +201,7 @@ impl Response {
             }
             OFFER => Self::Offer(codec::decode(rest)?),
             SUSPECTS => Self::Suspects(SuspectsAnswer::decode(rest)?),
+            OPERATE => Self::Operate(serde_json::from_slice(rest)?),
             REFUSED => Self::Refused(text_of(rest)?),
             kind => return Err(ControlError::Kind(kind)),
         })

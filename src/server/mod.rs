@@ -10,6 +10,8 @@ pub mod formation;
 pub mod govern;
 mod leaving;
 mod listener;
+#[cfg(test)]
+mod operate_tests;
 mod peers;
 #[cfg(test)]
 mod peers_tests;

@@ -24,7 +24,7 @@ use super::peers_tests::Client;
 use super::{bind, Arrival, Office, PeerSetup, Port, Workers};
 
 const PATIENCE: Duration = Duration::from_secs(90);
-const SHARDS: usize = 4;
+pub(super) const SHARDS: usize = 4;
 const KEYS: usize = 32;
 
 /// A node that runs.
@@ -173,15 +173,15 @@ fn run(
 }
 
 /// A node over all its lives.
-struct Member {
+pub(super) struct Member {
     dir: tempfile::TempDir,
-    peer_port: u16,
+    pub peer_port: u16,
     join: Option<u16>,
     running: Option<Running>,
 }
 
 impl Member {
-    fn new(join: Option<u16>) -> Self {
+    pub fn new(join: Option<u16>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut member = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -207,21 +207,26 @@ impl Member {
         });
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let listener = TcpListener::bind(("127.0.0.1", self.peer_port)).unwrap();
         self.start_on(listener);
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub fn shared(&self) -> &Arc<Shared> {
         &self.running.as_ref().expect("it runs").shared
     }
 
-    fn topology(&self) -> Arc<Topology> {
+    pub fn topology(&self) -> Arc<Topology> {
         self.shared().topology.current()
     }
 
-    fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         Client::of(self.running.as_ref().expect("it runs").port)
+    }
+
+    /// The node ends in order, without handing anything over.
+    pub fn end(&mut self) {
+        self.running = None;
     }
 
     /// The node ends with the power of its machine.
@@ -243,7 +248,7 @@ impl Member {
     }
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
         assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
@@ -274,7 +279,7 @@ fn all_whole(members: &[Member]) {
     });
 }
 
-fn three() -> Vec<Member> {
+pub(super) fn three() -> Vec<Member> {
     let first = Member::new(None);
     let join = Some(first.peer_port);
     let members = vec![first, Member::new(join), Member::new(join)];

@@ -10,12 +10,14 @@
 //!
 //! [`MetaCommand::Allot`]: crate::meta::MetaCommand::Allot
 
+mod forecast;
 mod leaders;
 mod propose;
 mod shares;
 mod steps;
 mod wishes;
 
+pub use forecast::{forecast, Change, Forecast, ForecastRefused, Holds, Move, FORECAST_NODES_MAX};
 pub use propose::{propose, Candidate};
 pub use steps::plan;
 pub use wishes::wishes;
@@ -126,6 +128,18 @@ impl Step {
             | Self::TransferLeader { shard, .. } => *shard,
         }
     }
+}
+
+/// The nodes that have been silent for so long that they are replaced where there is room.
+#[must_use]
+pub fn given_up(topology: &Topology, observed: &Observed, limits: &Limits) -> BTreeSet<NodeId> {
+    let health = Health {
+        topology,
+        observed,
+        limits,
+    };
+    let nodes = topology.nodes.keys().copied();
+    nodes.filter(|&node| health.is_given_up(node)).collect()
 }
 
 /// Which nodes may be counted on.

@@ -21,7 +21,7 @@ pub use report::{GroupReport, LedGroup, NodeLoad, NodeReport, GROUPS_OF_REPORT_M
 use crate::codec::{self, CodecError};
 use crate::forming::member::is_described_by;
 use crate::meta::MetaCommand;
-use crate::placement::{plan, wishes, GroupSeen, Limits, Observed, Step};
+use crate::placement::{given_up, plan, wishes, GroupSeen, Limits, Observed, Step};
 use crate::topology::{Members, Topology, NODES_MAX};
 use crate::types::{Monotonic, ReplicaId, ShardId, Term};
 use crate::NodeId;
@@ -131,6 +131,17 @@ impl Steward {
         }
     }
 
+    /// From now on it is as careful as this says.
+    pub fn set_limits(&mut self, mut limits: StewardLimits) {
+        limits.placement.alive_ticks_max = limits.node_down_after_us / limits.tick_us.max(1);
+        self.limits = limits;
+    }
+
+    /// The newest report of each node, and when it came.
+    pub fn reports(&self) -> impl Iterator<Item = (&NodeReport, Monotonic)> {
+        self.reports.values().map(|heard| (&heard.report, heard.at))
+    }
+
     /// Takes in the report of a node.
     pub fn heard(&mut self, report: NodeReport, now: Monotonic) {
         let id = report.node.id;
@@ -179,6 +190,16 @@ impl Steward {
         }
         actions.retain(|action| self.under_way.begin(action, now, &self.limits));
         actions
+    }
+
+    /// The nodes that have been silent for so long that they are replaced where there is room.
+    #[must_use]
+    pub fn given_up(&self, now: Monotonic, topology: &Topology) -> BTreeSet<NodeId> {
+        let observed = Observed {
+            silent_ticks: self.silent(now, self.since.unwrap_or(now), topology),
+            ..Observed::default()
+        };
+        given_up(topology, &observed, &self.limits.placement)
     }
 
     fn is_fresh(&self, heard: &Heard, now: Monotonic) -> bool {

@@ -36,6 +36,8 @@ pub struct NodeLoad {
     /// Of commands of its clients, over the last seconds; 0 where it is not known.
     pub p99_us: u64,
     pub uptime_s: u64,
+    /// Its disk is full or fails.
+    pub refuses_writes: bool,
 }
 
 /// One replica of a node.

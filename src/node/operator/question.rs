@@ -13,8 +13,14 @@ use super::views::{ClusterView, Done, NodeView, PlanView, ShardView, VerifyView}
 pub enum OperatorQuestion {
     /// Answered by [`OperatorAnswer::Cluster`].
     Cluster,
+    /// Answered by [`OperatorAnswer::Node`].
+    Node { node: String },
     /// Answered by [`OperatorAnswer::Shards`].
     Shards,
+    /// The shards from this one on, as many as go into one answer. Answered by [`OperatorAnswer::Shards`], empty behind the last.
+    ShardsFrom { first: u32 },
+    /// One shard alone. Answered by [`OperatorAnswer::Shards`].
+    Shard { shard: u32 },
     /// The node is to hold nothing any more. Refused where the others are too few for all copies, unless `force`.
     Drain {
         node: String,
@@ -48,6 +54,27 @@ pub enum OperatorQuestion {
         #[serde(default)]
         shard: Option<u32>,
     },
+}
+
+impl OperatorQuestion {
+    /// Whether it is an order: one that is lost on its way may have been carried out.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Drain { .. }
+            | Self::Undrain { .. }
+            | Self::Remove { .. }
+            | Self::Rebalance
+            | Self::Transfer { .. } => true,
+            Self::Cluster
+            | Self::Node { .. }
+            | Self::Shards
+            | Self::ShardsFrom { .. }
+            | Self::Shard { .. }
+            | Self::PlanAdd { .. }
+            | Self::PlanRemove { .. }
+            | Self::Verify { .. } => false,
+        }
+    }
 }
 
 /// What an operator is told.
@@ -92,5 +119,11 @@ impl OperatorError {
     pub fn new(kind: Refusal, reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Self { kind, reason }
+    }
+}
+
+impl From<OperatorError> for OperatorAnswer {
+    fn from(error: OperatorError) -> Self {
+        Self::Refused(error)
     }
 }

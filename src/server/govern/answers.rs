@@ -63,6 +63,9 @@ impl Govern {
                 Response::Offer(cell.epoch())
             }
             Request::Suspects(question) => Response::Suspects(self.answer_suspects(question).await),
+            Request::Operate(question) => {
+                Response::Operate(Box::new(self.operate_here(&question).await))
+            }
         }
     }
 
@@ -96,7 +99,7 @@ impl Govern {
     }
 
     /// Proposes a command to the meta group, which this node leads, and waits for what becomes of it.
-    async fn propose(&self, command: &MetaCommand) -> Proposed {
+    pub(super) async fn propose(&self, command: &MetaCommand) -> Proposed {
         let (sender, outcome) = oneshot::channel();
         let done = Box::new(move |reply: &[u8]| drop(sender.send(Proposed::read(reply))));
         self.local.worker.borrow_mut().propose_meta(command, done);

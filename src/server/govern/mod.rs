@@ -1,8 +1,14 @@
 //! What every node does for its cluster, on the worker of its copy of the meta group: it tells the leader of the meta group how it is, shows
 //! its clients who leads what, and answers other nodes' questions; where it leads the meta group it is the steward. The loops are here,
-//! what they say to others in `answers`, `report`, `steer` and `suspects`. Decides nothing itself: `ringfort_cluster::steward` does.
+//! what they say to others in `answers`, `report`, `steer` and `suspects`, what they tell
+//! operators in `operate`. Decides nothing itself: `ringfort_cluster::steward` does.
 
 mod answers;
+mod names;
+mod operate;
+mod orders;
+mod overview;
+mod problems;
 mod report;
 mod steer;
 mod suspects;
@@ -173,6 +179,9 @@ fn start(local: &Rc<Local>, governing: Governing) {
     spawn_local(govern.clone().reports());
     spawn_local(govern.clone().steers());
     spawn_local(govern.clone().settles_suspects());
+    if let Some(asked) = govern.local.shared.desk.open() {
+        spawn_local(govern.clone().operates(asked));
+    }
     if let Some(announcing) = announcing {
         spawn_local(govern.announces(announcing));
     }

@@ -95,7 +95,7 @@ impl Govern {
         self.steer_now.notify_one();
     }
 
-    async fn send_order(&self, order: Order) -> Result<(), String> {
+    pub(super) async fn send_order(&self, order: Order) -> Result<(), String> {
         let address = self.address_of(order.to).ok_or("it is gone")?;
         let to = order.to;
         let request = encoded(&Request::Order(order)).ok_or("it is too long")?;
@@ -106,7 +106,7 @@ impl Govern {
         }
     }
 
-    fn address_of(&self, node: NodeId) -> Option<String> {
+    pub(super) fn address_of(&self, node: NodeId) -> Option<String> {
         let topology = self.topology();
         topology.nodes.get(&node).map(|node| node.peer_address())
     }

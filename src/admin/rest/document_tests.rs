@@ -1,0 +1,2 @@
+//! Routes.
+use super::*;
