@@ -145,7 +145,9 @@ impl Connection {
         match reply {
             Reply::Error(text) => load.refused(operation, text, now),
             // GETRANGE of nothing is empty.
-            Reply::Bytes(b"") | Reply::Status | Reply::Nothing => load.answered(operation, None, now),
+            Reply::Bytes(b"") | Reply::Status | Reply::Nothing => {
+                load.answered(operation, None, now)
+            }
             Reply::Bytes(bytes) => load.answered(operation, Some(bytes), now),
         }
     }

@@ -19,12 +19,22 @@ pub const HEAD_BYTES: usize = 22;
 #[derive(Clone, Copy, Debug)]
 pub enum What {
     /// Writes a version of a data key.
-    Set { key: u32, version: u32 },
+    Set {
+        key: u32,
+        version: u32,
+    },
     /// Reads a data key that nobody writes meanwhile.
-    Get { key: u32 },
+    Get {
+        key: u32,
+    },
     /// Writes a value to a shared key.
-    SharedSet { key: u32, value: u64 },
-    SharedGet { key: u32 },
+    SharedSet {
+        key: u32,
+        value: u64,
+    },
+    SharedGet {
+        key: u32,
+    },
 }
 
 /// One attempt on a shared key, as the judge wants it. Times in microseconds; no `returned`: its outcome is unknown.
@@ -251,7 +261,8 @@ impl Attempt {
     /// A line of JSON: key, client, kind, argument, invoked, returned, outcome, value; seconds.
     pub fn line(&self, out: &mut String) {
         let kind = if self.write.is_some() { "set" } else { "get" };
-        let number = |value: Option<u64>| value.map_or("null".to_owned(), |value| value.to_string());
+        let number =
+            |value: Option<u64>| value.map_or("null".to_owned(), |value| value.to_string());
         let outcome = match self.returned_us {
             None => "unknown",
             Some(_) if self.refused => "refused",
@@ -297,7 +308,12 @@ mod tests {
         }
         keys.seen(3, None);
         assert_eq!(keys.lost, 0);
-        for bad in [None, Some(shown(2, 1)), Some(shown(2, 4)), Some(shown(1, 3))] {
+        for bad in [
+            None,
+            Some(shown(2, 1)),
+            Some(shown(2, 4)),
+            Some(shown(1, 3)),
+        ] {
             let before = keys.lost;
             keys.seen(2, bad.as_deref());
             assert_eq!(keys.lost, before + 1, "{bad:?}");
@@ -323,7 +339,12 @@ mod tests {
         let mut keys = Keys::new(1, 1);
         let set = What::SharedSet { key: 7, value: 9 };
         keys.note(3, set, 1_000_000, Outcome::Unknown);
-        keys.note(3, What::SharedGet { key: 7 }, 1, Outcome::Answered(2, Some(9)));
+        keys.note(
+            3,
+            What::SharedGet { key: 7 },
+            1,
+            Outcome::Answered(2, Some(9)),
+        );
         let mut lines = String::new();
         keys.attempts.iter().for_each(|one| one.line(&mut lines));
         let wanted = "[7,3,\"set\",9,1.000000,null,\"unknown\",null]\n[7,3,\"get\",null,0.000001,0.000002,\"ok\",9]\n";

@@ -262,7 +262,8 @@ impl Load {
             }
             *at > now
         });
-        due.into_iter().for_each(|operation| self.dispatch(operation));
+        due.into_iter()
+            .for_each(|operation| self.dispatch(operation));
     }
 
     pub fn write_all(&self) {
@@ -298,7 +299,15 @@ impl Load {
         let mut words = text.split_whitespace();
         let first = words.next().unwrap_or_default();
         // What says that the command was certainly not applied.
-        let definite = ["MOVED", "TRYAGAIN", "CLUSTERDOWN", "BUSY", "LOADING", "MISCONF", "OOM"];
+        let definite = [
+            "MOVED",
+            "TRYAGAIN",
+            "CLUSTERDOWN",
+            "BUSY",
+            "LOADING",
+            "MISCONF",
+            "OOM",
+        ];
         let outcome = match definite.contains(&first) {
             true => Outcome::Refused(now),
             false => Outcome::Unknown,
@@ -350,14 +359,20 @@ impl Load {
         let nodes = self.map.borrow().nodes.clone();
         let mut pools = self.pools.borrow_mut();
         for (at, node) in nodes.iter().enumerate() {
-            let is_gone = |pool: &Pool| pool.connections.iter().all(|one| Rc::strong_count(one) == 1);
+            let is_gone = |pool: &Pool| {
+                pool.connections
+                    .iter()
+                    .all(|one| Rc::strong_count(one) == 1)
+            };
             if pools.get(at).is_some_and(|pool| !is_gone(pool)) {
                 continue;
             }
             if at < pools.len() && !self.is_listed(node) {
                 continue;
             }
-            let connections: Vec<_> = (0..self.options.connections).map(|_| Connection::new(node)).collect();
+            let connections: Vec<_> = (0..self.options.connections)
+                .map(|_| Connection::new(node))
+                .collect();
             for connection in &connections {
                 spawn_local(connection.clone().run(self.clone()));
             }
