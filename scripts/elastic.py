@@ -114,11 +114,7 @@ class Run:
 
     def is_done(self, node, is_leaving):
         """Whether the placement has done what it was asked for with this node."""
-        try:
-            view = self.view()
-        except operator_api.Refused:  # XXX until the REST is here
-            votes = [one.shards("voting") for one in self.cluster.nodes]
-            return sum(votes) >= 3 * 64 and votes[-1] >= 40 * 4 // len(votes) - 4
+        view = self.view()
         mine = self.node_view(view, node)
         if is_leaving:
             return mine is None or mine["state"] == "drained" and mine["needed_by"] == 0

@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use crate::node::catch_up::{Answer, Header, Offer, Outgoing, SnapshotFiles, WantedSnapshot};
 use crate::node::move_pace::MovePace;
 use crate::node::peer::{open_stream, SnapshotHandler, StreamError, StreamReceiver, Target};
+use crate::node::yield_to_others;
 
 use super::Local;
 
@@ -307,7 +309,7 @@ async fn take(local: &Rc<Local>, stream: &mut StreamReceiver) -> Result<Answer, 
     if let Offer::Answer(answer) = judge() {
         return Ok(answer);
     }
-    let loaded = blocking(move || file.check_and_place()).await??;
+    let loaded = in_background(move || file.check_and_place()).await??;
     let has = {
         let mut worker = local.worker.borrow_mut();
         worker.snapshot_received(shard, &header, loaded)
@@ -336,6 +338,21 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, String> {
     spawn_blocking(work)
         .await
+        .map_err(|_| "the work on its file ended badly".into())
+}
+
+/// As [`blocking`], for work of seconds: it gets what processor time others leave.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (sender, done) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("ringfort-move".into());
+    let begun = thread.spawn(move || {
+        yield_to_others();
+        let _ = sender.send(work());
+    });
+    begun.map_err(|error| format!("there is no thread for it: {error}"))?;
+    done.await
         .map_err(|_| "the work on its file ended badly".into())
 }
 

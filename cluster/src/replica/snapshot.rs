@@ -135,8 +135,11 @@ impl Replica {
         let (first, durable) = (store.compacted(), store.durable().index);
         let wants_newer = store.wants_newer();
         let others = raft.prs().iter().filter(|(&id, _)| id != raft.id);
-        for (_, progress) in others {
-            if !progress.recent_active {
+        for (&id, progress) in others {
+            let id = ReplicaId(id);
+            // One that takes a snapshot in needs what comes behind it, however busy it is with that: bounded in bytes and in time.
+            let is_receiving = self.sending.iter().any(|sending| sending.to == id);
+            if !is_receiving && !self.answers(id) {
                 kept.some_are_silent = true;
                 continue;
             }
