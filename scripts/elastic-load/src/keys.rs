@@ -204,6 +204,10 @@ impl Keys {
             Outcome::Answered(at, value) => (Some(at), false, value),
         };
         if returned_us.is_none() {
+            // A read without an answer says nothing.
+            if write.is_none() {
+                return;
+            }
             if let Some(shared) = self.shared.iter_mut().find(|shared| shared.key == key) {
                 shared.unknown += 1;
             }
@@ -229,6 +233,12 @@ pub enum Outcome {
 }
 
 impl What {
+    /// Whether it is about a key with several commands under way. Those are not sent again when their outcome is unknown: each such attempt
+    /// doubles the work of the judge.
+    pub fn is_shared(self) -> bool {
+        matches!(self, What::SharedSet { .. } | What::SharedGet { .. })
+    }
+
     /// The name of its key.
     pub fn name(self) -> String {
         match self {

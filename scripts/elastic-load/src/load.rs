@@ -312,8 +312,12 @@ impl Load {
             true => Outcome::Refused(now),
             false => Outcome::Unknown,
         };
+        let is_unknown = matches!(outcome, Outcome::Unknown);
         self.note(&operation, outcome);
         self.phase.borrow_mut().retried(text);
+        if is_unknown && operation.what.is_shared() {
+            return self.one_is_over();
+        }
         if let (true, Some(address)) = (first == "MOVED", words.nth(1)) {
             self.map.borrow_mut().moved(operation.slot, address);
             self.ask_for_map();
@@ -329,6 +333,9 @@ impl Load {
     pub fn lost(&self, operation: Operation) {
         self.note(&operation, Outcome::Unknown);
         self.phase.borrow_mut().retried("disconnected");
+        if operation.what.is_shared() {
+            return self.one_is_over();
+        }
         self.again(operation, self.now());
     }
 
