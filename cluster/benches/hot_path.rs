@@ -21,24 +21,26 @@ fn slots(c: &mut Criterion) {
 }
 
 fn entries(c: &mut Criterion) {
-    let set: [&[u8]; 3] = [b"SET", KEY, VALUE];
+    let set = [b"SET", KEY, VALUE].concat();
+    let (name, key) = (3, 3 + KEY.len() as u32);
+    let spans = [(0, name), (name, key), (key, set.len() as u32)];
     let mut builder = BatchBuilder::new();
     c.bench_function("entry: push 16 SET and finish", |b| {
         b.iter(|| {
             for _ in 0..16 {
-                builder.push(0, black_box(set)).expect("fits");
+                builder.push(0, black_box(&set), &spans).expect("fits");
             }
             builder.finish(STAMP)
         });
     });
     c.bench_function("entry: push 1 SET and finish", |b| {
         b.iter(|| {
-            builder.push(0, black_box(set)).expect("fits");
+            builder.push(0, black_box(&set), &spans).expect("fits");
             builder.finish(STAMP)
         });
     });
     for _ in 0..16 {
-        builder.push(0, set).expect("fits");
+        builder.push(0, &set, &spans).expect("fits");
     }
     let entry = builder.finish(STAMP);
     let mut spans = Vec::new();

@@ -1,6 +1,7 @@
 //! The sans-IO core of ringfort: no sockets, files, clocks, threads or randomness of its own.
 
 pub mod codec;
+mod crc16;
 pub mod entry;
 pub mod forming;
 pub mod meta;

@@ -3,66 +3,12 @@
 //! Slots are those of Redis Cluster: CRC16 in its XMODEM form (polynomial 0x1021, start 0, not reflected)
 //! of the key, or of its hash tag, modulo 16,384.
 
+use crate::crc16::crc16;
 use crate::types::{ShardId, Slot};
 use std::ops::RangeInclusive;
 
 /// How many slots there are, as in Redis Cluster.
 pub const SLOTS: u16 = 16_384;
-
-/// `TABLES[k][b]` is the CRC of byte `b` followed by `k` zero bytes: eight bytes of input fold in one
-/// step of eight independent look-ups instead of eight that wait for each other.
-static TABLES: [[u16; 256]; 8] = tables();
-
-const fn tables() -> [[u16; 256]; 8] {
-    const POLYNOMIAL: u16 = 0x1021;
-    let mut tables = [[0u16; 256]; 8];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = (byte as u16) << 8;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 0x8000 != 0 {
-                (crc << 1) ^ POLYNOMIAL
-            } else {
-                crc << 1
-            };
-            bit += 1;
-        }
-        tables[0][byte] = crc;
-        byte += 1;
-    }
-    let mut zeros = 1;
-    while zeros < 8 {
-        let mut byte = 0;
-        while byte < 256 {
-            let crc = tables[zeros - 1][byte];
-            tables[zeros][byte] = (crc << 8) ^ tables[0][(crc >> 8) as usize];
-            byte += 1;
-        }
-        zeros += 1;
-    }
-    tables
-}
-
-/// CRC16/XMODEM of `bytes`.
-#[must_use]
-pub fn crc16(bytes: &[u8]) -> u16 {
-    let mut crc = 0u16;
-    let mut chunks = bytes.chunks_exact(8);
-    for chunk in &mut chunks {
-        let [b0, b1, b2, b3, b4, b5, b6, b7] = <[u8; 8]>::try_from(chunk).expect("eight bytes");
-        let [high, low] = crc.to_be_bytes();
-        // The six that do not wait for the step before come first.
-        let free = (TABLES[5][b2 as usize] ^ TABLES[4][b3 as usize])
-            ^ (TABLES[3][b4 as usize] ^ TABLES[2][b5 as usize])
-            ^ (TABLES[1][b6 as usize] ^ TABLES[0][b7 as usize]);
-        crc = free ^ (TABLES[7][(b0 ^ high) as usize] ^ TABLES[6][(b1 ^ low) as usize]);
-    }
-    for &byte in chunks.remainder() {
-        crc = (crc << 8) ^ TABLES[0][((crc >> 8) as u8 ^ byte) as usize];
-    }
-    crc
-}
 
 /// The part of a key that decides its slot: what stands between the first `{` and the first `}` after
 /// it, when that is not empty; else the whole key.
@@ -169,28 +115,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The definition, one bit at a time.
-    fn crc16_slow(bytes: &[u8]) -> u16 {
-        let mut crc = 0u16;
-        for &byte in bytes {
-            crc ^= u16::from(byte) << 8;
-            for _ in 0..8 {
-                crc = if crc & 0x8000 != 0 {
-                    (crc << 1) ^ 0x1021
-                } else {
-                    crc << 1
-                };
-            }
-        }
-        crc
-    }
-
-    #[test]
-    fn crc_has_the_check_value_of_xmodem() {
-        assert_eq!(crc16(b"123456789"), 0x31C3);
-        assert_eq!(crc16(b""), 0);
-    }
-
     #[test]
     fn slots_are_those_of_redis_cluster() {
         assert_eq!(slot_of(b"foo"), Slot(12182));
@@ -237,11 +161,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn crc_by_eight_equals_crc_by_bit(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            prop_assert_eq!(crc16(&bytes), crc16_slow(&bytes));
-        }
-
         #[test]
         fn keys_with_one_tag_share_a_slot(tag in "[a-z]{1,9}", a in "[a-z]{0,9}", b in "[a-z]{0,9}") {
             prop_assert_eq!(

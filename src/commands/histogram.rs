@@ -4,7 +4,7 @@
 const STEPS: usize = 8;
 
 /// Upper bound of the first bucket, in nanoseconds; Redis, too, resolves no finer.
-const FIRST_NS: u64 = 1 << 10;
+pub const FIRST_NS: u64 = 1 << 10;
 
 /// Doublings: the last bucket begins at about 18 minutes.
 const DOUBLINGS: usize = 30;

@@ -25,6 +25,9 @@ pub struct Registered {
     pub runs_on_shards: bool,
     /// Nothing is left to be looked up behind the name, and the command is one.
     is_plain: bool,
+    name: Name,
+    /// As in [`Slot`].
+    letters: u64,
 }
 
 /// All commands, ordered by table.
@@ -59,6 +62,17 @@ impl Slot {
     /// Compares what [`Name`] does not hold.
     fn has_end_of(&self, name: &[u8]) -> bool {
         self.command.command.name.as_bytes()[8..].eq_ignore_ascii_case(&name[8..])
+    }
+}
+
+impl Registered {
+    /// Whether a command of a short name is called so.
+    #[inline]
+    fn is_called(&self, name: &[u8]) -> bool {
+        name.len() == self.name.len
+            && name.len() <= 8
+            && (word(name) ^ self.name.start) & !self.letters == 0
+            && !self.is_subcommand
     }
 }
 
@@ -144,8 +158,11 @@ impl Registry {
             .collect();
         let is_subcommand = container.is_some();
         let id = self.by_id.len();
+        let name = Name::of(command.name.as_bytes());
         let registered = Box::leak(Box::new(Registered {
             command,
+            name,
+            letters: name.letters(),
             id,
             full_name,
             subcommands,
@@ -176,10 +193,19 @@ impl Registry {
         None
     }
 
-    /// As [`Registry::resolve`] where that succeeds; without the text of an error.
+    /// As [`Registry::resolve`] where that succeeds; without the text of an error. `guess`: what it may well be, since pipelines
+    /// mostly call one command over and over.
     #[inline]
-    pub fn called(&self, args: &Args) -> Option<&'static Registered> {
-        let found = self.find(args.at(0))?;
+    pub fn called(
+        &self,
+        args: &Args,
+        guess: Option<&'static Registered>,
+    ) -> Option<&'static Registered> {
+        let name = args.at(0);
+        let found = match guess.filter(|guess| guess.is_called(name)) {
+            Some(guess) => guess,
+            None => self.find(name)?,
+        };
         if found.is_plain {
             return Some(found).filter(|found| found.command.arity.allows(args.len()));
         }

@@ -90,9 +90,11 @@ impl Worker {
             let shard = self.shards[place].id.0;
             self.propose_own(&args, 0, shard);
         }
-        self.io.slow.threshold_us = self.live.slowlog_log_slower_than_us;
-        self.io.slow.len_max = self.live.slowlog_max_len;
-        self.io.slow.latency_ms = self.live.latency_monitor_threshold_ms;
+        self.io.set_slow(
+            self.live.slowlog_log_slower_than_us,
+            self.live.slowlog_max_len,
+            self.live.latency_monitor_threshold_ms,
+        );
     }
 
     /// How use of a shard's keys is counted. No part of the data: every node may have it its own way.
@@ -311,6 +313,7 @@ impl Worker {
     // ---- figures -------------------------------------------------------------------------------------
 
     pub(super) fn publish(&mut self) {
+        self.io.settle();
         let mut sizes: Vec<DatabaseSize> = Vec::new();
         let now = self.now();
         let (mut bytes, mut applied) = (0, 0);

@@ -262,7 +262,7 @@ impl Worker {
             };
             match held.command.command.spread {
                 Spread::Cursor => self.scan_for(&question, held.target, false),
-                _ => self.join_turn(&question, held.shard, None, held.target),
+                _ => self.join_turn(&question, self.place(held.shard), None, held.target),
             }
             return Ok(());
         }
@@ -424,7 +424,7 @@ impl Worker {
             untouched: head.untouched,
         };
         let fits = head.shard < self.map.shards() && usize::from(head.database) < self.databases();
-        let command = registry().called(&args.as_args());
+        let command = registry().called(&args.as_args(), None);
         let Some(command) = command.filter(|command| command.runs_on_shards && fits) else {
             return self.complete_error(
                 target,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ringfort_cluster::replica::wire::Packet;
 use ringfort_cluster::NodeId;
 
+use crate::commands::histogram::FIRST_NS;
 use crate::commands::Registered;
 use crate::protocol::{Args, OwnedArgs};
 
@@ -71,6 +72,20 @@ pub struct Io {
     /// When the last command ended, or what came before the next one: reading of `ticks`.
     since: u64,
     pub slow: Slow,
+    brief: Brief,
+}
+
+/// Commands of one kind that ran one upon the other, each for no longer than [`FIRST_NS`]: what is counted of them is the same
+/// whether it is written down one by one or together.
+#[derive(Default)]
+struct Brief {
+    /// The command's id.
+    command: usize,
+    calls: u64,
+    /// All together.
+    ticks: u64,
+    /// The longest that one may take; none is brief where it is 0.
+    ticks_max: u64,
 }
 
 #[derive(Default)]
@@ -99,7 +114,26 @@ impl Io {
             ticks: quanta::Clock::new(),
             since: 0,
             slow,
+            brief: Brief::default(),
         }
+    }
+
+    /// Takes up what counts as slow.
+    pub fn set_slow(&mut self, threshold_us: i64, len_max: usize, latency_ms: u64) {
+        self.settle();
+        (self.slow.threshold_us, self.slow.len_max) = (threshold_us, len_max);
+        self.slow.latency_ms = latency_ms;
+        self.brief.ticks_max = match self.slow.is_slow(FIRST_NS) {
+            true => 0,
+            false => self.ticks_of(FIRST_NS),
+        };
+    }
+
+    /// So many ticks take no longer than `nanos`.
+    fn ticks_of(&self, nanos: u64) -> u64 {
+        const MANY: u64 = 1 << 24;
+        let many_nanos = self.ticks.delta_as_nanos(0, MANY).max(1);
+        (nanos * MANY / many_nanos).saturating_sub(1)
     }
 
     /// A place for a new connection.
@@ -272,8 +306,29 @@ impl Io {
         client: Option<(u16, u32)>,
     ) {
         let ended = self.ticks.raw();
-        let nanos = self.ticks.delta_as_nanos(self.since, ended);
+        let ticks = ended.saturating_sub(self.since);
         self.since = ended;
+        if ticks > self.brief.ticks_max || reply.first() == Some(&b'-') {
+            return self.count_alone(command, args, reply, client, ticks);
+        }
+        if self.brief.command != command.id {
+            self.settle();
+            self.brief.command = command.id;
+        }
+        self.brief.calls += 1;
+        self.brief.ticks += ticks;
+    }
+
+    #[inline(never)]
+    fn count_alone(
+        &mut self,
+        command: &Registered,
+        args: &Args,
+        reply: &[u8],
+        client: Option<(u16, u32)>,
+        ticks: u64,
+    ) {
+        let nanos = self.ticks.delta_as_nanos(0, ticks);
         self.stats.called(command.id, nanos);
         if reply.first() == Some(&b'-') {
             self.stats.failed(command.id);
@@ -285,6 +340,18 @@ impl Io {
                 false => self.slow.client_at(worker, place),
             });
             self.slow.note(command, args, nanos, client.as_deref());
+        }
+    }
+
+    /// Writes down what is counted and not yet written: before anybody looks, and when a turn ends.
+    pub fn settle(&mut self) {
+        let (calls, ticks) = (
+            std::mem::take(&mut self.brief.calls),
+            std::mem::take(&mut self.brief.ticks),
+        );
+        if calls > 0 {
+            let nanos = self.ticks.delta_as_nanos(0, ticks);
+            self.stats.called_often(self.brief.command, calls, nanos);
         }
     }
 }

@@ -155,7 +155,7 @@ impl Worker {
             proto: Proto::Resp2,
         };
         let target = self.io.call_back(done);
-        self.join_turn(&question, self.map.shards(), None, target);
+        self.join_turn(&question, self.place(self.map.shards()), None, target);
     }
 
     /// What there is to say of this worker's replicas.

@@ -244,8 +244,9 @@ mod tests {
     fn entry((term, index, _): Written) -> LogEntry {
         let mut batch = BatchBuilder::new();
         let (key, value) = (index.to_string(), term.to_string());
-        let argv = [&b"SET"[..], key.as_bytes(), value.as_bytes()];
-        batch.push(0, argv).unwrap();
+        let set = crate::protocol::OwnedArgs::new(["SET", &key, &value]);
+        let (bytes, spans) = set.as_args().parts();
+        batch.push(0, bytes, spans).unwrap();
         LogEntry {
             index: Index(index),
             term: Term(term),

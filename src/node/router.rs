@@ -60,11 +60,12 @@ enum Homes {
 }
 
 impl Worker {
-    /// Looks a command up and begins the look-up of its key.
+    /// Looks a command up and begins the look-up of its key. `before`: the one before it.
     #[inline]
-    pub fn prepare(&self, session: &Session, args: &Args) -> Prepared {
+    pub fn prepare(&self, session: &Session, args: &Args, before: Option<&Prepared>) -> Prepared {
+        let guess = before.and_then(|before| before.command);
         let mut prepared = Prepared {
-            command: registry().called(args),
+            command: registry().called(args, guess),
             hash: None,
             shard: None,
             place: None,
@@ -283,31 +284,31 @@ impl Worker {
         wanted: bool,
         hash: Option<u64>,
     ) {
-        let here = self.worker_of(shard) == self.number;
+        let Some(place) = self.place_here(shard) else {
+            let target = self.io.target(conn, question.proto, wanted);
+            return self.send(question, shard, target);
+        };
         let may_read_now = !question.command.is_write && !self.io.untouched;
-        if here && may_read_now && self.reads_here(shard) && !self.io.outbox(conn).is_waiting() {
-            return self.read_now(question, shard, conn, wanted, hash);
+        if may_read_now && self.reads_here(place, shard) && !self.io.outbox(conn).is_waiting() {
+            return self.read_now(question, place, conn, wanted, hash);
         }
         let target = self.io.target(conn, question.proto, wanted);
-        match here {
-            true => self.ask(question, shard, hash, target),
-            false => self.send(question, shard, target),
-        }
+        self.ask_at(question, (place, shard), hash, target);
     }
 
     /// Whether a read of a shard of this worker may be answered from what is applied here, now.
     #[inline]
-    fn reads_here(&self, shard: u16) -> bool {
-        let may_read = self.shards[self.place(shard)].may_read(self.monotonic());
+    fn reads_here(&self, place: usize, shard: u16) -> bool {
+        let may_read = self.shards[place].may_read(self.monotonic());
         may_read && !self.forwarding.has_waiting(shard)
     }
 
     /// Whether a command for a shard of this worker may join its turn.
     #[inline]
-    fn runs_here(&self, question: &Question, shard: u16) -> bool {
+    fn runs_here(&self, question: &Question, place: usize, shard: u16) -> bool {
         match question.command.is_write {
-            true => self.shards[self.place(shard)].leads() && !self.forwarding.has_waiting(shard),
-            false => self.reads_here(shard),
+            true => self.shards[place].leads() && !self.forwarding.has_waiting(shard),
+            false => self.reads_here(place, shard),
         }
     }
 
@@ -316,12 +317,11 @@ impl Worker {
     fn read_now(
         &mut self,
         question: &Question,
-        shard: u16,
+        place: usize,
         conn: ConnKey,
         wanted: bool,
         hash: Option<u64>,
     ) {
-        let place = self.place(shard);
         let seed = self.rng.next_u64();
         let now = self.now();
         let command = question.command;
@@ -373,24 +373,34 @@ impl Worker {
     }
 
     /// Adds a command to the turn of a shard of this worker. `hash` is that of its one key, if it is known.
-    #[inline(always)]
     pub fn ask(&mut self, question: &Question, shard: u16, hash: Option<u64>, target: Target) {
-        if !self.runs_here(question, shard) {
-            return self.ask_elsewhere(question, shard, target);
-        }
-        self.join_turn(question, shard, hash, target);
+        self.ask_at(question, (self.place(shard), shard), hash, target);
     }
 
-    /// Adds a command to the turn of a shard that this node leads.
+    /// As [`Worker::ask`], where the shard's place is known.
+    #[inline(always)]
+    fn ask_at(
+        &mut self,
+        question: &Question,
+        (place, shard): (usize, u16),
+        hash: Option<u64>,
+        target: Target,
+    ) {
+        if !self.runs_here(question, place, shard) {
+            return self.ask_elsewhere(question, shard, target);
+        }
+        self.join_turn(question, place, hash, target);
+    }
+
+    /// Adds a command to the turn of the shard at `place`, which this node leads.
     #[inline(always)]
     pub(super) fn join_turn(
         &mut self,
         question: &Question,
-        shard: u16,
+        place: usize,
         hash: Option<u64>,
         target: Target,
     ) {
-        let place = self.place(shard);
         let (command, args, database) = (question.command, &question.args, question.database);
         let shard = &mut self.shards[place];
         let was_idle = shard.is_idle();
@@ -548,6 +558,7 @@ impl Worker {
         wanted: bool,
     ) {
         let (command, args) = (question.command, question.args);
+        self.io.settle(); // It may show or forget what was counted.
         if command.command.name == "INFO" {
             self.publish(); // Figures of this moment.
         }

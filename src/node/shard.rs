@@ -237,7 +237,8 @@ impl Shard {
         hash: Option<u64>,
         target: Target,
     ) -> Result<usize, CommandError> {
-        let pushed = self.writes.push(database, args.from(0));
+        let (bytes, spans) = args.parts();
+        let pushed = self.writes.push(database, bytes, spans);
         let bytes = pushed.map_err(|error| CommandError::new(format!("ERR {error}")))?;
         self.turn.asked.push(Asked {
             target,
@@ -258,7 +259,8 @@ impl Shard {
         command: &'static Registered,
         target: Target,
     ) -> Result<usize, CommandError> {
-        let pushed = self.turn.reads.push(database, args.from(0));
+        let (bytes, spans) = args.parts();
+        let pushed = self.turn.reads.push(database, bytes, spans);
         let bytes = pushed.map_err(|error| CommandError::new(format!("ERR {error}")))?;
         self.turn.asked.push(Asked {
             target,
@@ -531,7 +533,7 @@ impl Shard {
         let run = match asked {
             Some(asked) => asked.command.command.run,
             None => registry()
-                .called(&call.args)
+                .called(&call.args, None)
                 .map_or(Run::Container, |found| found.command.run),
         };
         let untouched = asked.is_some_and(|asked| asked.target.untouched);

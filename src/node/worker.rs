@@ -218,6 +218,13 @@ impl Worker {
         usize::from(self.homes[usize::from(shard)].place)
     }
 
+    /// As [`Worker::place`], if the shard lives on this worker.
+    #[inline]
+    pub fn place_here(&self, shard: u16) -> Option<usize> {
+        let home = self.homes[usize::from(shard)];
+        (home.worker == self.number).then_some(usize::from(home.place))
+    }
+
     /// The worker on which a shard lives.
     #[inline]
     pub fn worker_of(&self, shard: u16) -> u16 {
@@ -281,6 +288,7 @@ impl Worker {
             peers.end_turn();
         }
         self.send_outgoing();
+        self.io.settle();
         done
     }
 

@@ -19,6 +19,12 @@ impl<'a> Args<'a> {
         Self { buf, spans }
     }
 
+    /// The bytes in which the arguments lie, and where.
+    #[inline]
+    pub fn parts(&self) -> (&'a [u8], &'a [Span]) {
+        (self.buf, self.spans)
+    }
+
     /// Number of arguments, the command's name included.
     #[inline]
     pub fn len(&self) -> usize {

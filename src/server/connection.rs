@@ -525,7 +525,9 @@ impl Connection {
             match self.parser.parse(&mut input[at..], &mut self.spans) {
                 Parsed::Command { consumed } => {
                     let args = Args::new(&input[at..], &self.spans[first..]);
-                    self.prepared.push(worker.prepare(&self.session, &args));
+                    let before = self.prepared.last();
+                    let prepared = worker.prepare(&self.session, &args, before);
+                    self.prepared.push(prepared);
                     worker.look_ahead(&self.session, &mut self.prepared);
                     self.requests.push(Request {
                         start: at,

@@ -220,6 +220,7 @@ impl Entry {
     }
 
     /// Changes the deadline in place; false if the entry has no room for one or would keep a needless one.
+    #[inline]
     pub fn set_deadline_in_place(&self, deadline: Option<Timestamp>) -> bool {
         match deadline {
             Some(Timestamp(at)) if self.has_deadline() => {
@@ -287,7 +288,7 @@ impl Entry {
 
     /// Overwrites an integer or inline string with another when the allocation has the very same class
     /// and the deadline needs no other room; false otherwise.
-    #[inline]
+    #[inline(always)]
     pub fn overwrite_in_place(&self, content: &Content<'_>, deadline: Option<Timestamp>) -> bool {
         if deadline.is_some() != self.has_deadline() {
             return false;

@@ -4,6 +4,7 @@
 //! A key past its deadline reads as absent. It is removed only by a method that takes `&mut self`, which
 //! only `apply` can call (invariant 3).
 
+mod ahead;
 mod edit;
 mod expiry;
 mod held;
@@ -293,14 +294,19 @@ impl Keyspace {
     // ---- writing -------------------------------------------------------------------------------------
 
     /// Sets `key` to a string, whatever it held. Integers in canonical form are kept as such.
-    #[inline]
+    #[inline(always)]
     pub fn set_str(&mut self, key: &[u8], bytes: &[u8], deadline: Deadline, now: Timestamp) {
-        let content = match canonical_int(bytes) {
-            Some(value) => Content::Int(value),
-            None if bytes.len() <= INLINE_MAX => Content::Bytes { bytes, raw: false },
-            None => Content::Boxed(Box::new(Value::Str(bytes.to_vec()))),
-        };
-        self.put(key, content, deadline, now);
+        // Each with the kind known where it is put: the path of a SET is made for one.
+        match canonical_int(bytes) {
+            Some(value) => self.put(key, Content::Int(value), deadline, now),
+            None if bytes.len() <= INLINE_MAX => {
+                self.put(key, Content::Bytes { bytes, raw: false }, deadline, now);
+            }
+            None => {
+                let value = Box::new(Value::Str(bytes.to_vec()));
+                self.put_other(key, Content::Boxed(value), deadline, now);
+            }
+        }
     }
 
     /// Sets `key` to a string that is kept as bytes even if it reads as an integer. `edited` as in an entry that
@@ -321,13 +327,13 @@ impl Keyspace {
         } else {
             Content::Boxed(Box::new(Value::Str(bytes)))
         };
-        self.put(key, content, deadline, now);
+        self.put_other(key, content, deadline, now);
     }
 
     /// Sets `key` to an integer (INCR and its kin).
     #[inline]
     pub fn set_int(&mut self, key: &[u8], value: i64, deadline: Deadline, now: Timestamp) {
-        self.put(key, Content::Int(value), deadline, now);
+        self.put_other(key, Content::Int(value), deadline, now);
     }
 
     /// Sets `key` to the integer that `change` makes of the string there, or of nothing; the deadline stays.
@@ -362,7 +368,7 @@ impl Keyspace {
             Value::Hash(hash) if !hash.has_elements() => drop(self.remove(key, now)),
             Value::Set(set) if !set.has_elements() => drop(self.remove(key, now)),
             Value::ZSet(zset) if !zset.has_elements() => drop(self.remove(key, now)),
-            container => self.put(key, Content::Boxed(Box::new(container)), deadline, now),
+            container => self.put_other(key, Content::Boxed(Box::new(container)), deadline, now),
         }
     }
 
@@ -440,7 +446,7 @@ impl Keyspace {
         now: Timestamp,
     ) -> Result<Edit<'_, T>, WrongType> {
         if !self.contains(key, now) {
-            self.put(
+            self.put_other(
                 key,
                 Content::Boxed(Box::new(T::default().into_value())),
                 Deadline::None,
@@ -535,31 +541,6 @@ impl Keyspace {
         hash_key(self.seed, key)
     }
 
-    /// Begins the look-up of a key that is about to be used. A look-up waits for memory four times; with its steps taken while
-    /// other commands run nothing is left to wait for.
-    #[inline]
-    pub fn prefetch_directory(&self, hash: u64) {
-        self.table.prefetch_directory(hash);
-    }
-
-    /// First step.
-    #[inline]
-    pub fn prefetch_segment(&self, hash: u64) {
-        self.table.prefetch_segment(hash);
-    }
-
-    /// Second step; gives what the third needs, if there may be such a key.
-    #[inline]
-    pub fn prefetch_place(&self, hash: u64) -> Option<u8> {
-        self.table.prefetch_place(hash)
-    }
-
-    /// Third step.
-    #[inline]
-    pub fn prefetch_entry(&self, hash: u64, place: u8) {
-        self.table.prefetch_entry(hash, place);
-    }
-
     /// Runs `f`, in which the hash of `key` (that very slice) need not be computed again.
     #[inline]
     pub fn expect<R>(&mut self, key: &[u8], hash: u64, f: impl FnOnce(&mut Self) -> R) -> R {
@@ -616,15 +597,20 @@ impl Keyspace {
         unsafe { entry.free() };
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, key: &[u8], content: Content<'_>, deadline: Deadline, now: Timestamp) {
         let hash = self.hash(key);
         let found = self.prepare(hash, key, now);
         self.put_found(found, hash, key, content, deadline, now);
     }
 
+    /// [`Keyspace::put`], not as part of its caller.
+    fn put_other(&mut self, key: &[u8], content: Content<'_>, deadline: Deadline, now: Timestamp) {
+        self.put(key, content, deadline, now);
+    }
+
     /// As [`Keyspace::put`], where `found` is what [`Keyspace::prepare`] has just given.
-    #[inline]
+    #[inline(always)]
     fn put_found(
         &mut self,
         found: Option<(Place, Entry)>,
@@ -640,21 +626,44 @@ impl Keyspace {
             _ => None,
         };
         let Some((place, old)) = found else {
-            let entry = Entry::new(key, content, deadline, self.access.fresh(now));
-            self.entry_bytes += entry.total_bytes();
-            let seed = self.seed;
-            return self.table.insert(hash, entry, |key| hash_key(seed, key));
+            return self.put_new(hash, key, content, deadline, now);
         };
         let access = self.access.replaced(old.access(), now);
         let had = old.deadline();
-        if old.overwrite_in_place(&content, deadline) {
-            old.set_access(access);
-            if had != deadline {
-                self.table
-                    .after_deadline_change(place, had.is_some(), deadline);
-            }
-            return;
+        if !old.overwrite_in_place(&content, deadline) {
+            return self.exchange((place, old), key, content, deadline, access);
         }
+        old.set_access(access);
+        if had != deadline {
+            self.table
+                .after_deadline_change(place, had.is_some(), deadline);
+        }
+    }
+
+    #[inline(never)]
+    fn put_new(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        content: Content<'_>,
+        deadline: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        let entry = Entry::new(key, content, deadline, self.access.fresh(now));
+        self.entry_bytes += entry.total_bytes();
+        let seed = self.seed;
+        self.table.insert(hash, entry, |key| hash_key(seed, key));
+    }
+
+    #[inline(never)]
+    fn exchange(
+        &mut self,
+        (place, old): (Place, Entry),
+        key: &[u8],
+        content: Content<'_>,
+        deadline: Option<Timestamp>,
+        access: u32,
+    ) {
         let entry = Entry::new(key, content, deadline, access);
         self.entry_bytes = self.entry_bytes + entry.total_bytes() - old.total_bytes();
         let old = self.table.replace(place, entry);

@@ -1,9 +1,8 @@
 //! Collects the commands of one turn into the bytes of a log entry. The hot path of every write.
 
-use super::{EntryError, Header, Stamp, ENTRY_BYTES_MAX, HEADER_BYTES, SEMANTICS_VERSION};
+use super::{EntryError, Header, Span, Stamp, ENTRY_BYTES_MAX, HEADER_BYTES, SEMANTICS_VERSION};
 use crate::codec;
 use bytes::{Bytes, BytesMut};
-use std::mem::MaybeUninit;
 
 /// Entries are cut one after another from a block of this size, which is used again as soon as all
 /// entries cut from it are gone.
@@ -27,41 +26,48 @@ impl BatchBuilder {
         Self::default()
     }
 
-    /// Adds a command: the number of its database and its arguments, the name first. Gives the bytes that it takes.
+    /// Adds a command: the number of its database and its arguments, the name first, which lie at `spans` of `from`. Gives
+    /// the bytes that it takes.
     ///
     /// # Errors
     /// When the entry would become too large or there are no arguments; the batch is as before then.
+    ///
+    /// # Panics
+    /// When a span does not lie in `from`.
     #[inline]
-    pub fn push<'a, I>(&mut self, database: u16, argv: I) -> Result<usize, EntryError>
-    where
-        I: IntoIterator<Item = &'a [u8]>,
-        I::IntoIter: ExactSizeIterator + Clone,
-    {
-        let argv = argv.into_iter();
-        let argc = argv.len();
-        if argc == 0 {
+    pub fn push(
+        &mut self,
+        database: u16,
+        from: &[u8],
+        spans: &[Span],
+    ) -> Result<usize, EntryError> {
+        if spans.is_empty() {
             return Err(EntryError::NoArguments);
         }
-        let length = command_bytes(database, argv.clone());
-        if length > ENTRY_BYTES_MAX - self.bytes().max(HEADER_BYTES) {
+        let room_bytes = room_bytes(spans);
+        if room_bytes > ENTRY_BYTES_MAX - self.bytes().max(HEADER_BYTES) {
             return Err(EntryError::TooLarge);
         }
         if self.buf.is_empty() {
-            self.start(length);
+            self.start(room_bytes);
         }
-        self.buf.reserve(length);
-        let mut room = Room(&mut self.buf.spare_capacity_mut()[..length]);
-        room.put_varint(usize::from(database));
-        room.put_varint(argc);
-        for arg in argv {
-            room.put_varint(arg.len());
-            room.put(arg);
-        }
-        assert!(
-            room.0.is_empty(),
-            "the length was reckoned from the same arguments"
-        );
-        // SAFETY: so many bytes behind the old end were written: the room began there and nothing is left of it.
+        self.buf.reserve(room_bytes);
+        let begin: *mut u8 = self.buf.spare_capacity_mut().as_mut_ptr().cast();
+        // SAFETY: `room_bytes` are there, and reckoned from the same spans; no argument is longer than its span, since a
+        // span that is none makes the slice below panic.
+        let length = unsafe {
+            let mut at = put_varint(begin, usize::from(database));
+            at = put_varint(at, spans.len());
+            for &(start, end) in spans {
+                let arg = &from[start as usize..end as usize];
+                at = put_varint(at, arg.len());
+                put(at, arg, from.len() - start as usize);
+                at = at.add(arg.len());
+            }
+            at.offset_from(begin) as usize
+        };
+        debug_assert!(length + SLACK_BYTES <= room_bytes);
+        // SAFETY: so many bytes behind the old end were just written.
         unsafe { self.buf.set_len(self.buf.len() + length) };
         self.commands += 1;
         Ok(length)
@@ -128,74 +134,55 @@ impl BatchBuilder {
     }
 }
 
-/// What a command takes in an entry.
+/// The longest LEB128 number that a command holds: a length of 32 bits.
+const VARINT_BYTES_MAX: usize = 5;
+
+/// Short arguments are moved with so many bytes at once, of which what belongs to nothing is written over.
+const SLACK_BYTES: usize = 16;
+
+/// What a command takes in an entry at most, and room for moves that write further than they need.
 #[inline(always)]
-fn command_bytes<'a>(
-    database: u16,
-    argv: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
-) -> usize {
-    let numbers = usize::from(database) | argv.len();
-    let (numbers, bytes) = argv
-        .clone()
-        .fold((numbers, 0usize), |(numbers, bytes), arg| {
-            (numbers | arg.len(), bytes.saturating_add(arg.len()))
-        });
-    match numbers {
-        // Every number is one byte.
-        0..0x80 => bytes + 2 + argv.len(),
-        _ => {
-            let lengths = argv.map(|arg| varint_bytes(arg.len()));
-            let others = [
-                varint_bytes(usize::from(database)),
-                varint_bytes(lengths.len()),
-            ];
-            lengths.chain(others).fold(bytes, usize::saturating_add)
-        }
-    }
+fn room_bytes(spans: &[Span]) -> usize {
+    let numbers = (spans.len() + 2) * VARINT_BYTES_MAX;
+    let length = |&(start, end): &Span| end.saturating_sub(start) as usize;
+    let bytes: usize = spans.iter().map(length).sum();
+    bytes + numbers + SLACK_BYTES
 }
 
-/// The length of a number in LEB128.
-fn varint_bytes(number: usize) -> usize {
-    match number {
-        0..0x80 => 1,
-        _ => (number.ilog2() / 7 + 1) as usize,
+/// Writes a LEB128 number and gives the place behind it.
+///
+/// # Safety
+/// There must be room for [`VARINT_BYTES_MAX`] bytes.
+#[inline(always)]
+unsafe fn put_varint(into: *mut u8, number: usize) -> *mut u8 {
+    if number < 0x80 {
+        into.write(number as u8);
+        return into.add(1);
     }
+    put_long_varint(into, number)
 }
 
-/// Memory that is being written from its beginning on; what is left of it. A command is a dozen small pieces, and a growing buffer
-/// would ask before each whether it has to grow.
-struct Room<'a>(&'a mut [MaybeUninit<u8>]);
-
-impl Room<'_> {
-    /// Takes the first `count` bytes off. Panics where there are fewer.
-    #[inline(always)]
-    fn take(&mut self, count: usize) -> &mut [MaybeUninit<u8>] {
-        let (taken, left) = std::mem::take(&mut self.0).split_at_mut(count);
-        self.0 = left;
-        taken
+#[cold]
+unsafe fn put_long_varint(mut into: *mut u8, mut number: usize) -> *mut u8 {
+    while number >= 0x80 {
+        into.write(number as u8 | 0x80);
+        into = into.add(1);
+        number >>= 7;
     }
+    into.write(number as u8);
+    into.add(1)
+}
 
-    #[inline(always)]
-    fn put_byte(&mut self, byte: u8) {
-        self.take(1)[0].write(byte);
+/// Writes an argument.
+///
+/// # Safety
+/// There must be room for its bytes and [`SLACK_BYTES`] more, and `readable` bytes from its beginning on.
+#[inline(always)]
+unsafe fn put(into: *mut u8, arg: &[u8], readable: usize) {
+    if arg.len() <= SLACK_BYTES && readable >= SLACK_BYTES {
+        return into
+            .cast::<[u8; SLACK_BYTES]>()
+            .write_unaligned(arg.as_ptr().cast::<[u8; SLACK_BYTES]>().read_unaligned());
     }
-
-    /// Writes a LEB128 number.
-    #[inline(always)]
-    fn put_varint(&mut self, mut number: usize) {
-        while number >= 0x80 {
-            self.put_byte(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.put_byte(number as u8);
-    }
-
-    #[inline(always)]
-    fn put(&mut self, bytes: &[u8]) {
-        let into = self.take(bytes.len());
-        // SAFETY: as long as each other, and the room is nobody else's.
-        unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), into.as_mut_ptr().cast(), bytes.len());
-        }
-    }
+    std::ptr::copy_nonoverlapping(arg.as_ptr(), into, arg.len());
 }

@@ -113,16 +113,33 @@ impl Cursor<'_> {
         if argc == 0 {
             return Err(EntryError::NoArguments);
         }
-        spans.resize(argc, (0, 0));
-        for span in spans.iter_mut() {
-            let length = self.varint()? as usize;
-            if length > self.bytes.len() - self.at {
-                return Err(EntryError::Damaged(self.at));
+        spans.reserve(argc);
+        let bytes = self.bytes;
+        let mut at = self.at;
+        for slot in &mut spans.spare_capacity_mut()[..argc] {
+            // Nearly every length is one byte.
+            let length = match bytes.get(at) {
+                Some(&byte) if byte < 0x80 => {
+                    at += 1;
+                    usize::from(byte)
+                }
+                _ => {
+                    self.at = at;
+                    let length = self.varint_long()? as usize;
+                    at = self.at;
+                    length
+                }
+            };
+            let end = at + length;
+            if end > bytes.len() {
+                return Err(EntryError::Damaged(at));
             }
-            let end = self.at + length;
-            *span = (self.at as u32, end as u32);
-            self.at = end;
+            slot.write((at as u32, end as u32));
+            at = end;
         }
+        self.at = at;
+        // SAFETY: so many were just written.
+        unsafe { spans.set_len(argc) };
         self.left -= 1;
         Ok(Some(database))
     }

@@ -6,8 +6,15 @@ use proptest::prelude::*;
 type Command = (u16, Vec<Vec<u8>>);
 
 fn push(builder: &mut BatchBuilder, (database, argv): &Command) -> Result<(), EntryError> {
-    let pushed = builder.push(*database, argv.iter().map(Vec::as_slice));
-    pushed.map(|_| ())
+    let bytes = argv.concat();
+    let mut end = 0;
+    let span = |arg: &Vec<u8>| {
+        let start = end;
+        end += arg.len() as u32;
+        (start, end)
+    };
+    let spans: Vec<Span> = argv.iter().map(span).collect();
+    builder.push(*database, &bytes, &spans).map(|_| ())
 }
 
 fn read(bytes: &[u8]) -> Result<(Stamp, Vec<Command>), EntryError> {
@@ -108,6 +115,12 @@ fn an_entry_of_newer_rules_is_refused_by_name() {
 }
 
 #[test]
+#[should_panic(expected = "out of range")]
+fn a_span_beyond_its_bytes_is_never_read() {
+    let _ = BatchBuilder::new().push(0, b"PING", &[(0, 5)]);
+}
+
+#[test]
 fn a_claim_of_four_billion_arguments_allocates_nothing() {
     let mut builder = BatchBuilder::new();
     push(&mut builder, &(0, vec![b"PING".to_vec()])).unwrap();
@@ -123,8 +136,8 @@ fn a_batch_that_would_outgrow_its_offsets_refuses_the_command() {
     let block = vec![0u8; 64 * 1024 * 1024];
     let mut builder = BatchBuilder::new();
     push(&mut builder, &(0, vec![b"PING".to_vec()])).unwrap();
-    let argv = std::iter::repeat_n(block.as_slice(), 33).collect::<Vec<_>>();
-    assert_eq!(builder.push(0, argv), Err(EntryError::TooLarge));
+    let spans = [(0, block.len() as u32); 33];
+    assert_eq!(builder.push(0, &block, &spans), Err(EntryError::TooLarge));
     assert_eq!(builder.len(), 1);
 }
 
