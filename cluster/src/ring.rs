@@ -8,6 +8,7 @@
 use crate::types::ShardId;
 use crate::NodeId;
 use hashring::HashRing;
+use std::cell::OnceCell;
 use std::hash::{BuildHasher, Hash, Hasher};
 
 /// The weight of a node for which nothing else is said.
@@ -15,6 +16,9 @@ pub const WEIGHT_DEFAULT: u16 = 100;
 
 /// Virtual nodes of a node of [`WEIGHT_DEFAULT`].
 pub const VIRTUAL_NODES: u32 = 64;
+
+/// Virtual nodes of the heaviest node. Beyond that a weight still counts for a node's share, which the ring does not decide.
+pub const VIRTUAL_NODES_MAX: u32 = 1024;
 
 /// Where the hash begins. It is part of every placement: it never changes.
 const SEED: u64 = 0x7269_6E67_666F_7274;
@@ -71,24 +75,33 @@ impl Hash for Point {
     }
 }
 
-/// The ring of some nodes. Nodes are named by their offset in the list that it was made from.
+/// The ring of some nodes. Nodes are named by their offset in the list that it was made from. Nothing is computed before it is asked for:
+/// most looks at the placement of a cluster end without one at the ring.
 pub struct Ring {
-    circle: HashRing<Point, StableHashes>,
-    /// The circle once more, in order: the hash of each virtual node and whose it is.
-    order: Vec<(u64, usize)>,
+    nodes: Vec<(NodeId, u16)>,
+    circle: OnceCell<Circle>,
     /// For each node the hashes of its own virtual nodes, in order.
-    own: Vec<Vec<u64>>,
+    own: Vec<OnceCell<Vec<u64>>>,
 }
 
-impl Ring {
-    /// A ring of nodes with their weights. The order of the list does not change what is where.
-    #[must_use]
-    pub fn new(nodes: &[(NodeId, u16)]) -> Self {
-        let mut own = vec![Vec::new(); nodes.len()];
+/// All virtual nodes.
+struct Circle {
+    ring: HashRing<Point, StableHashes>,
+    /// The circle once more, in order: the hash of each virtual node and whose it is.
+    order: Vec<(u64, usize)>,
+}
+
+/// How many virtual nodes a weight makes.
+fn virtual_nodes(weight: u16) -> u32 {
+    let count = u32::from(weight) * VIRTUAL_NODES / u32::from(WEIGHT_DEFAULT);
+    count.clamp(1, VIRTUAL_NODES_MAX)
+}
+
+impl Circle {
+    fn new(nodes: &[(NodeId, u16)]) -> Self {
         let mut points: Vec<(NodeId, usize, u32)> = Vec::new();
         for (node, &(id, weight)) in nodes.iter().enumerate() {
-            let count = u32::from(weight) * VIRTUAL_NODES / u32::from(WEIGHT_DEFAULT);
-            points.extend((0..count.max(1)).map(|nth| (id, node, nth)));
+            points.extend((0..virtual_nodes(weight)).map(|nth| (id, node, nth)));
         }
         // Two points of one hash keep the order in which they came: it must not be that of the list.
         points.sort_unstable();
@@ -97,38 +110,56 @@ impl Ring {
             .map(|&at| (StableHashes.hash_one(point(at)), at.1))
             .collect();
         order.sort_by_key(|&(hash, _)| hash);
-        for &(hash, node) in &order {
-            own[node].push(hash);
+        let mut ring = HashRing::with_hasher(StableHashes);
+        ring.batch_add(points.into_iter().map(point).collect());
+        Self { ring, order }
+    }
+}
+
+impl Ring {
+    /// A ring of nodes with their weights. The order of the list does not change what is where.
+    #[must_use]
+    pub fn new(nodes: &[(NodeId, u16)]) -> Self {
+        Self {
+            nodes: nodes.to_vec(),
+            circle: OnceCell::new(),
+            own: vec![OnceCell::new(); nodes.len()],
         }
-        let mut circle = HashRing::with_hasher(StableHashes);
-        circle.batch_add(points.into_iter().map(point).collect());
-        Self { circle, order, own }
     }
 
     /// All nodes in the order in which a shard prefers them, each once.
     pub fn walk(&self, shard: ShardId) -> impl Iterator<Item = usize> + '_ {
-        let first = match self.circle.get(&Point::Shard(shard)) {
+        let circle = self.circle.get_or_init(|| Circle::new(&self.nodes));
+        let first = match circle.ring.get(&Point::Shard(shard)) {
             Some(point @ Point::Virtual { .. }) => StableHashes.hash_one(point),
             _ => 0,
         };
-        let start = self.order.partition_point(|&(hash, _)| hash < first);
-        let (before, after) = self.order.split_at(start);
-        let mut seen = vec![false; self.own.len()];
+        let start = circle.order.partition_point(|&(hash, _)| hash < first);
+        let (before, after) = circle.order.split_at(start);
+        let mut seen = vec![false; self.nodes.len()];
         (after.iter().chain(before))
             .map(|&(_, node)| node)
             .filter(move |&node| !std::mem::replace(&mut seen[node], true))
-            .take(self.own.len())
+            .take(self.nodes.len())
     }
 
     /// How far a walk from the shard's place goes until it meets the node: the smaller, the more it belongs there.
     #[must_use]
     pub fn distance(&self, shard: ShardId, node: usize) -> u64 {
         let place = StableHashes.hash_one(Point::Shard(shard));
-        let own = &self.own[node];
+        let own = self.own[node].get_or_init(|| self.hashes_of(node));
         let next = own.partition_point(|&hash| hash < place);
         own.get(next)
             .or(own.first())
             .map_or(u64::MAX, |&hash| hash.wrapping_sub(place))
+    }
+
+    fn hashes_of(&self, node: usize) -> Vec<u64> {
+        let (id, weight) = self.nodes[node];
+        let points = (0..virtual_nodes(weight)).map(|nth| Point::Virtual { id, nth });
+        let mut hashes: Vec<u64> = points.map(|point| StableHashes.hash_one(point)).collect();
+        hashes.sort_unstable();
+        hashes
     }
 }
 

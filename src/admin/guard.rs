@@ -88,6 +88,14 @@ pub struct Caller {
 }
 
 impl Caller {
+    #[cfg(test)]
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            awaited: Arc::default(),
+        }
+    }
+
     /// While this lives the client waits for the node, not the other way round: its time does not pass.
     pub fn answering(&self) -> Answering {
         self.awaited.fetch_add(1, Ordering::Relaxed);

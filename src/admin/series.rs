@@ -13,6 +13,11 @@ fn flag(yes: bool) -> f64 {
     f64::from(u8::from(yes))
 }
 
+fn sum(page: &Page, figure: fn(&WorkerReport) -> u64) -> f64 {
+    let workers = page.report.workers.iter();
+    workers.map(figure).sum::<u64>() as f64
+}
+
 #[rustfmt::skip]
 pub(super) static SINGLE: &[Single] = &[
     ("redis_up", Gauge, "Whether the server answers", |_| 1.0),
@@ -90,6 +95,9 @@ pub(super) static SINGLE: &[Single] = &[
 
     ("ringfort_ready", Gauge, "Whether reads and writes are served", |p| flag(p.report.state == State::Ready)),
     ("ringfort_workers", Gauge, "Worker threads", |p| p.report.workers.len() as f64),
+    ("ringfort_shards_led", Gauge, "Shards that this node leads", |p| sum(p, |w| w.shards_led)),
+    ("ringfort_shards_voting", Gauge, "Shards in which this node's copies vote", |p| sum(p, |w| w.shards_voting)),
+    ("ringfort_shards_learning", Gauge, "Copies of shards without a vote: most of them are being filled", |p| sum(p, |w| w.shards_learning)),
     ("ringfort_wal_bytes", Gauge, "Size of the write-ahead logs", |p| p.report.log.bytes as f64),
     ("ringfort_wal_segments", Gauge, "Files of the write-ahead logs", |p| p.report.log.segments as f64),
     ("ringfort_wal_appended_bytes", Counter, "Bytes appended to the write-ahead logs", |p| p.report.log.appended_bytes as f64),
@@ -106,6 +114,7 @@ pub(super) static WORKER: &[PerWorker] = &[
     ("ringfort_worker_shards", Gauge, "Shards of a worker", |w| w.shards as f64),
     ("ringfort_worker_shards_led", Gauge, "Shards that a worker's replicas lead", |w| w.shards_led as f64),
     ("ringfort_worker_shards_voting", Gauge, "Shards in which a worker's replicas vote", |w| w.shards_voting as f64),
+    ("ringfort_worker_shards_learning", Gauge, "Copies of a worker's shards without a vote", |w| w.shards_learning as f64),
     ("ringfort_worker_connected_clients", Gauge, "Connections of a worker", |w| w.connected_clients as f64),
     ("ringfort_worker_commands_processed", Counter, "Commands run by a worker", |w| w.commands_processed as f64),
     ("ringfort_worker_commands_forwarded", Counter, "Commands handed to another worker", |w| w.forwarded as f64),

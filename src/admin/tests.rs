@@ -45,6 +45,8 @@ impl NodeHandle for FakeNode {
                 WorkerReport::default(),
                 WorkerReport {
                     commands_processed: 9,
+                    shards_led: 3,
+                    shards_learning: 2,
                     ..WorkerReport::default()
                 },
             ],
@@ -144,6 +146,8 @@ fn metrics_have_the_names_of_redis_exporter() {
         "redis_config_maxclients 10000",
         "os=\"Linux \\\"x\\\"\"",
         "ringfort_ready 1",
+        "ringfort_shards_led 3",
+        "ringfort_worker_shards_learning{worker=\"1\"} 2",
         "ringfort_worker_commands_processed_total{worker=\"1\"} 9",
         "# EOF",
     ] {

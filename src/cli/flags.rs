@@ -102,6 +102,7 @@ fn value_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Integer { .. } | Kind::Clamped { .. } => "NUMBER",
         Kind::Bytes { .. } => "BYTES",
+        Kind::Seconds { .. } => "TIME",
         Kind::Bool => "YES|NO",
         Kind::Choice(_) => "WORD",
         Kind::Text | Kind::Word { .. } => "TEXT",

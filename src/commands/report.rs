@@ -214,9 +214,10 @@ pub struct DatabaseSize {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WorkerReport {
     pub shards: u64,
-    /// Of these, those that it leads, and those in which it votes.
+    /// Of these, those that it leads, those in which it votes, and those of which it has a copy without a vote: most are being filled.
     pub shards_led: u64,
     pub shards_voting: u64,
+    pub shards_learning: u64,
     pub connected_clients: u64,
     pub commands_processed: u64,
     pub turns: u64,

@@ -351,9 +351,13 @@ impl Worker {
         stats.shards.set(shards.clone().count() as u64);
         let led = shards.clone().filter(|shard| shard.leads());
         stats.shards_led.set(led.count() as u64);
-        let voting = shards
-            .filter(|shard| shard.standing.is_held && shard.membership.votes(shard.replica.id()));
-        stats.shards_voting.set(voting.count() as u64);
+        let held = shards.filter(|shard| shard.standing.is_held);
+        let voting = held
+            .clone()
+            .filter(|shard| shard.membership.votes(shard.replica.id()));
+        let voting = voting.count() as u64;
+        stats.shards_voting.set(voting);
+        stats.shards_learning.set(held.count() as u64 - voting);
         if let Some(wal) = &self.wal {
             let (bytes, segments) = self.old_log();
             stats.log_bytes.set(wal.bytes() + bytes);

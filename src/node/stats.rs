@@ -75,9 +75,10 @@ pub struct WorkerStats {
     /// Gauges.
     pub connected_clients: Counter,
     pub shards: Counter,
-    /// Shards that this worker's replicas lead, and those in which they vote.
+    /// Shards that this worker's replicas lead, those in which they vote, and those in which they do not yet.
     pub shards_led: Counter,
     pub shards_voting: Counter,
+    pub shards_learning: Counter,
     /// Bytes of all keyspaces.
     pub memory_bytes: Counter,
     /// Bytes of disk that the next snapshots of this worker's shards need.
@@ -137,6 +138,7 @@ impl WorkerStats {
             shards: counter(),
             shards_led: counter(),
             shards_voting: counter(),
+            shards_learning: counter(),
             memory_bytes: counter(),
             snapshot_need_bytes: counter(),
             log_bytes: counter(),
@@ -204,6 +206,7 @@ impl WorkerStats {
             shards: self.shards.get(),
             shards_led: self.shards_led.get(),
             shards_voting: self.shards_voting.get(),
+            shards_learning: self.shards_learning.get(),
             connected_clients: self.connected_clients.get(),
             commands_processed: self.commands_processed.get(),
             turns: self.turns.get(),

@@ -1,6 +1,7 @@
 //! Questions and answers between nodes: they come back as they were said, and nothing else is taken.
 
 use super::*;
+use crate::node::operator::Done;
 use proptest::prelude::*;
 use ringfort_cluster::forming::JoinAnswer;
 use ringfort_cluster::steward::{NodeLoad, Task};
@@ -46,6 +47,10 @@ fn requests() -> Vec<Request> {
             task: Task::AddLearner(ReplicaId(4)),
         }),
         Request::Offer(Box::new(topology())),
+        Request::Operate(Box::new(OperatorQuestion::Drain {
+            node: "abcd".into(),
+            force: true,
+        })),
     ]
 }
 
@@ -68,6 +73,7 @@ fn responses() -> Vec<Response> {
         Response::Order(Err("no".into())),
         Response::Offer(Epoch(7)),
         Response::Refused("not yet".into()),
+        Response::Operate(Box::new(OperatorAnswer::Done(Done::default()))),
     ]
 }
 
@@ -115,6 +121,14 @@ fn what_is_beyond_its_bounds_is_refused() {
         answer.leaders = vec![leader; GROUPS_OF_REPORT_MAX + 1];
     });
     too_many(|answer| answer.leader = Some((NodeId(1), "a".repeat(ADDRESS_BYTES_MAX + 1))));
+    let long = OperatorQuestion::Undrain {
+        node: "a".repeat(OPERATE_BYTES_MAX),
+    };
+    let long = Request::Operate(Box::new(long)).encode().unwrap();
+    assert!(matches!(
+        Request::decode(&long),
+        Err(ControlError::Unsound(_))
+    ));
     let long = codec::encode(&Some("a".repeat(REASON_BYTES_MAX + 1))).unwrap();
     assert!(Response::decode(&tagged(ORDER, &long)).is_err());
     let long = codec::encode(&"a".repeat(REASON_BYTES_MAX + 1)).unwrap();
@@ -123,13 +137,13 @@ fn what_is_beyond_its_bounds_is_refused() {
 
 proptest! {
     #[test]
-    fn damaged_bytes_never_panic(which in 0..6usize, at: prop::sample::Index, to: u8, noise: Vec<u8>) {
+    fn damaged_bytes_never_panic(which in 0..7usize, at: prop::sample::Index, to: u8, noise: Vec<u8>) {
         let _ = (Request::decode(&noise), Response::decode(&noise));
         let mut bytes = responses()[which].encode().unwrap();
         let place = at.index(bytes.len());
         bytes[place] = to;
         let _ = (Request::decode(&bytes), Response::decode(&bytes));
-        let mut bytes = requests()[which % 4].encode().unwrap();
+        let mut bytes = requests()[which % 5].encode().unwrap();
         let place = at.index(bytes.len());
         bytes[place] = to;
         let _ = (Request::decode(&bytes), Response::decode(&bytes));

@@ -224,6 +224,10 @@ impl Member {
         Client::of(self.running.as_ref().expect("it runs").port)
     }
 
+    pub fn runs(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// The node ends in order, without handing anything over.
     pub fn end(&mut self) {
         self.running = None;

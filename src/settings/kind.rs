@@ -1,7 +1,7 @@
 //! What a setting may hold, and how that is read from and written as text.
 
 use super::forms::{parse_bind, parse_host_ports, parse_percentiles, OutputLimits};
-use super::units::{format_bytes, parse_bytes, parse_integer};
+use super::units::{format_bytes, format_seconds, parse_bytes, parse_integer, parse_seconds};
 
 /// The kind of value a setting has.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,11 @@ pub enum Kind {
     },
     /// A number of bytes in a range, with Redis' units.
     Bytes {
+        min: i64,
+        max: i64,
+    },
+    /// A number of seconds in a range, with units of time.
+    Seconds {
         min: i64,
         max: i64,
     },
@@ -60,6 +65,10 @@ impl Kind {
             }
             Kind::Bytes { min, max } => parse_bytes(text)
                 .ok_or_else(|| "argument must be a memory value".to_string())
+                .and_then(|n| in_range(n, min, max))
+                .map(Value::Number),
+            Kind::Seconds { min, max } => parse_seconds(text)
+                .ok_or_else(|| "argument must be a time, for example 90s or 5m".to_string())
                 .and_then(|n| in_range(n, min, max))
                 .map(Value::Number),
             Kind::Bool => match text.to_ascii_lowercase().as_str() {
@@ -119,6 +128,11 @@ impl Kind {
                 format_bytes(*min),
                 format_bytes(*max)
             ),
+            Kind::Seconds { min, max } => format!(
+                "a time, for example 90s or 5m, from {} to {}",
+                format_seconds(*min),
+                format_seconds(*max)
+            ),
             Kind::Bool => "yes or no".into(),
             Kind::Choice(names) => names.join(", "),
             Kind::Text | Kind::Secret | Kind::Sealed => "a text".into(),
@@ -172,6 +186,7 @@ mod tests {
         let max = i64::MAX;
         assert_eq!(text(Kind::Integer { min: 0, max: 9 }, "7").unwrap(), "7");
         assert_eq!(text(Kind::Bytes { min: 0, max }, "1KB").unwrap(), "1024");
+        assert_eq!(text(Kind::Seconds { min: 1, max }, "5m").unwrap(), "300");
         assert_eq!(text(Kind::Bool, "YES").unwrap(), "yes");
         assert_eq!(text(Kind::Choice(&["a", "b"]), "B").unwrap(), "b");
         assert_eq!(text(Kind::Addresses, "::1,*").unwrap(), "::1 *");
@@ -198,6 +213,16 @@ mod tests {
                 Kind::Bytes { min: 0, max },
                 "-1",
                 "argument must be a memory value",
+            ),
+            (
+                Kind::Seconds { min: 0, max },
+                "5 m",
+                "argument must be a time, for example 90s or 5m",
+            ),
+            (
+                Kind::Seconds { min: 5, max: 60 },
+                "2m",
+                "argument must be between 5 and 60 inclusive",
             ),
             (Kind::Bool, "1", "argument must be 'yes' or 'no'"),
             (Kind::Word { bytes_max: 3 }, "abcd", "at most 3 bytes"),

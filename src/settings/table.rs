@@ -117,6 +117,10 @@ const fn bytes(min: i64, max: i64) -> Kind {
     Kind::Bytes { min, max }
 }
 
+const fn seconds(min: i64, max: i64) -> Kind {
+    Kind::Seconds { min, max }
+}
+
 const fn word(bytes_max: usize) -> Kind {
     Kind::Word { bytes_max }
 }
@@ -156,6 +160,7 @@ settings! {
     Replicas: "replicas", int(1, 7), "3", Startup, Cluster, "Copies of each shard, as far as there are nodes; counts when a cluster is formed.";
     Zone: "zone", word(ZONE_BYTES_MAX), "", Startup, Cluster, "Nodes of one zone may fail together: copies are spread over zones; none: fails alone.";
     Weight: "weight", int(1, 65535), "100", Startup, Cluster, "How much this node holds, relative to the others.";
+    ReplaceAfter: "replace-after", seconds(5, 30 * 86_400), "5m", Live, Cluster, "How long a node is down before its copies are made anew elsewhere, where there is room. The leader of the cluster's meta group decides by its own.";
     UnavailableWaitMs: "unavailable-wait-ms", int(0, 600_000), "2000", Live, Cluster, "Milliseconds that a command waits for a shard that has no leader.";
     FollowerReadStalenessMs: "follower-read-staleness-ms", int(0, 3_600_000), "1000", Live, Cluster, "How old, in milliseconds, what a READONLY connection reads may be.";
 

@@ -1,4 +1,4 @@
-//! Numbers as operators write them: integers, and byte counts with Redis' units. Knows no setting.
+//! Numbers as operators write them: integers, byte counts with Redis' units, and times. Knows no setting.
 
 /// A decimal integer, strictly: no sign but `-`, no blanks, no leading zeros.
 pub fn parse_integer(text: &str) -> Option<i64> {
@@ -47,6 +47,31 @@ pub fn format_bytes(bytes: i64) -> String {
     bytes.to_string()
 }
 
+/// A time in seconds: digits and one of the units `s`, `m`, `h`, `d` in any case; seconds without. `None` also for what does not fit
+/// an `i64`.
+pub fn parse_seconds(text: &str) -> Option<i64> {
+    let split = text.find(|c: char| !c.is_ascii_digit());
+    let (digits, unit) = text.split_at(split.unwrap_or(text.len()));
+    let factor: i64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    digits.parse::<i64>().ok()?.checked_mul(factor)
+}
+
+/// Seconds for people: the largest unit that divides them (`5m`).
+pub fn format_seconds(seconds: i64) -> String {
+    for (factor, unit) in [(86_400, "d"), (3_600, "h"), (60, "m")] {
+        if seconds > 0 && seconds % factor == 0 {
+            return format!("{}{unit}", seconds / factor);
+        }
+    }
+    format!("{seconds}s")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +115,33 @@ mod tests {
         }
         for bad in ["-1", "1x", "1.5gb", " 1", "gb", "1 gb", "9999999999999gb"] {
             assert_eq!(parse_bytes(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn times_know_their_units_and_are_shown_in_the_largest() {
+        for (text, seconds, shown) in [
+            ("0", 0, "0s"),
+            ("90", 90, "90s"),
+            ("300s", 300, "5m"),
+            ("5M", 300, "5m"),
+            ("2h", 7_200, "2h"),
+            ("7d", 604_800, "7d"),
+        ] {
+            assert_eq!(parse_seconds(text), Some(seconds), "{text:?}");
+            assert_eq!(format_seconds(seconds), shown);
+        }
+        for bad in [
+            "",
+            "m",
+            "-1",
+            "1.5h",
+            "5 m",
+            "5ms",
+            "9223372036854775807d",
+            "5µ",
+        ] {
+            assert_eq!(parse_seconds(bad), None, "{bad:?}");
         }
     }
 

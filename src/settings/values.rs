@@ -173,6 +173,7 @@ pub struct Live {
     /// Empty: no password.
     pub requirepass: String,
     pub protected_mode: bool,
+    pub replace_after_seconds: u64,
     pub unavailable_wait_ms: u64,
     pub follower_read_staleness_ms: u64,
     pub hash_max_listpack_entries: u32,
@@ -218,6 +219,7 @@ impl Live {
             hz: u32(Id::Hz),
             requirepass: values.string(Id::Requirepass).to_string(),
             protected_mode: values.number(Id::ProtectedMode) != 0,
+            replace_after_seconds: u64(Id::ReplaceAfter),
             unavailable_wait_ms: u64(Id::UnavailableWaitMs),
             follower_read_staleness_ms: u64(Id::FollowerReadStalenessMs),
             hash_max_listpack_entries: u32(Id::HashMaxListpackEntries),

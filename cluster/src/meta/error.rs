@@ -33,13 +33,13 @@ pub enum MetaError {
     TooOld { node: NodeId, knows: u32, uses: u32 },
     #[error("semantics {asked} are not newer than {current}")]
     SemanticsNotNewer { asked: u32, current: u32 },
-    #[error("the last node that holds data cannot leave")]
+    #[error("the last node that holds data cannot leave: add another node first")]
     LastNode,
-    #[error("{left} nodes would be left for {replicas} replicas of each shard: add a node first, or force it")]
+    #[error("{left} nodes would be left for {replicas} replicas of each shard: add a node first, or force it (--force), and each shard has {left} copies")]
     TooFewNodes { left: usize, replicas: u8 },
-    #[error("node {0} has not left: drain it first")]
+    #[error("node {0} has not left: drain it first (ringfort node drain)")]
     NotDraining(NodeId),
-    #[error("node {node} still holds a replica of {groups} groups: wait until it is drained")]
+    #[error("node {node} still holds a replica of {groups} groups: wait until it is drained (ringfort status shows it)")]
     StillHolds { node: NodeId, groups: usize },
     #[error("a name has 1 to 256 bytes, this one has {0}")]
     NameLength(usize),

@@ -4,9 +4,9 @@
 use super::steps::Group;
 use super::{Limits, Step};
 use crate::topology::{Topology, META_GROUP};
-use crate::types::ShardId;
+use crate::types::{ReplicaId, ShardId};
 use crate::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How many shards each node leads. The meta group does not count: it is no load.
 pub(super) struct Led {
@@ -32,8 +32,7 @@ impl Led {
             })
             .collect();
         for group in groups.iter().filter(|group| group.shard != META_GROUP) {
-            let leader = group.place.node_of(group.seen.leader);
-            if let Some(leads) = leader.and_then(|node| nodes.get_mut(&node)) {
+            if let Some(leads) = (group.sender()).and_then(|node| nodes.get_mut(&node)) {
                 leads.shards += 1;
             }
         }
@@ -59,11 +58,30 @@ impl Led {
         }
     }
 
+    fn is_staying(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|leads| leads.staying)
+    }
+
     /// What each node would lead if all led as much.
     fn even_split(&self) -> u64 {
         let staying = self.nodes.values().filter(|leads| leads.staying).count() as u64;
         let shards: u64 = self.nodes.values().map(|leads| leads.shards).sum();
         shards / staying.max(1)
+    }
+
+    /// The nodes that lead so much that some other should take from them, if it has a replica: nearly always nobody.
+    fn givers(&self, slack: u64) -> BTreeSet<NodeId> {
+        let would_lead = |leads: &Leads| leads.shards + 1 + slack;
+        let staying = self.nodes.values().filter(|leads| leads.staying);
+        let emptiest = staying.min_by(|one, other| {
+            let one_full = would_lead(one) * other.weight;
+            one_full.cmp(&(would_lead(other) * one.weight))
+        });
+        let gives = |from: &Leads| {
+            emptiest.is_some_and(|to| from.shards * to.weight > would_lead(to) * from.weight)
+        };
+        let givers = self.nodes.iter().filter(|(_, leads)| gives(leads));
+        givers.map(|(&node, _)| node).collect()
     }
 
     /// Whether the two are more even after the move than before, by more than the slack.
@@ -78,32 +96,84 @@ impl Led {
 }
 
 /// Transfers that balance the leaders of groups for which there is nothing else to do.
-pub(super) fn balance(idle: &[&Group], led: &mut Led, limits: &Limits) -> Vec<Step> {
+pub(super) fn balance(
+    idle: &[&Group],
+    held: &BTreeSet<ShardId>,
+    led: &mut Led,
+    limits: &Limits,
+) -> Vec<Step> {
     let mut steps = Vec::new();
     let slack = led.even_split() * limits.leader_slack_percent / 100;
-    for group in idle
-        .iter()
-        .filter(|group| group.shard != META_GROUP && group.is_at_rest())
-    {
-        if steps.len() >= limits.transfers_max {
+    let mut givers = led.givers(slack);
+    let movable = |group: &&&Group| group.shard != META_GROUP && !held.contains(&group.shard);
+    for group in idle.iter().filter(movable) {
+        if givers.is_empty() || steps.len() >= limits.transfers_max {
             break;
         }
-        let Some(from) = group.place.node_of(group.seen.leader) else {
+        let Some(from) = group.sender().filter(|from| givers.contains(from)) else {
             continue;
         };
-        let others = group.seen.members.voters.iter().copied();
-        let best = others
-            .filter(|&id| id != group.seen.leader && group.is_ready(id))
-            .filter_map(|id| Some((group.place.node_of(id)?, id)))
+        let best = (takers(group).into_iter())
             .filter(|&(node, _)| led.is_better(from, node, slack))
             .min_by_key(|&(node, id)| (led.fullness(node), id));
         if let Some((node, to)) = best {
             led.moved(group.shard, Some(from), Some(node));
-            steps.push(Step::TransferLeader {
-                shard: group.shard,
-                to,
-            });
+            givers = led.givers(slack);
+            let shard = group.shard;
+            steps.push(Step::TransferLeader { shard, to });
         }
     }
+    if slack == 0 && steps.is_empty() {
+        let groups: Vec<&Group> = idle.iter().filter(movable).copied().collect();
+        let chains = givers.into_iter().map(|from| chain(&groups, led, from));
+        steps.extend(chains.flatten().next().unwrap_or_default());
+        steps.truncate(limits.transfers_max);
+    }
     steps
+}
+
+/// Who else could lead a group now, and on which node.
+fn takers(group: &Group) -> Vec<(NodeId, ReplicaId)> {
+    if !group.is_at_rest() || !group.can_commit() {
+        return Vec::new();
+    }
+    let others = group.seen.members.voters.iter().copied();
+    others
+        .filter(|&id| id != group.seen.leader && group.is_ready(id))
+        .filter_map(|id| Some((group.place.node_of(id)?, id)))
+        .collect()
+}
+
+/// The shortest chain of transfers from a node that leads too much, over others that give one on for the one that they take, to one
+/// that leads too little. The last is the first to be made: the others then find it done.
+fn chain(groups: &[&Group], led: &Led, from: NodeId) -> Option<Vec<Step>> {
+    let mut by_leader: BTreeMap<NodeId, Vec<&Group>> = BTreeMap::new();
+    for group in groups {
+        let leads = by_leader.entry(group.sender()?).or_default();
+        leads.push(group);
+    }
+    let mut came: BTreeMap<NodeId, (NodeId, Step)> = BTreeMap::new();
+    let mut queue = VecDeque::from([from]);
+    while let Some(node) = queue.pop_front() {
+        for group in by_leader.get(&node).into_iter().flatten() {
+            for (next, to) in takers(group) {
+                if next == from || came.contains_key(&next) || !led.is_staying(next) {
+                    continue;
+                }
+                let shard = group.shard;
+                came.insert(next, (node, Step::TransferLeader { shard, to }));
+                if led.is_better(from, next, 0) {
+                    let mut steps = Vec::new();
+                    let mut at = next;
+                    while let Some((before, step)) = came.remove(&at) {
+                        steps.push(step);
+                        at = before;
+                    }
+                    return Some(steps);
+                }
+                queue.push_back(next);
+            }
+        }
+    }
+    None
 }

@@ -20,7 +20,7 @@ mod wishes;
 pub use forecast::{forecast, Change, Forecast, ForecastRefused, Holds, Move, FORECAST_NODES_MAX};
 pub use propose::{propose, Candidate};
 pub use steps::plan;
-pub use wishes::wishes;
+pub use wishes::{rebalance, wishes};
 
 use crate::topology::{Members, Topology};
 use crate::types::{Epoch, ReplicaId, ShardId};
@@ -34,6 +34,8 @@ pub struct Observed {
     pub silent_ticks: BTreeMap<NodeId, u64>,
     /// What the leader of each group, the meta group among them, says of it.
     pub groups: BTreeMap<ShardId, GroupSeen>,
+    /// Shards whose leaders balance leaves where they are.
+    pub held_leaders: BTreeSet<ShardId>,
 }
 
 /// A group as its leader sees it.
@@ -56,6 +58,8 @@ pub struct Limits {
     pub copies_max: usize,
     /// Of these on one node.
     pub copies_of_node_max: usize,
+    /// Of these from one node: the leader of a group sends all its copies.
+    pub copies_from_node_max: usize,
     /// Leaders that are moved for balance in one plan.
     pub transfers_max: usize,
     /// By how many percent of an even split, rounded down, a node may lead more than another before leaders move.
@@ -74,6 +78,7 @@ impl Default for Limits {
         Self {
             copies_max: 16,
             copies_of_node_max: 4,
+            copies_from_node_max: 4,
             transfers_max: 4,
             leader_slack_percent: 10,
             steps_max: 256,
@@ -133,43 +138,57 @@ impl Step {
 /// The nodes that have been silent for so long that they are replaced where there is room.
 #[must_use]
 pub fn given_up(topology: &Topology, observed: &Observed, limits: &Limits) -> BTreeSet<NodeId> {
-    let health = Health {
-        topology,
-        observed,
-        limits,
-    };
-    let nodes = topology.nodes.keys().copied();
-    nodes.filter(|&node| health.is_given_up(node)).collect()
+    let health = Health::new(topology, observed, limits);
+    health.given_up.into_iter().collect()
+}
+
+/// The nodes that were heard of lately, at the address that is known.
+#[must_use]
+pub fn counted_on(topology: &Topology, observed: &Observed, limits: &Limits) -> BTreeSet<NodeId> {
+    let health = Health::new(topology, observed, limits);
+    health.alive.into_iter().collect()
 }
 
 /// Which nodes may be counted on.
 struct Health<'a> {
     topology: &'a Topology,
-    observed: &'a Observed,
-    limits: &'a Limits,
+    /// Heard of lately, at the address that is known. In order.
+    alive: Vec<NodeId>,
+    /// Silent for so long that they are to be replaced. In order.
+    given_up: Vec<NodeId>,
 }
 
-impl Health<'_> {
-    /// Heard of lately, at the address that is known.
-    fn is_alive(&self, node: NodeId) -> bool {
-        let silent = self.observed.silent_ticks.get(&node);
-        let known = self.topology.nodes.get(&node);
-        known.is_some_and(|node| !node.suspect)
-            && silent.is_some_and(|&ticks| ticks <= self.limits.alive_ticks_max)
+impl<'a> Health<'a> {
+    fn new(topology: &'a Topology, observed: &Observed, limits: &Limits) -> Self {
+        let (mut alive, mut given_up) = (Vec::new(), Vec::new());
+        for (&id, &silent) in &observed.silent_ticks {
+            let Some(node) = topology.nodes.get(&id) else {
+                continue;
+            };
+            // A node whose address was taken by another is not waited for.
+            let patience = match node.suspect {
+                true => limits.alive_ticks_max + 1,
+                false => limits.replace_after_ticks,
+            };
+            if !node.suspect && silent <= limits.alive_ticks_max {
+                alive.push(id);
+            }
+            if silent >= patience {
+                given_up.push(id);
+            }
+        }
+        Self {
+            topology,
+            alive,
+            given_up,
+        }
     }
 
-    /// Silent for so long that it is to be replaced. A node whose address was taken by another is not waited for.
+    fn is_alive(&self, node: NodeId) -> bool {
+        self.alive.binary_search(&node).is_ok()
+    }
+
     fn is_given_up(&self, node: NodeId) -> bool {
-        let silent = self.observed.silent_ticks.get(&node).copied();
-        let suspect = self
-            .topology
-            .nodes
-            .get(&node)
-            .is_some_and(|node| node.suspect);
-        let patience = match suspect {
-            true => self.limits.alive_ticks_max + 1,
-            false => self.limits.replace_after_ticks,
-        };
-        silent.is_some_and(|ticks| ticks >= patience)
+        self.given_up.binary_search(&node).is_ok()
     }
 }

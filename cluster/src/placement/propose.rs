@@ -15,10 +15,10 @@ use super::shares::{share_out, UNIT};
 use crate::ring::Ring;
 use crate::types::ShardId;
 use crate::NodeId;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// How many chains of moves are tried to even out what single moves cannot.
-const CHAINS_MAX: usize = 256;
+pub(super) const CHAINS_MAX: usize = 256;
 
 /// A node that may hold replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,16 @@ pub fn propose(
     candidates: &[Candidate],
     replicas: usize,
 ) -> Vec<Vec<NodeId>> {
+    propose_with(held, candidates, replicas, CHAINS_MAX)
+}
+
+/// The same with so many chains of moves at most.
+pub(super) fn propose_with(
+    held: &[(ShardId, Vec<NodeId>)],
+    candidates: &[Candidate],
+    replicas: usize,
+    chains_max: usize,
+) -> Vec<Vec<NodeId>> {
     let mut candidates: Vec<&Candidate> = candidates.iter().collect();
     candidates.sort_by_key(|candidate| candidate.id);
     candidates.dedup_by_key(|candidate| candidate.id);
@@ -46,7 +56,7 @@ pub fn propose(
     board.fill();
     board.pull_to_floors();
     board.push_from_ceilings();
-    board.chain();
+    board.chain(chains_max);
     (board.sets.iter())
         .map(|set| set.iter().map(|&node| candidates[node].id).collect())
         .collect()
@@ -63,10 +73,10 @@ struct Board {
     shards: Vec<ShardId>,
     replicas: usize,
     ring: Ring,
-    /// For each shard the nodes of its replicas.
-    sets: Vec<BTreeSet<usize>>,
-    /// For each node the shards that it holds.
-    holds: Vec<BTreeSet<usize>>,
+    /// For each shard the nodes of its replicas, in order.
+    sets: Vec<Vec<usize>>,
+    /// For each node the shards that it holds, in order.
+    holds: Vec<Vec<usize>>,
     zone_of: Vec<usize>,
     zone_quota: usize,
     /// For each node its share, in [`UNIT`]s.
@@ -76,13 +86,17 @@ struct Board {
 impl Board {
     fn new(held: &[(ShardId, Vec<NodeId>)], candidates: &[&Candidate], replicas: usize) -> Self {
         let offset = |id: &NodeId| candidates.binary_search_by_key(id, |node| node.id).ok();
-        let sets: Vec<BTreeSet<usize>> = (held.iter())
-            .map(|(_, nodes)| nodes.iter().filter_map(offset).collect())
-            .collect();
-        let mut holds = vec![BTreeSet::new(); candidates.len()];
+        let in_order = |nodes: &[NodeId]| {
+            let mut set: Vec<usize> = nodes.iter().filter_map(offset).collect();
+            set.sort_unstable();
+            set.dedup();
+            set
+        };
+        let sets: Vec<Vec<usize>> = held.iter().map(|(_, nodes)| in_order(nodes)).collect();
+        let mut holds = vec![Vec::new(); candidates.len()];
         for (shard, set) in sets.iter().enumerate() {
             for &node in set {
-                holds[node].insert(shard);
+                holds[node].push(shard);
             }
         }
         let mut zones: BTreeMap<(&str, Option<NodeId>), usize> = BTreeMap::new();
@@ -146,13 +160,25 @@ impl Board {
     }
 
     fn take(&mut self, shard: usize, node: usize) {
-        self.sets[shard].insert(node);
-        self.holds[node].insert(shard);
+        for (list, item) in [
+            (&mut self.sets[shard], node),
+            (&mut self.holds[node], shard),
+        ] {
+            if let Err(at) = list.binary_search(&item) {
+                list.insert(at, item);
+            }
+        }
     }
 
     fn leave(&mut self, shard: usize, node: usize) {
-        self.sets[shard].remove(&node);
-        self.holds[node].remove(&shard);
+        for (list, item) in [
+            (&mut self.sets[shard], node),
+            (&mut self.holds[node], shard),
+        ] {
+            if let Ok(at) = list.binary_search(&item) {
+                list.remove(at);
+            }
+        }
     }
 
     /// Gives up what a shard has too much of, in all or in a zone, where it is fullest.
@@ -185,6 +211,8 @@ impl Board {
                 let fits = |node: &usize| self.fits(shard, *node, None);
                 let below = |bound: fn(&Self, usize) -> u64| {
                     let room = |node: &usize| self.load(*node) < bound(self, *node);
+                    // The walk around the whole circle is long.
+                    (0..self.shares.len()).find(room)?;
                     (self.ring.walk(self.shards[shard])).find(|node| room(node) && fits(node))
                 };
                 let node = below(Self::floor)
@@ -232,6 +260,9 @@ impl Board {
     /// Moves what a node has beyond its share along the ring to nodes with room.
     fn push_from_ceilings(&mut self) {
         for node in 0..self.shares.len() {
+            if self.load(node) <= self.ceiling(node) {
+                continue;
+            }
             for shard in self.holds[node].clone() {
                 if self.load(node) <= self.ceiling(node) {
                     break;
@@ -248,38 +279,50 @@ impl Board {
     }
 
     /// Evens out the rest by chains: one gives to the next, which gives another shard on.
-    fn chain(&mut self) {
-        for _ in 0..CHAINS_MAX {
-            let nodes = 0..self.shares.len();
-            let over = nodes
-                .clone()
-                .find(|&node| self.load(node) > self.ceiling(node));
-            let under = nodes
-                .clone()
-                .find(|&node| self.load(node) < self.floor(node));
-            let path = match (over, under) {
-                (Some(from), _) => self.path(&[from], |node| self.load(node) < self.ceiling(node)),
+    fn chain(&mut self, chains_max: usize) {
+        // From or to which no chain leads.
+        let mut stuck = vec![false; self.shares.len()];
+        for _ in 0..chains_max {
+            let nodes = || (0..self.shares.len()).filter(|&node| !stuck[node]);
+            let over = nodes().find(|&node| self.load(node) > self.ceiling(node));
+            let under = nodes().find(|&node| self.load(node) < self.floor(node));
+            let (end, path) = match (over, under) {
+                (Some(from), _) => {
+                    let room = |node| self.load(node) < self.ceiling(node);
+                    (from, self.path(&[from], room))
+                }
                 (None, Some(to)) => {
-                    let from: Vec<usize> = nodes
-                        .filter(|&node| self.load(node) > self.floor(node))
-                        .collect();
-                    self.path(&from, |node| node == to)
+                    let gives = |&node: &usize| self.load(node) > self.floor(node);
+                    let from: Vec<usize> = (0..self.shares.len()).filter(gives).collect();
+                    (to, self.path(&from, |node| node == to))
                 }
                 (None, None) => return,
             };
-            let Some(path) = path else { return };
-            // From the end: what a node gives on makes the room for what it takes.
-            for (shard, from, to) in path.into_iter().rev() {
-                if !self.fits(shard, to, Some(from)) || !self.sets[shard].contains(&from) {
-                    return;
+            match path.filter(|path| self.is_open(path)) {
+                // From the end: what a node gives on makes the room for what it takes.
+                Some(path) => {
+                    for (shard, from, to) in path.into_iter().rev() {
+                        self.leave(shard, from);
+                        self.take(shard, to);
+                    }
                 }
-                self.leave(shard, from);
-                self.take(shard, to);
+                None => stuck[end] = true,
             }
         }
     }
 
-    /// The shortest chain of moves from one of some nodes to one that will do.
+    /// Whether all moves of a chain can be made: two of one shard could stand in each other's way.
+    fn is_open(&self, path: &[(usize, usize, usize)]) -> bool {
+        let mut shards: Vec<usize> = path.iter().map(|&(shard, _, _)| shard).collect();
+        shards.sort_unstable();
+        let distinct = shards.windows(2).all(|pair| pair[0] != pair[1]);
+        distinct
+            && (path.iter()).all(|&(shard, from, to)| {
+                self.sets[shard].contains(&from) && self.fits(shard, to, Some(from))
+            })
+    }
+
+    /// The shortest chain of moves from one of some nodes, in order, to one that will do.
     fn path(
         &self,
         from: &[usize],
@@ -287,13 +330,18 @@ impl Board {
     ) -> Option<Vec<(usize, usize, usize)>> {
         let mut came: Vec<Option<(usize, usize)>> = vec![None; self.shares.len()];
         let mut queue: VecDeque<usize> = from.iter().copied().collect();
+        // Nearly all are reached from the first shards, and what is reached is not looked at again.
+        let mut open: Vec<usize> = (0..self.shares.len()).collect();
+        open.retain(|node| from.binary_search(node).is_err());
         while let Some(node) = queue.pop_front() {
             for &shard in &self.holds[node] {
-                for to in 0..self.shares.len() {
-                    let known = came[to].is_some() || from.contains(&to);
-                    if known || !self.fits(shard, to, Some(node)) {
-                        continue;
-                    }
+                if open.is_empty() {
+                    return None;
+                }
+                let fits = |to: &usize| self.fits(shard, *to, Some(node));
+                let reached: Vec<usize> = open.iter().copied().filter(fits).collect();
+                open.retain(|to| reached.binary_search(to).is_err());
+                for to in reached {
                     came[to] = Some((shard, node));
                     if will_do(to) {
                         return Some(trace(&came, to));
@@ -335,10 +383,11 @@ fn shares(
     }
     let of_zones = share_out(shards * replicas as u64 * UNIT, &zones);
     let mut shares = vec![0; weights.len()];
-    for (zone, share) in of_zones.into_iter().enumerate() {
-        let nodes: Vec<usize> = (0..weights.len())
-            .filter(|&node| zone_of[node] == zone)
-            .collect();
+    let mut members = vec![Vec::new(); sizes.len()];
+    for (node, &zone) in zone_of.iter().enumerate() {
+        members[zone].push(node);
+    }
+    for (nodes, share) in members.into_iter().zip(of_zones) {
         let parts: Vec<(u64, u64)> = nodes.iter().map(|&node| (weights[node], shards)).collect();
         for (node, share) in nodes.into_iter().zip(share_out(share, &parts)) {
             shares[node] = share;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::ring::WEIGHT_DEFAULT;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 type Held = Vec<(ShardId, Vec<NodeId>)>;
 

@@ -14,15 +14,17 @@ const REPLICAS_TIDY_MAX: usize = 12;
 /// The next steps, at most one for each group: first what brings replicas where they are wished, then what balances leaders.
 #[must_use]
 pub fn plan(topology: &Topology, observed: &Observed, limits: &Limits) -> Vec<Step> {
-    let health = Health {
-        topology,
-        observed,
-        limits,
-    };
+    let health = Health::new(topology, observed, limits);
     let mut groups: Vec<Group> = (topology.places())
         .filter_map(|(shard, place)| {
             let seen = observed.groups.get(&shard)?;
-            Some(Group::new(shard, place, seen, &health))
+            let health = &health;
+            Some(Group {
+                shard,
+                place,
+                seen,
+                health,
+            })
         })
         .collect();
     // Everything else depends on the meta group.
@@ -37,7 +39,8 @@ pub fn plan(topology: &Topology, observed: &Observed, limits: &Limits) -> Vec<St
             Next::Nothing => idle.push(group),
         }
     }
-    steps.extend(balance(&idle, &mut led, limits));
+    let held = &observed.held_leaders;
+    steps.extend(balance(&idle, held, &mut led, limits));
     steps.truncate(limits.steps_max);
     steps
 }
@@ -45,38 +48,52 @@ pub fn plan(topology: &Topology, observed: &Observed, limits: &Limits) -> Vec<St
 /// The copies that are being made.
 struct Copies {
     all: usize,
-    by_node: BTreeMap<NodeId, usize>,
+    /// By the node that gets them.
+    to: BTreeMap<NodeId, usize>,
+    /// By the node that sends them.
+    from: BTreeMap<NodeId, usize>,
 }
 
 impl Copies {
     fn under_way(groups: &[Group]) -> Self {
-        let mut by_node: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let mut copies = Self {
+            all: 0,
+            to: BTreeMap::new(),
+            from: BTreeMap::new(),
+        };
         for group in groups.iter().filter(|group| group.shard != META_GROUP) {
             let learners = group.seen.members.learners.iter();
             for &learner in learners.filter(|id| !group.seen.caught_up.contains(id)) {
                 // A copy to a node that is away does not progress, and must not hold up the others.
                 if let Some(node) = group.usable_node(learner) {
-                    *by_node.entry(node).or_default() += 1;
+                    copies.count(group.sender(), node);
                 }
             }
         }
-        Self {
-            all: by_node.values().sum(),
-            by_node,
+        copies
+    }
+
+    fn count(&mut self, from: Option<NodeId>, to: NodeId) {
+        self.all += 1;
+        *self.to.entry(to).or_default() += 1;
+        if let Some(from) = from {
+            *self.from.entry(from).or_default() += 1;
         }
     }
 
     /// Takes room for one more.
-    fn begin(&mut self, shard: ShardId, node: NodeId, limits: &Limits) -> bool {
-        let of_node = self.by_node.entry(node).or_default();
+    fn begin(&mut self, group: &Group, to: NodeId, limits: &Limits) -> bool {
         // The topology is small and needed everywhere: it does not wait.
-        if shard == META_GROUP {
+        if group.shard == META_GROUP {
             return true;
         }
-        let room = self.all < limits.copies_max && *of_node < limits.copies_of_node_max;
+        let from = group.sender();
+        let of = |nodes: &BTreeMap<NodeId, usize>, node| nodes.get(&node).copied().unwrap_or(0);
+        let room = self.all < limits.copies_max
+            && of(&self.to, to) < limits.copies_of_node_max
+            && from.is_none_or(|from| of(&self.from, from) < limits.copies_from_node_max);
         if room {
-            self.all += 1;
-            *of_node += 1;
+            self.count(from, to);
         }
         room
     }
@@ -96,20 +113,20 @@ pub(super) struct Group<'a> {
     pub place: &'a Place,
     pub seen: &'a GroupSeen,
     health: &'a Health<'a>,
-    /// The members that are, as voters, on nodes that are wished as such.
-    wished_voters: BTreeSet<ReplicaId>,
 }
 
-impl<'a> Group<'a> {
-    fn new(shard: ShardId, place: &'a Place, seen: &'a GroupSeen, health: &'a Health<'a>) -> Self {
-        let on = |&node: &NodeId| place.replica_on(node);
-        Self {
-            shard,
-            place,
-            seen,
-            health,
-            wished_voters: place.wish.voters.iter().filter_map(on).collect(),
-        }
+impl Group<'_> {
+    /// The members that are, as voters, on nodes that are wished as such.
+    fn wished_voters(&self) -> Vec<ReplicaId> {
+        let voters = self.place.wish.voters.iter();
+        voters
+            .filter_map(|&node| self.place.replica_on(node))
+            .collect()
+    }
+
+    /// The node that leads.
+    pub fn sender(&self) -> Option<NodeId> {
+        self.place.node_of(self.seen.leader)
     }
 
     /// The node of a replica that is there and alive.
@@ -143,19 +160,24 @@ impl<'a> Group<'a> {
                 changed: seen.changed,
             });
         }
+        // Nearly all groups are, nearly always.
+        if self.is_where_wished() {
+            return Next::Nothing;
+        }
         // What cannot commit must not be changed, and what we do not understand neither.
-        if !self.has_quorum(seen.members.voters.iter().copied()) {
+        if !self.can_commit() {
             return Next::Wait;
         }
         let step = (self.change_voters())
             .or_else(|| self.hand_over(led))
             .or_else(|| self.remove())
             .or_else(|| self.add(copies, limits));
-        match step {
-            Some(step) => Next::Do(step),
-            None if self.is_where_wished() => Next::Nothing,
-            None => Next::Wait,
-        }
+        step.map_or(Next::Wait, Next::Do)
+    }
+
+    /// Whether a majority could answer now.
+    pub fn can_commit(&self) -> bool {
+        self.has_quorum(self.seen.members.voters.iter().copied())
     }
 
     /// Whether of these voters a majority could answer now.
@@ -165,15 +187,28 @@ impl<'a> Group<'a> {
     }
 
     fn voters_are_wished(&self) -> bool {
-        let voters: BTreeSet<_> = self.seen.members.voters.iter().copied().collect();
-        voters == self.wished_voters && voters.len() == self.place.wish.voters.len()
+        self.are_on(&self.seen.members.voters, &self.place.wish.voters)
     }
 
     fn is_where_wished(&self) -> bool {
-        let learners: BTreeSet<_> = self.seen.members.learners.iter().copied().collect();
-        let wished = self.place.wish.learners.iter();
-        let wished: BTreeSet<_> = wished.map(|&node| self.place.replica_on(node)).collect();
-        self.voters_are_wished() && wished == learners.into_iter().map(Some).collect()
+        let (members, wish) = (&self.seen.members, &self.place.wish);
+        self.voters_are_wished() && self.are_on(&members.learners, &wish.learners)
+    }
+
+    /// Whether these replicas are there, and on just these nodes.
+    fn are_on(&self, replicas: &[ReplicaId], nodes: &[NodeId]) -> bool {
+        let is_on = |&node: &NodeId| {
+            let there = |id: &&ReplicaId| self.place.node_of(**id) == Some(node);
+            let replica = replicas.iter().find(there);
+            // A new one may stand beside a lost one on a node.
+            replica.is_some_and(|&id| !self.is_lost(id))
+        };
+        replicas.len() == nodes.len() && nodes.iter().all(is_on)
+    }
+
+    fn is_lost(&self, replica: ReplicaId) -> bool {
+        let held = self.place.replicas.get(&replica);
+        held.is_none_or(|held| held.lost)
     }
 
     /// Promotes and demotes as many as are ready, in one joint change.
@@ -183,11 +218,12 @@ impl<'a> Group<'a> {
     /// itself, so for a moment both vote.
     fn change_voters(&self) -> Option<Step> {
         let members = &self.seen.members;
+        let wished_voters = self.wished_voters();
         let promotable: Vec<ReplicaId> = (members.learners.iter().copied())
-            .filter(|id| self.wished_voters.contains(id) && self.is_ready(*id))
+            .filter(|id| wished_voters.contains(id) && self.is_ready(*id))
             .collect();
         let mut demotable: Vec<ReplicaId> = (members.voters.iter().copied())
-            .filter(|id| !self.wished_voters.contains(id) && *id != self.seen.leader)
+            .filter(|id| !wished_voters.contains(id) && *id != self.seen.leader)
             .collect();
         // Those that are of no use go first.
         demotable.sort_by_key(|&id| (self.is_ready(id), id));
@@ -219,12 +255,12 @@ impl<'a> Group<'a> {
 
     /// Moves leadership off a replica that is to go, to one that stays.
     fn hand_over(&self, led: &mut Led) -> Option<Step> {
-        let from = self.seen.leader;
-        if self.wished_voters.contains(&from) {
+        let (from, wished_voters) = (self.seen.leader, self.wished_voters());
+        if wished_voters.contains(&from) {
             return None;
         }
         let staying = self.seen.members.voters.iter().copied();
-        let ready = staying.filter(|id| self.wished_voters.contains(id) && self.is_ready(*id));
+        let ready = staying.filter(|id| wished_voters.contains(id) && self.is_ready(*id));
         let to =
             ready.min_by_key(|&id| (self.place.node_of(id).map(|node| led.fullness(node)), id))?;
         led.moved(self.shard, self.place.node_of(from), self.place.node_of(to));
@@ -267,7 +303,7 @@ impl<'a> Group<'a> {
         for node in place.wish.nodes() {
             let there = place.replica_on(node);
             let lacks = !there.is_some_and(|id| members.contains(&id));
-            if lacks && self.health.is_alive(node) && copies.begin(self.shard, node, limits) {
+            if lacks && self.health.is_alive(node) && copies.begin(self, node, limits) {
                 return Some(Step::AddLearner {
                     shard: self.shard,
                     node,

@@ -9,6 +9,7 @@
 //! Nothing here is remembered for long: a new leader of the meta group begins with a new `Steward`, waits for reports, and goes on.
 
 mod duties;
+mod look;
 mod members;
 mod order;
 mod report;
@@ -21,11 +22,13 @@ pub use report::{GroupReport, LedGroup, NodeLoad, NodeReport, GROUPS_OF_REPORT_M
 use crate::codec::{self, CodecError};
 use crate::forming::member::is_described_by;
 use crate::meta::MetaCommand;
-use crate::placement::{given_up, plan, wishes, GroupSeen, Limits, Observed, Step};
+use crate::placement::{given_up, plan, rebalance, wishes, GroupSeen, Limits, Observed, Step};
 use crate::topology::{Members, Topology, NODES_MAX};
 use crate::types::{Monotonic, ReplicaId, ShardId, Term};
 use crate::NodeId;
+use crate::SLOTS;
 use bincode::{Decode, Encode};
+use look::{Decided, Look};
 use std::collections::{BTreeMap, BTreeSet};
 use under_way::UnderWay;
 
@@ -72,6 +75,10 @@ pub struct StewardLimits {
     pub order_timeout_us: u64,
     /// Orders under way at once.
     pub orders_max: usize,
+    /// A leader that was moved by hand is left where it is for so long, as far as balance goes.
+    pub hold_leader_us: u64,
+    /// Evening out by the word of an operator ends after so long, whether everything is even or not.
+    pub rebalance_us_max: u64,
 }
 
 impl Default for StewardLimits {
@@ -83,7 +90,20 @@ impl Default for StewardLimits {
             repeat_after_us: 1_500_000,
             order_timeout_us: 5_000_000,
             orders_max: 64,
+            hold_leader_us: 600_000_000,
+            rebalance_us_max: 3_600_000_000,
         }
+    }
+}
+
+impl StewardLimits {
+    /// With nodes replaced that have been silent for so long. Never before they count as down.
+    #[must_use]
+    pub fn replacing_after(mut self, silent_us: u64) -> Self {
+        let tick_us = self.tick_us.max(1);
+        let alive_ticks_max = self.node_down_after_us / tick_us;
+        self.placement.replace_after_ticks = (silent_us / tick_us).max(alive_ticks_max + 1);
+        self
     }
 }
 
@@ -109,11 +129,23 @@ pub struct Steward {
     limits: StewardLimits,
     since: Option<Monotonic>,
     reports: BTreeMap<NodeId, Heard>,
+    /// How often the reports have changed in what matters here.
+    news_count: u64,
+    /// What was decided last.
+    decided: Option<Decided>,
     under_way: UnderWay,
+    /// Leaders that were moved by hand, and when.
+    held: BTreeMap<ShardId, Monotonic>,
+    /// Since when all is being evened out.
+    rebalancing: Option<Monotonic>,
 }
 
-/// The groups as their newest leaders see them, with their terms.
-type Seen = BTreeMap<ShardId, (Term, GroupSeen)>;
+/// The groups as their newest leaders see them, and in which terms these lead.
+#[derive(Debug, Default)]
+struct Seen {
+    terms: BTreeMap<ShardId, Term>,
+    groups: BTreeMap<ShardId, GroupSeen>,
+}
 
 /// Replicas that are suspect or lost.
 type Doubted = BTreeSet<(ShardId, ReplicaId)>;
@@ -127,14 +159,21 @@ impl Steward {
             limits,
             since: None,
             reports: BTreeMap::new(),
+            news_count: 0,
+            decided: None,
             under_way: UnderWay::default(),
+            held: BTreeMap::new(),
+            rebalancing: None,
         }
     }
 
     /// From now on it is as careful as this says.
     pub fn set_limits(&mut self, mut limits: StewardLimits) {
         limits.placement.alive_ticks_max = limits.node_down_after_us / limits.tick_us.max(1);
-        self.limits = limits;
+        if self.limits != limits {
+            self.limits = limits;
+            self.decided = None;
+        }
     }
 
     /// The newest report of each node, and when it came.
@@ -146,7 +185,30 @@ impl Steward {
     pub fn heard(&mut self, report: NodeReport, now: Monotonic) {
         let id = report.node.id;
         if self.reports.len() < NODES_MAX || self.reports.contains_key(&id) {
+            let known = self.reports.get(&id);
+            let says_the_same = known.is_some_and(|known| known.report.decides_as(&report));
+            self.news_count += u64::from(!says_the_same);
             self.reports.insert(id, Heard { report, at: now });
+        }
+    }
+
+    /// Takes the operator's word that copies, votes and leaders are to be spread evenly again: until they are, leaders move for less than
+    /// they do by themselves. A new leader of the meta group knows nothing of it.
+    pub fn rebalance(&mut self, now: Monotonic) {
+        self.rebalancing = Some(now);
+        self.held.clear();
+    }
+
+    /// Whether all is still being evened out.
+    #[must_use]
+    pub fn is_rebalancing(&self) -> bool {
+        self.rebalancing.is_some()
+    }
+
+    /// Takes note that an operator has moved the leader of a shard: balance leaves it there for a while, and moves others instead.
+    pub fn hold_leader(&mut self, shard: ShardId, now: Monotonic) {
+        if self.held.len() < usize::from(SLOTS) || self.held.contains_key(&shard) {
+            self.held.insert(shard, now);
         }
     }
 
@@ -164,32 +226,67 @@ impl Steward {
             return Vec::new();
         }
         self.reports.retain(|id, _| topology.nodes.contains_key(id));
+        let patience_us = self.limits.hold_leader_us;
+        self.held.retain(|_, at| now.since_us(*at) < patience_us);
+        let patience_us = self.limits.rebalance_us_max;
+        self.rebalancing
+            .take_if(|begun| now.since_us(*begun) >= patience_us);
+        let look = self.look(now, since, topology);
+        // Mostly nothing has changed since: what was decided still is, and is only repeated where it has had no effect.
+        let decided = match self.decided.take() {
+            Some(decided) if decided.look == look => decided,
+            _ => self.decide(now, since, look, topology),
+        };
+        self.under_way.forget(now, &self.limits, &decided.seen);
+        let begin = |action: &&StewardAction| self.under_way.begin(action, now, &self.limits);
+        let actions = decided.actions.iter().filter(begin).cloned().collect();
+        if decided.is_even && self.rebalancing.take().is_some() {
+            return actions;
+        }
+        self.decided = Some(decided);
+        actions
+    }
+
+    fn decide(&self, now: Monotonic, since: Monotonic, look: Look, topology: &Topology) -> Decided {
         let doubted = self.doubted(now, topology);
-        let seen = self.seen(now, topology, &doubted);
-        self.under_way.forget(now, &self.limits, &seen);
+        let Seen { terms, groups } = self.seen(now, topology, &doubted);
         let observed = Observed {
             silent_ticks: self.silent(now, since, topology),
-            groups: (seen.iter())
-                .map(|(&shard, (_, group))| (shard, group.clone()))
-                .collect(),
+            groups,
+            held_leaders: self.held.keys().copied().collect(),
         };
-        let mut actions: Vec<StewardAction> = self
-            .news(now, topology, &seen, &doubted)
-            .map(StewardAction::Propose)
-            .collect();
-        let decided = wishes(topology, &observed, &self.limits.placement);
-        if decided.is_empty() {
-            let steps = plan(topology, &observed, &self.limits.placement);
-            actions.extend(
-                steps
-                    .into_iter()
-                    .filter_map(|step| act(step, topology, &seen)),
-            );
-        } else {
-            actions.extend(decided.into_iter().map(StewardAction::Propose));
+        let mut limits = self.limits.placement;
+        let wished = match self.rebalancing {
+            Some(_) => rebalance(topology, &observed, &limits),
+            None => wishes(topology, &observed, &limits),
+        };
+        if self.rebalancing.is_some() {
+            limits.leader_slack_percent = 0;
         }
-        actions.retain(|action| self.under_way.begin(action, now, &self.limits));
-        actions
+        let steps = match wished[..] {
+            [] => plan(topology, &observed, &limits),
+            _ => Vec::new(),
+        };
+        // Of a group of which nothing is heard one cannot say that it is where it should be.
+        let all_heard = topology
+            .places()
+            .all(|(shard, _)| observed.groups.contains_key(&shard));
+        let is_even = wished.is_empty() && steps.is_empty() && all_heard;
+        let seen = Seen {
+            terms,
+            groups: observed.groups,
+        };
+        let news = self.news(now, topology, &seen, &doubted);
+        let mut actions: Vec<StewardAction> = news.map(StewardAction::Propose).collect();
+        actions.extend(wished.into_iter().map(StewardAction::Propose));
+        let steps = steps.into_iter();
+        actions.extend(steps.filter_map(|step| act(step, topology, &seen)));
+        Decided {
+            look,
+            seen,
+            actions,
+            is_even,
+        }
     }
 
     /// The nodes that have been silent for so long that they are replaced where there is room.
@@ -246,13 +343,13 @@ impl Steward {
     /// The groups that somebody leads: of several that say so the one of the newest term does. Who is not the node of its replica is not
     /// believed. What a leader knows of a replica was so before that one came into doubt: who is in doubt cannot be counted on.
     fn seen(&self, now: Monotonic, topology: &Topology, doubted: &Doubted) -> Seen {
-        let mut seen = Seen::new();
+        let mut seen = Seen::default();
         for report in self.fresh(now) {
             for group in &report.groups {
                 let (Some(led), Some(place)) = (&group.leads, topology.place(group.shard)) else {
                     continue;
                 };
-                let newest = seen.get(&group.shard).map(|(term, _)| *term);
+                let newest = seen.terms.get(&group.shard).copied();
                 if newest >= Some(group.term)
                     || place.node_of(group.replica) != Some(report.node.id)
                 {
@@ -267,7 +364,8 @@ impl Steward {
                     changing: led.changing,
                     caught_up: caught_up.filter(sound).collect(),
                 };
-                seen.insert(group.shard, (group.term, group_seen));
+                seen.terms.insert(group.shard, group.term);
+                seen.groups.insert(group.shard, group_seen);
             }
         }
         seen
@@ -296,7 +394,7 @@ impl Steward {
             // is suspect is known by reports that may be older than the leader's.
             let suspects = report.suspect.iter();
             let given_up = suspects.filter(|(shard, id)| {
-                let group = seen.get(shard).map(|(_, group)| group);
+                let group = seen.groups.get(shard);
                 group.is_some_and(|group| {
                     group.leader != *id && is_without_doubt(topology, *shard, group, doubted)
                 })
@@ -335,7 +433,7 @@ fn is_without_doubt(
 /// A step of the placement as something to do.
 fn act(step: Step, topology: &Topology, seen: &Seen) -> Option<StewardAction> {
     let shard = step.shard();
-    let (term, group) = seen.get(&shard)?;
+    let (term, group) = (seen.terms.get(&shard)?, seen.groups.get(&shard)?);
     let place = topology.place(shard)?;
     let order = |based_on, task| {
         let to = place.node_of(group.leader)?;

@@ -180,16 +180,13 @@ fn of_two_that_say_they_lead_the_newer_term_counts_and_strangers_never() {
     };
     steward.heard(report(1, vec![of(1, 3)]), at(0));
     steward.heard(report(2, vec![of(2, 4)]), at(0));
-    let leader = |steward: &Steward| {
-        steward.seen(at(0), &topology, &Doubted::new())[&SHARD]
-            .1
-            .leader
-    };
+    let leader =
+        |steward: &Steward| steward.seen(at(0), &topology, &Doubted::new()).groups[&SHARD].leader;
     assert_eq!(leader(&steward), ReplicaId(2));
     steward.heard(report(2, vec![of(1, 9)]), at(0));
     assert_eq!(leader(&steward), ReplicaId(1));
     let seen = steward.seen(at(0), &topology, &Doubted::new());
-    assert_eq!(seen[&SHARD].0, Term(3), "replica 1 is not on node 2");
+    assert_eq!(seen.terms[&SHARD], Term(3), "replica 1 is not on node 2");
 }
 
 #[test]
@@ -310,7 +307,7 @@ fn a_replica_in_doubt_is_not_counted_on_though_its_leader_still_does() {
         steward.heard(says, at(0));
         let doubted = steward.doubted(at(0), &topology);
         let seen = steward.seen(at(0), &topology, &doubted);
-        seen[&SHARD].1.caught_up.contains(&replica)
+        seen.groups[&SHARD].caught_up.contains(&replica)
     };
     assert!(counts(2, &[], &[]));
     assert!(!counts(2, &[(shard, replica)], &[]), "lost");
@@ -496,7 +493,7 @@ fn orders_under_way_are_bounded_and_few_of_them_move_leaders() {
     assert_eq!(moved.count(), limits.placement.transfers_max);
     let added = (10..19).filter(|&shard| begin(shard, Task::AddLearner(ReplicaId(2))));
     assert_eq!(added.count(), 2);
-    under_way.forget(at(5_000), &limits, &Seen::new());
+    under_way.forget(at(5_000), &limits, &Seen::default());
     assert!(under_way.begin(
         &StewardAction::Order(order(Task::Remove(ReplicaId(2)), 0)),
         at(5_000),

@@ -28,9 +28,9 @@ impl UnderWay {
         self.proposals
             .retain(|_, (_, at)| now.since_us(*at) < limits.repeat_after_us);
         self.orders.retain(|shard, (order, at)| {
-            let shows = seen
-                .get(shard)
-                .is_some_and(|(term, group)| *term > order.term || group.changed > order.based_on);
+            let newer_term = seen.terms.get(shard).is_some_and(|term| *term > order.term);
+            let group = seen.groups.get(shard);
+            let shows = newer_term || group.is_some_and(|group| group.changed > order.based_on);
             !shows && now.since_us(*at) < limits.order_timeout_us
         });
     }

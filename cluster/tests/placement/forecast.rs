@@ -105,7 +105,7 @@ fn check(world: &mut World, change: &Change) {
         return;
     }
     let (before, led, sizes) = (copies(world), leaders(world), sizes(world));
-    let begun = world.copies;
+    let begun = world.tally.copies;
     made(world, change, &forecast);
     let after = copies(world);
     let mut expected = before.clone();
@@ -117,7 +117,7 @@ fn check(world: &mut World, change: &Change) {
         assert_eq!(to_do.bytes, bytes);
     }
     assert_eq!(expected, after, "told otherwise");
-    assert_eq!(forecast.copies(), world.copies - begun, "copies made");
+    assert_eq!(forecast.copies(), world.tally.copies - begun, "copies made");
     let voters = |shard: ShardId| &world.topology.shards[shard.as_usize()].wish.voters;
     let gone: Vec<ShardId> = (led.iter())
         .filter(|(&shard, node)| !voters(shard).contains(node))

@@ -1,10 +1,47 @@
 //! A cluster in which everything works but nothing is real: groups have members and a leader and no log, copying takes one
-//! round, a node is up or down. Carries out the steps of the placement and refuses what a real group would refuse.
+//! round, a node is up or down. Carries out the steps of the placement, refuses what a real group would refuse, and counts what
+//! deciding costs. `examples/placement.rs` uses it too, with many nodes.
 
 use ringfort_cluster::placement::{plan, wishes, GroupSeen, Limits, Observed, Step};
 use ringfort_cluster::topology::{ClusterId, Members, Node, Ports, META_GROUP};
 use ringfort_cluster::{Epoch, MetaCommand, NodeId, ReplicaId, ShardId, Topology};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// What was decided, and how long deciding took.
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(dead_code, reason = "not every user of the model reads all of it")]
+pub struct Tally {
+    /// Turns of the placement.
+    pub rounds: usize,
+    pub steps: usize,
+    /// Copies of shards that were begun.
+    pub copies: usize,
+    pub transfers: usize,
+    pub wishes: Spent,
+    pub plans: Spent,
+}
+
+/// Time for one function.
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(dead_code, reason = "not every user of the model reads all of it")]
+pub struct Spent {
+    pub calls: u32,
+    pub all: Duration,
+    pub longest: Duration,
+}
+
+impl Spent {
+    fn on<T>(&mut self, act: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let done = act();
+        let took = begun.elapsed();
+        self.calls += 1;
+        self.all += took;
+        self.longest = self.longest.max(took);
+        done
+    }
+}
 
 /// A group as it really is.
 #[derive(Debug, Clone)]
@@ -21,11 +58,13 @@ pub struct World {
     pub topology: Topology,
     pub limits: Limits,
     pub groups: BTreeMap<ShardId, Group>,
-    /// For how many ticks each node has been silent; nodes that are up are at zero.
-    pub silent: BTreeMap<NodeId, u64>,
     pub down: BTreeSet<NodeId>,
-    /// Copies of shards that were begun.
-    pub copies: usize,
+    /// What the placement sees. Nodes that are up are silent for zero ticks.
+    observed: Observed,
+    /// Groups in which something may happen by itself, as far as `down` is as it was.
+    restless: BTreeSet<ShardId>,
+    known_down: BTreeSet<NodeId>,
+    pub tally: Tally,
 }
 
 pub fn node(id: u128, zone: &str) -> Node {
@@ -47,7 +86,7 @@ impl World {
             node: first,
         };
         topology.apply(&init).expect("a sound beginning");
-        let groups = (topology.places())
+        let groups: Vec<(ShardId, Group)> = (topology.places())
             .map(|(shard, place)| {
                 let group = Group {
                     members: place.members.clone(),
@@ -58,24 +97,47 @@ impl World {
                 (shard, group)
             })
             .collect();
-        Self {
+        let mut world = Self {
             topology,
             limits: Limits {
                 replace_after_ticks: 100,
                 ..Limits::default()
             },
-            groups,
-            silent: [(id, 0)].into(),
+            groups: BTreeMap::new(),
             down: BTreeSet::new(),
-            copies: 0,
+            observed: Observed::default(),
+            restless: BTreeSet::new(),
+            known_down: BTreeSet::new(),
+            tally: Tally::default(),
+        };
+        world.observed.silent_ticks.insert(id, 0);
+        for (shard, group) in groups {
+            world.set_group(shard, group);
         }
+        world
+    }
+
+    /// The one place where a group changes: what is seen of it changes too.
+    fn set_group(&mut self, shard: ShardId, group: Group) {
+        self.restless.insert(shard);
+        let seen = group.leader.map(|leader| GroupSeen {
+            leader,
+            members: group.members.clone(),
+            changed: group.changed,
+            changing: false,
+            caught_up: group.copied.clone(),
+        });
+        match seen {
+            Some(seen) => _ = self.observed.groups.insert(shard, seen),
+            None => _ = self.observed.groups.remove(&shard),
+        }
+        self.groups.insert(shard, group);
     }
 
     pub fn apply(&mut self, command: &MetaCommand) -> Result<bool, String> {
         let reply = self.topology.apply(command);
-        let nodes = self.topology.nodes.keys();
-        for &node in nodes {
-            self.silent.entry(node).or_default();
+        if let MetaCommand::Join { node, .. } = command {
+            self.observed.silent_ticks.entry(node.id).or_default();
         }
         reply
             .map(|reply| reply.changed)
@@ -113,6 +175,7 @@ impl World {
     }
 
     /// The node has lost its data, unless a group would be lost with it.
+    #[allow(dead_code, reason = "not every user of the model tries this")]
     pub fn lose_data_of(&mut self, node: NodeId) -> bool {
         if !self.down.contains(&node) && !self.take_down(node) {
             return false;
@@ -125,75 +188,78 @@ impl World {
             .collect();
         for (shard, replica) in held {
             let _ = self.apply(&MetaCommand::MarkLost { shard, replica });
-            let group = self.groups.get_mut(&shard).expect("a group");
+            let mut group = self.groups[&shard].clone();
             group.copied.remove(&replica);
+            self.set_group(shard, group);
         }
         true
     }
 
     /// Lets time pass: who is up catches up, and groups without a leader elect one.
     pub fn pass(&mut self, ticks: u64) {
-        for (node, silent) in &mut self.silent {
+        for (node, silent) in &mut self.observed.silent_ticks {
             *silent = if self.down.contains(node) {
                 *silent + ticks
             } else {
                 0
             };
         }
-        for shard in self.groups.keys().copied().collect::<Vec<_>>() {
-            let mut group = self.groups[&shard].clone();
-            let leads = |id: &ReplicaId| {
-                group.members.voters.contains(id)
-                    && self.is_up(shard, *id)
-                    && group.copied.contains(id)
-            };
-            if !group.leader.is_some_and(|id| leads(&id)) {
-                let able = self.has_quorum(shard, &group.members.voters);
-                group.leader = group
-                    .members
-                    .voters
-                    .iter()
-                    .copied()
-                    .find(|id| able && leads(id));
+        if self.known_down != self.down {
+            self.known_down = self.down.clone();
+            self.restless = self.groups.keys().copied().collect();
+        }
+        for shard in std::mem::take(&mut self.restless) {
+            if !self.is_as_it_was(shard, &self.groups[&shard]) {
+                let group = self.caught_up(shard, self.groups[&shard].clone());
+                self.set_group(shard, group);
             }
-            let (up, behind): (BTreeSet<_>, BTreeSet<_>) = group
-                .members
-                .all()
-                .into_iter()
-                .partition(|&id| self.is_up(shard, id));
-            if group.leader.is_some() && self.has_quorum(shard, &group.members.voters) {
-                group.copied.extend(up);
-                // What is written now, those that are down do not have.
-                group.copied.retain(|id| !behind.contains(id));
-            }
-            self.groups.insert(shard, group);
         }
     }
 
-    pub fn observe(&self) -> Observed {
-        let groups = (self.groups.iter())
-            .filter_map(|(&shard, group)| {
-                let seen = GroupSeen {
-                    leader: group.leader?,
-                    members: group.members.clone(),
-                    changed: group.changed,
-                    changing: false,
-                    caught_up: group.copied.clone(),
-                };
-                Some((shard, seen))
-            })
-            .collect();
-        Observed {
-            silent_ticks: self.silent.clone(),
-            groups,
+    /// Whether everybody is there and has everything.
+    fn is_as_it_was(&self, shard: ShardId, group: &Group) -> bool {
+        let Members {
+            voters, learners, ..
+        } = &group.members;
+        let well = |id: &ReplicaId| group.copied.contains(id) && self.is_up(shard, *id);
+        let leads = group.leader.is_some_and(|leader| voters.contains(&leader));
+        leads
+            && group.copied.len() == voters.len() + learners.len()
+            && voters.iter().chain(learners).all(well)
+    }
+
+    fn caught_up(&self, shard: ShardId, mut group: Group) -> Group {
+        let leads = |id: &ReplicaId| {
+            group.members.voters.contains(id) && self.is_up(shard, *id) && group.copied.contains(id)
+        };
+        let has_quorum = self.has_quorum(shard, &group.members.voters);
+        if !group.leader.is_some_and(|id| leads(&id)) {
+            let mut voters = group.members.voters.iter().copied();
+            group.leader = voters.find(|id| has_quorum && leads(id));
         }
+        if group.leader.is_some() && has_quorum {
+            let all = group.members.all().into_iter();
+            let (up, behind): (BTreeSet<_>, BTreeSet<_>) =
+                all.partition(|&id| self.is_up(shard, id));
+            group.copied.extend(up);
+            // What is written now, those that are down do not have.
+            group.copied.retain(|id| !behind.contains(id));
+        }
+        group
+    }
+
+    #[allow(dead_code, reason = "not every user of the model looks itself")]
+    pub fn observe(&self) -> &Observed {
+        &self.observed
     }
 
     /// One turn of the placement. Gives the wishes that were decided, or else the steps that were taken.
     pub fn round(&mut self) -> (usize, Vec<Step>) {
         self.pass(1);
-        let observed = self.observe();
-        let decided = wishes(&self.topology, &observed, &self.limits);
+        let (topology, observed, limits) = (&self.topology, &self.observed, &self.limits);
+        let spent = &mut self.tally.wishes;
+        let decided = spent.on(|| wishes(topology, observed, limits));
+        self.tally.rounds += 1;
         let mut count = 0;
         for command in &decided {
             assert_eq!(self.apply(command), Ok(true), "a wish is sound, and new");
@@ -204,12 +270,15 @@ impl World {
         if count > 0 {
             return (count, Vec::new());
         }
-        let steps = plan(&self.topology, &observed, &self.limits);
+        let (topology, observed, limits) = (&self.topology, &self.observed, &self.limits);
+        let spent = &mut self.tally.plans;
+        let steps = spent.on(|| plan(topology, observed, limits));
         let groups: BTreeSet<ShardId> = steps.iter().map(Step::shard).collect();
         assert_eq!(groups.len(), steps.len(), "one step for a group at a time");
         for step in &steps {
             assert!(self.carry_out(step), "{step:?} is out of date at once");
         }
+        self.tally.steps += steps.len();
         (0, steps)
     }
 
@@ -258,7 +327,7 @@ impl World {
                 assert!(!group.members.all().contains(&replica), "added twice");
                 group.members.learners.push(replica);
                 group.members.learners.sort_unstable();
-                self.copies += usize::from(shard != META_GROUP);
+                self.tally.copies += usize::from(shard != META_GROUP);
             }
             Step::ChangeVoters {
                 promote,
@@ -288,14 +357,15 @@ impl World {
                 let can = group.members.voters.contains(to) && group.copied.contains(to);
                 if can && self.is_up(shard, *to) {
                     group.leader = Some(*to);
+                    self.tally.transfers += 1;
                 }
-                self.groups.insert(shard, group);
+                self.set_group(shard, group);
                 return can;
             }
         }
         group.changed = group.changed.next();
         self.check_distinct(shard, &group);
-        self.groups.insert(shard, group);
+        self.set_group(shard, group);
         true
     }
 

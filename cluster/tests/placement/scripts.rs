@@ -77,9 +77,9 @@ impl Player {
             "pass" => self.world().pass(number(1)),
             "round" => (0..number(1)).for_each(|_| self.round()),
             "settle" => {
-                let before = self.world().copies;
+                let before = self.world().tally.copies;
                 self.world().settle(ROUNDS_MAX);
-                let copies = self.world().copies - before;
+                let copies = self.world().tally.copies - before;
                 self.print(&format!("{copies} copies"));
             }
             "show" => self.show(if word(1) == "meta" {

@@ -38,6 +38,11 @@ impl Failure {
         Self { status, error }
     }
 
+    #[cfg(test)]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub fn invalid(reason: impl Into<String>) -> Self {
         OperatorError::new(Refusal::Invalid, reason).into()
     }

@@ -3,6 +3,7 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -17,18 +18,21 @@ use super::{caller, Node};
 /// Lets a request through, or refuses it.
 pub(super) async fn guard(State(node): State<Node>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let live = node.settings().live();
-    let admitted = match live.requirepass.as_str() {
-        "" if live.protected_mode => caller(&parts).and_then(|caller| {
-            let is_here = is_loopback(caller.address.ip());
-            of_this_machine(is_here, &parts.headers)
-        }),
-        "" => Ok(()),
-        password => with_password(password, &parts.headers),
-    };
-    match admitted {
+    match admit(&node, &parts) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(failure) => failure.into_response(),
+    }
+}
+
+pub(super) fn admit(node: &Node, parts: &Parts) -> Result<(), Failure> {
+    let live = node.settings().live();
+    match live.requirepass.as_str() {
+        "" if live.protected_mode => {
+            let is_here = is_loopback(caller(parts)?.address.ip());
+            of_this_machine(is_here, &parts.headers)
+        }
+        "" => Ok(()),
+        password => with_password(password, &parts.headers),
     }
 }
 

@@ -36,7 +36,7 @@ type Node = Arc<dyn NodeHandle>;
 pub(super) const INDEX: &str = "\
 /v1/cluster                 the cluster, its nodes, what moves, what is wrong
 /v1/nodes                   its nodes; /v1/nodes/{node} one of them
-/v1/nodes/{node}/drain      POST: the node is to hold nothing; /undrain takes it back
+/v1/nodes/{node}/drain      POST: the node is to hold nothing; .../undrain takes it back
 /v1/shards                  its shards and their copies; /v1/shards/{shard} one of them
 /v1/shards/{shard}/transfer POST: another node is to lead the shard
 /v1/plan/add                what would move if nodes came; /v1/plan/remove/{node} if one left

@@ -8,6 +8,7 @@ mod names;
 mod operate;
 mod orders;
 mod overview;
+mod plans;
 mod problems;
 mod report;
 mod steer;
@@ -207,6 +208,12 @@ impl Govern {
         own.or(self.heard_leader.get())
     }
 
+    /// How careful the steward is, as the settings say now.
+    fn limits(&self) -> StewardLimits {
+        let live = self.local.shared.settings.live();
+        StewardLimits::default().replacing_after(live.replace_after_seconds * 1_000_000)
+    }
+
     /// Acts on the steward of this term, where this node leads the meta group.
     fn with_stewardship<T>(&self, act: impl FnOnce(&mut Stewardship, Monotonic) -> T) -> Option<T> {
         let term = self.local.worker.borrow().meta_term();
@@ -222,7 +229,7 @@ impl Govern {
             *stewardship = Some(Stewardship {
                 term,
                 since: now,
-                steward: Steward::new(StewardLimits::default()),
+                steward: Steward::new(self.limits()),
                 told: BTreeMap::new(),
                 telling: BTreeSet::new(),
             });

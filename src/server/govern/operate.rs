@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfort_cluster::steward::StewardLimits;
 use ringfort_cluster::ShardId;
 use tokio::sync::{mpsc, Semaphore};
 use tokio::task::spawn_local;
@@ -178,10 +177,14 @@ impl Govern {
             OperatorQuestion::Undrain { node } => self.undrain(node).await,
             OperatorQuestion::Remove { node } => self.remove(node).await,
             OperatorQuestion::Transfer { shard, to } => self.transfer(*shard, to).await,
-            OperatorQuestion::PlanAdd { .. }
-            | OperatorQuestion::PlanRemove { .. }
-            | OperatorQuestion::Rebalance
-            | OperatorQuestion::Verify { .. } => Err(OperatorError::new(
+            OperatorQuestion::PlanAdd {
+                count,
+                weight,
+                zone,
+            } => self.plan_add(*count, *weight, zone).await,
+            OperatorQuestion::PlanRemove { node, force } => self.plan_remove(node, *force).await,
+            OperatorQuestion::Rebalance => self.rebalance(),
+            OperatorQuestion::Verify { .. } => Err(OperatorError::new(
                 Refusal::Invalid,
                 "this version has no answer to it",
             )),
@@ -194,7 +197,7 @@ impl Govern {
         &self,
         look: impl Fn(&Overview) -> Result<T, OperatorError>,
     ) -> Result<T, OperatorError> {
-        let down_after_us = StewardLimits::default().node_down_after_us;
+        let down_after_us = self.limits().node_down_after_us;
         loop {
             let topology = self.topology();
             let looked = self.with_stewardship(|held, now| {

@@ -13,7 +13,7 @@ use crate::node::meta::Proposed;
 use crate::node::operator::{Done, OperatorAnswer, OperatorError, Refusal};
 
 use super::names::find_node;
-use super::operate::{no_shard, Answer};
+use super::operate::{no_shard, not_leading, Answer};
 use super::overview::Overview;
 use super::problems::short;
 use super::Govern;
@@ -22,8 +22,8 @@ use super::Govern;
 const TRANSFER_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks whether it has.
 const TRANSFER_LOOK: Duration = Duration::from_millis(50);
-/// How often a transfer is ordered anew when the shard's leader refuses because it is busy.
-const TRANSFER_ATTEMPTS_MAX: usize = 5;
+/// For so long a transfer is ordered anew when the shard's leader refuses because it is busy.
+const TRANSFER_TRY: Duration = Duration::from_secs(3);
 
 fn conflict(reason: impl Into<String>) -> OperatorError {
     OperatorError::new(Refusal::Conflict, reason)
@@ -91,6 +91,26 @@ impl Govern {
         Ok(done(reply, message))
     }
 
+    /// The steward goes about it from now on.
+    pub(super) fn rebalance(&self) -> Answer {
+        let begun = self.with_stewardship(|held, now| {
+            let was_under_way = held.steward.is_rebalancing();
+            held.steward.rebalance(now);
+            !was_under_way
+        });
+        let changed = begun.ok_or_else(not_leading)?;
+        self.steer_now.notify_one();
+        let message = match changed {
+            true => "what can be spread more evenly moves from now on",
+            false => "what can be spread more evenly moves already",
+        };
+        Ok(OperatorAnswer::Done(Done {
+            epoch: self.topology().epoch.0,
+            changed,
+            message: message.into(),
+        }))
+    }
+
     fn node_named(&self, name: &str) -> Result<Node, OperatorError> {
         find_node(&self.topology(), name).cloned()
     }
@@ -129,24 +149,29 @@ impl Govern {
                 message: format!("shard {shard} {message} {}", short(&node)),
             }))
         };
-        let mut refusal = String::new();
-        for _ in 0..TRANSFER_ATTEMPTS_MAX {
+        let until = Instant::now() + TRANSFER_TRY;
+        loop {
             let order = self.overview(|all| transfer_order(all, id, &node)).await?;
+            let hold = || self.with_stewardship(|held, now| held.steward.hold_leader(id, now));
             let Some(order) = order else {
+                hold();
                 return done(false, "is led by");
             };
             match self.give(order).await {
                 Ok(()) => {
+                    // Balance would take it back.
+                    hold();
                     self.wait_for_leader(id, node.id).await?;
                     return done(true, "is led now by");
                 }
-                Err(reason) => refusal = reason,
+                Err(reason) if Instant::now() >= until => {
+                    return Err(conflict(format!(
+                        "the leader of shard {shard} does not hand it over now: {reason}; try again"
+                    )));
+                }
+                Err(_) => sleep(TRANSFER_LOOK).await,
             }
-            sleep(TRANSFER_LOOK).await;
         }
-        Err(conflict(format!(
-            "the leader of shard {shard} does not hand it over now: {refusal}; try again"
-        )))
     }
 
     async fn give(&self, order: Order) -> Result<(), String> {

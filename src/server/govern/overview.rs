@@ -122,7 +122,7 @@ impl<'a> Overview<'a> {
     pub fn voters_wanted(&self) -> usize {
         let nodes = self.topology.staying().count();
         let copies = usize::from(self.topology.replicas).min(nodes).max(1);
-        copies - usize::from(copies.is_multiple_of(2))
+        (copies - 1) / 2 * 2 + 1
     }
 
     pub fn shards(&self) -> impl Iterator<Item = (ShardId, &'a Place)> {

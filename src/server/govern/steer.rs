@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringfort_cluster::meta::MetaCommand;
-use ringfort_cluster::steward::{Order, StewardAction, StewardLimits};
+use ringfort_cluster::steward::{Order, StewardAction};
 use ringfort_cluster::{Epoch, NodeId};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
@@ -36,10 +36,12 @@ impl Govern {
             return;
         }
         let topology = self.topology();
+        let limits = self.limits();
         let decided = self.with_stewardship(|held, now| {
+            held.steward.set_limits(limits);
             let actions = held.steward.tick(now, &topology);
             // Of a node that had no time to report yet nothing is known.
-            let grace_us = StewardLimits::default().node_down_after_us;
+            let grace_us = limits.node_down_after_us;
             let nodes = topology.nodes.keys().copied();
             let down = (now.since_us(held.since) >= grace_us)
                 .then(|| nodes.filter(|id| !held.steward.is_up(*id, now)).collect());
