@@ -69,7 +69,7 @@ use heard::Heard;
 use lease::{Lease, Promise};
 use log_store::LogStore;
 use raft::{RawNode, Ready, StateRole};
-use snapshot::Sending;
+use snapshot::{Sending, Settling};
 use solo::Solo;
 use std::collections::VecDeque;
 use ticks::Jitter;
@@ -129,6 +129,7 @@ pub struct Replica {
     confined: Option<Confined>,
     transfer: Option<Transfer>,
     sending: Vec<Sending>,
+    settling: Vec<Settling>,
     /// Changes of the membership that were handed out and not carried out.
     changes_due: VecDeque<Index>,
     /// The last one that was carried out, or may have been.
@@ -204,6 +205,7 @@ impl Replica {
             confined: None,
             transfer: None,
             sending: Vec::new(),
+            settling: Vec::new(),
             changes_due: VecDeque::new(),
             last_change: applied,
             term,
