@@ -23,7 +23,7 @@ use super::clients::Clients;
 use super::io::Message;
 use super::links_table::LinksTable;
 use super::move_pace::MovePace;
-use super::operator::{Answering, Desk, OperatorQuestion};
+use super::operator::{refused, Answering, Desk, OperatorQuestion, Refusal};
 use super::process;
 use super::report::{Identity, NodeHandle, NodeReport, State};
 use super::snapshots::Present;
@@ -401,6 +401,10 @@ impl NodeHandle for Shared {
     }
 
     fn operate(&self, question: OperatorQuestion) -> Answering {
+        // It may take long.
+        if NodeHandle::state(self) == State::Loading && !self.desk.is_open() {
+            return refused(Refusal::Unavailable, "this node is loading its data");
+        }
         self.desk.ask(question)
     }
 }

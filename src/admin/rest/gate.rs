@@ -2,7 +2,7 @@
 //! Knows no route.
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::header::{HeaderValue, AUTHORIZATION, CACHE_CONTROL, HOST};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
@@ -18,10 +18,14 @@ use super::{caller, Node};
 /// Lets a request through, or refuses it.
 pub(super) async fn guard(State(node): State<Node>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    match admit(&node, &parts) {
+    let mut response = match admit(&node, &parts) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(failure) => failure.into_response(),
-    }
+    };
+    // How a cluster is now is of no use a moment later.
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(CACHE_CONTROL, no_store);
+    response
 }
 
 pub(super) fn admit(node: &Node, parts: &Parts) -> Result<(), Failure> {

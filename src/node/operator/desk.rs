@@ -52,16 +52,14 @@ impl Desk {
         waiting.take()
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether somebody answers.
+    pub fn is_open(&self) -> bool {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.is_none()
     }
 
     /// Asks. There is an answer in any case, also when the node goes down meanwhile.
     pub fn ask(&self, question: OperatorQuestion) -> Answering {
-        if !self.is_open() {
-            return refused(Refusal::Unavailable, "this node is loading its data");
-        }
         let lost = match question.changes() {
             true => Refusal::Unknown,
             false => Refusal::Unavailable,
@@ -92,6 +90,7 @@ pub(in crate::node) fn refused(kind: Refusal, reason: impl Into<String>) -> Answ
 
 #[cfg(test)]
 mod tests {
+    use super::super::Done;
     use super::*;
 
     fn kind(answer: OperatorAnswer) -> Refusal {
@@ -108,11 +107,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn before_anybody_answers_nothing_is_taken() {
+    async fn one_answers_also_what_was_asked_before() {
         let desk = Desk::default();
-        assert_eq!(kind(desk.ask(order()).await), Refusal::Unavailable);
+        let answer = desk.ask(order());
+        assert!(!desk.is_open());
         let mut asked = desk.open().unwrap();
-        assert!(desk.open().is_none() && asked.try_recv().is_err());
+        assert!(desk.open().is_none() && desk.is_open());
+        asked
+            .try_recv()
+            .unwrap()
+            .answer(OperatorAnswer::Done(Done::default()));
+        assert_eq!(answer.await, OperatorAnswer::Done(Done::default()));
     }
 
     #[tokio::test]
