@@ -362,7 +362,7 @@ def size(text):
 
 def parse():
     parser = argparse.ArgumentParser(prog="elastic.sh", description=__doc__)
-    parser.add_argument("--seconds-per-phase", type=float, default=15, help="at least; a move takes what it takes (default 15)")
+    parser.add_argument("--seconds-per-phase", type=float, default=30, help="at least; a move takes what it takes (default 30)")
     parser.add_argument("--data", type=size, default=1 << 30, help="bytes of all values (default 1gb)")
     parser.add_argument("--value-bytes", type=int, default=1024)
     parser.add_argument("--kill", action="store_true", help="SIGKILL of a random node in the middle of each move")

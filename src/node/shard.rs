@@ -1,6 +1,8 @@
 //! One shard on this node: its data, its Raft replica, and the commands that wait for the end of the turn.
 //! [`Shard::apply`] is the only door through which data changes.
 
+mod replaced;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 
@@ -19,7 +21,6 @@ use crate::store::{prefetch, Databases, Timestamp};
 use super::group::Standing;
 use super::look_ahead::{look_ahead, Step, ENTRY_AHEAD, PLACE_AHEAD};
 use super::outbox::Target;
-use super::tidying::free;
 
 /// A command whose reply somebody waits for.
 #[derive(Clone, Copy)]
@@ -185,31 +186,6 @@ impl Shard {
     /// The clock of the last entry applied.
     pub fn applied_clock(&self) -> Timestamp {
         self.applied_clock
-    }
-
-    /// Takes a snapshot's data in place of what is here.
-    pub(super) fn replace_data(&mut self, loaded: super::recovery::LoadedSnapshot) {
-        let clock = Timestamp(loaded.extra.last_clock_ms);
-        self.applied = (loaded.meta.index, loaded.meta.term);
-        self.snapshot_index = loaded.meta.index;
-        self.membership = loaded.meta.membership;
-        free(std::mem::replace(&mut self.databases, loaded.databases));
-        self.applied_clock = clock;
-        self.last_clock = self.last_clock.max(clock);
-        if let Some(topology) = loaded.extra.topology {
-            self.meta = Some(Box::new(topology));
-        }
-    }
-
-    /// Has no data any more, and a placeholder for its replica. Nobody may wait for anything here.
-    pub(super) fn vacate(&mut self, empty: Databases, placeholder: Replica) {
-        self.replica = placeholder;
-        self.membership = self.replica.membership();
-        free(std::mem::replace(&mut self.databases, empty));
-        self.meta = None;
-        self.applied = (Index::ZERO, Term(0));
-        self.applied_clock = Timestamp(0);
-        self.snapshot_index = Index::ZERO;
     }
 
     /// Goes on behind entries that are lost, with the operator's consent.
