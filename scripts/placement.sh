@@ -16,4 +16,5 @@ for number in "$@"; do
     [[ "$number" =~ ^[1-9][0-9]*$ ]] || die "'$number' is not a number"
 done
 cd "$ROOT"
-exec cargo run --quiet --profile "${RINGFORT_SIM_PROFILE:-quick}" --package ringfort-cluster --example placement -- "$@"
+exec cargo bench --quiet --profile "${RINGFORT_SIM_PROFILE:-quick}" --package ringfort-cluster --bench placement -- \
+    "${1:-1000}" "${2:-8192}" "${3:-128}"

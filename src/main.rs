@@ -2,6 +2,7 @@
 
 mod start;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
@@ -19,13 +20,19 @@ pub static ALLOCATOR_SETTINGS: &[u8; 11] = b"thp:always\0";
 
 /// Wait for the HTTP port and others to end by themselves.
 const EXIT_FAILURE: u8 = 1;
+/// The cluster does not take this node, and will not take it the next time: a process manager need not start it again.
+const EXIT_STAYS_OUT: u8 = 3;
 
 fn main() -> ExitCode {
     let settings = match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(Invocation::Serve(settings)) => settings,
         Ok(Invocation::Demo(demo)) => return run_demo(&demo),
+        Ok(Invocation::Operate(operation)) => {
+            return ExitCode::from(cli::operator::run(&operation))
+        }
         Ok(Invocation::Print(text)) => {
-            print!("{text}");
+            // Whoever reads may have seen enough (`ringfort --help | head`).
+            let _ = std::io::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
         Err(error) => {
@@ -38,7 +45,10 @@ fn main() -> ExitCode {
         Err(error) => {
             tracing::error!("{error}");
             eprintln!("ringfort: {error}");
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(match start::stays_out(&error) {
+                true => EXIT_STAYS_OUT,
+                false => EXIT_FAILURE,
+            })
         }
     }
 }

@@ -8,9 +8,9 @@ use ringfort::cli::logging::LogControl;
 use ringfort::node::early::Early;
 use ringfort::node::peer::{accept_loop, Home, PeerSecurity, PeerTls, Secret, Timing};
 use ringfort::node::report::{Identity, State};
-use ringfort::node::{described_node, peers_of, process, recovery, wall_clock};
+use ringfort::node::{described_node, peers_of, process, recovery, removal, wall_clock};
 use ringfort::node::{Node, Shared, Shutdown};
-use ringfort::server::formation::{form, setup, Announcing, Formation, Formed};
+use ringfort::server::formation::{form, setup, Announcing, Formation, FormationError, Formed};
 use ringfort::server::{
     bind, hand_over, Accepted, Arrival, Listener, Office, PeerSetup, Port, Workers,
 };
@@ -100,6 +100,17 @@ fn security(startup: &Startup, sockets: &[TcpListener]) -> Result<PeerSecurity, 
         security.may_listen(socket.local_addr()?.ip())?;
     }
     Ok(security)
+}
+
+/// The cluster does not take this node, and to start it again as it is changes nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StaysOut(String);
+
+/// Whether an error says so.
+pub fn stays_out(error: &AnyError) -> bool {
+    let refused = error.downcast_ref::<FormationError>();
+    error.is::<StaysOut>() || matches!(refused, Some(FormationError::Refused(_)))
 }
 
 /// The node's place in its cluster.
@@ -192,7 +203,9 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
     node.close();
     drop(admin);
     tracing::info!("stopped");
-    Ok(())
+    shared
+        .failure()
+        .map_or(Ok(()), |why| Err(StaysOut(why).into()))
 }
 
 async fn end(tasks: Vec<tokio::task::JoinHandle<()>>) {
@@ -212,6 +225,12 @@ async fn find_place(
 ) -> Result<Place, AnyError> {
     let described = described_node(directory.node_id, startup, identity, ports.peer_port());
     let known = directory.topology()?;
+    let removed = known
+        .as_ref()
+        .and_then(|known| removal(known, directory.node_id));
+    if let Some(why) = removed {
+        return Err(StaysOut(why).into());
+    }
     let security = security(startup, &ports.peers)?;
     let home = Arc::new(Home::new(directory.node_id, security, Timing::default()));
     if ports.peers.is_empty() {

@@ -7,6 +7,7 @@ pub mod forming;
 pub mod meta;
 pub mod node_id;
 pub mod placement;
+pub mod recover;
 pub mod replica;
 pub mod ring;
 pub mod sim;

@@ -3,6 +3,7 @@
 //! it all. The same seed gives the same run.
 
 mod group;
+mod group_recovery;
 
 use group::{Group, FRESH_US, TICK_US};
 use ringfort_cluster::replica::{ChangeError, MembershipChange};

@@ -90,6 +90,22 @@ def restart(run):
     return f"SIGTERM to {node.name}"
 
 
+@kind("rolling-restart", needs_whole=True)
+def rolling_restart(run):
+    """Every node once, each only when the one before has caught up: what an upgrade does. Clients turn to another node."""
+    began, before = time.monotonic(), run.load.counts()
+    for node in run.cluster.nodes:
+        code = node.stop()
+        if code != 0:
+            run.fail(f"{node.name} ended with {code} after SIGTERM")
+        node.start()
+        run.await_whole()
+    ended, after = time.monotonic(), run.load.counts()
+    refused, unknown = (after[outcome] - before[outcome] for outcome in ("refused", "unknown"))
+    return (f"SIGTERM to every node in turn, {ended - began:.0f} s: {refused} commands refused, {unknown} of unknown outcome, "
+            f"longest wait of a client {run.load.longest_gap(began, ended):.2f} s")
+
+
 @kind("move", needs_whole=True)
 def move(run):
     """Comes back under other ports: still the same node, and all others must find it."""

@@ -20,6 +20,7 @@ use axum::routing::get;
 use axum::Router;
 use tokio::sync::watch;
 
+pub use crate::node::operator as api;
 use crate::node::report::{NodeHandle, State};
 use crate::settings::BindAddress;
 use guard::{Caller, GuardedListener};

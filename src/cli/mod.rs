@@ -3,6 +3,7 @@
 pub mod demo;
 mod flags;
 pub mod logging;
+pub mod operator;
 
 use crate::settings::{Builder, Settings, SettingsError, CONFIG_VARIABLE};
 use clap::{ArgMatches, Command};
@@ -15,6 +16,8 @@ pub enum Invocation {
     Serve(Box<Settings>),
     /// Run a cluster on this machine.
     Demo(demo::Demo),
+    /// Ask a cluster, or order it something.
+    Operate(Box<operator::Operation>),
     /// Print this (help, version) and end well.
     Print(String),
 }
@@ -52,10 +55,27 @@ where
     if let Some(matches) = matches.subcommand_matches("demo") {
         return Ok(Invocation::Demo(demo::Demo::from_matches(matches)));
     }
+    let env: Vec<(OsString, OsString)> = env.into_iter().collect();
+    if let Some(operation) = operator::from_matches(&matches, &env) {
+        let operation =
+            operation.map_err(|reason| CliError::Usage(format!("ringfort: {reason}")))?;
+        return Ok(Invocation::Operate(Box::new(operation)));
+    }
     let matches = matches.subcommand_matches("serve").unwrap_or(&matches);
-    let env = own_variables(env)?;
-    Ok(Invocation::Serve(Box::new(settings(matches, env)?)))
+    let has_operator_password = env
+        .iter()
+        .any(|(name, value)| name == operator::PASSWORD_VARIABLE && !value.is_empty());
+    let settings = settings(matches, own_variables(env)?)?;
+    // Taken in silence, it would look as if the node had a password.
+    if has_operator_password && settings.live().requirepass.is_empty() {
+        return Err(CliError::Usage(PASSWORD_OF_OPERATOR.into()));
+    }
+    Ok(Invocation::Serve(Box::new(settings)))
 }
+
+const PASSWORD_OF_OPERATOR: &str =
+    "ringfort: RINGFORT_PASSWORD is what the operator's commands send; a node's own password is \
+     RINGFORT_REQUIREPASS (setting requirepass): set that too, or unset RINGFORT_PASSWORD";
 
 fn command() -> Command {
     let about = "A Redis-protocol-compatible cache and key-value tier";
@@ -63,7 +83,8 @@ fn command() -> Command {
         Command::new("serve")
             .about("Run a node (what `ringfort` alone does, too)")
             .after_help(
-                "Each setting can also be an environment variable (RINGFORT_PORT for --port) or a line \
+                "Example:\n  ringfort serve --port 7000 --maxmemory 2gb\n\n\
+                 Each setting can also be an environment variable (RINGFORT_PORT for --port) or a line \
                  of a TOML file (--config). Flags win over the environment, the environment over the file.",
             ),
         flags::Listing::Shown,
@@ -74,6 +95,7 @@ fn command() -> Command {
         .after_help("`ringfort` runs a node. `ringfort serve --help` lists its settings; they may follow `ringfort` directly.")
         .subcommand(serve)
         .subcommand(demo::command())
+        .subcommands(operator::commands())
 }
 
 fn settings(matches: &ArgMatches, env: Vec<(String, String)>) -> Result<Settings, CliError> {
@@ -118,7 +140,7 @@ where
 {
     let mut own = Vec::new();
     for (name, value) in env {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("RINGFORT_")) else {
+        let Some(name) = name.to_str().filter(|name| is_setting(name)) else {
             continue;
         };
         let value = value.into_string().map_err(|_| {
@@ -131,6 +153,12 @@ where
     // The environment comes in no order; messages about it should always be the same.
     own.sort();
     Ok(own)
+}
+
+/// Settings of a node have the prefix too, but these are for the commands that ask one.
+fn is_setting(variable: &str) -> bool {
+    variable.starts_with("RINGFORT_")
+        && ![operator::HTTP_VARIABLE, operator::PASSWORD_VARIABLE].contains(&variable)
 }
 
 #[cfg(test)]
@@ -153,6 +181,7 @@ mod tests {
             Ok(Invocation::Serve(settings)) => *settings,
             Ok(Invocation::Print(text)) => panic!("printed {text}"),
             Ok(Invocation::Demo(demo)) => panic!("{demo:?}"),
+            Ok(Invocation::Operate(operation)) => panic!("{operation:?}"),
             Err(error) => panic!("{error}"),
         }
     }
@@ -266,6 +295,41 @@ mod tests {
             }
         }
         assert!(help.contains("RINGFORT_MAXMEMORY"));
+    }
+
+    #[test]
+    fn variables_of_the_operator_s_commands_are_no_settings() {
+        let http = ("RINGFORT_HTTP", "h:1");
+        assert_eq!(served(&[], &[http]).startup().port, 6379);
+        let password = ("RINGFORT_PASSWORD", "hush");
+        let with_own = [http, password, ("RINGFORT_REQUIREPASS", "hush")];
+        assert_eq!(served(&[], &with_own).live().requirepass, "hush");
+        let error = run(&[], &[password]).err().unwrap().to_string();
+        assert!(error.contains("RINGFORT_REQUIREPASS") && !error.contains("hush"));
+        assert!(matches!(
+            run(&["status"], &[http, password, ("RINGFORT_NONSENSE", "1")]),
+            Ok(Invocation::Operate(_))
+        ));
+    }
+
+    #[test]
+    fn every_command_s_help_has_an_example() {
+        fn walk(command: &Command, words: &mut Vec<String>, seen: &mut usize) {
+            for child in command.get_subcommands() {
+                words.push(child.get_name().to_string());
+                for flag in ["--help", "-h"] {
+                    let args: Vec<&str> = words.iter().map(String::as_str).chain([flag]).collect();
+                    let help = printed(&args);
+                    assert!(help.contains("Example"), "{args:?}\n{help}");
+                    *seen += 1;
+                }
+                walk(child, words, seen);
+                words.pop();
+            }
+        }
+        let mut seen = 0;
+        walk(&command(), &mut Vec::new(), &mut seen);
+        assert!(seen >= 36, "{seen}");
     }
 
     #[test]

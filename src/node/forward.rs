@@ -13,6 +13,7 @@ use super::io::Forwarded;
 use super::outbox::{Target, Waiter};
 use super::peer::Peer;
 use super::router::Question;
+use super::topology::REMOVED;
 use super::worker::Worker;
 
 /// Bytes of commands that one worker keeps for other nodes, or until somebody leads their shard; beyond it they are refused.
@@ -134,6 +135,10 @@ impl Worker {
     pub(super) fn ask_elsewhere(&mut self, question: &Question, shard: u16, target: Target) {
         if self.forwarding.held_bytes > HELD_BYTES_MAX {
             return self.complete_error(target, TOO_MUCH);
+        }
+        // What another node sends here goes back to it.
+        if self.is_removed && !matches!(target.waiter, Waiter::Remote { .. }) {
+            return self.complete_error(target, REMOVED);
         }
         let wait_us = self.live.unavailable_wait_ms.saturating_mul(1000);
         let held = Held {

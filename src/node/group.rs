@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::digests::Awaited;
 use super::handover::Ordered;
 use super::io::Message as WorkerMessage;
 use super::outward::Outward;
@@ -46,6 +47,8 @@ pub struct Standing {
     pub(super) is_leaving: bool,
     /// The steward has it give its leadership away: until that is over it takes no commands either.
     pub(super) ordered: Option<Box<Ordered>>,
+    /// By a comparison of the copies.
+    pub(super) awaited: Awaited,
     /// The index of a snapshot that replaced the data in this round.
     pub(super) taken_in: Option<Index>,
     /// Where the other replicas are.
@@ -351,6 +354,7 @@ impl Worker {
         let mut last = shard.standing.taken_in.take();
         for entry in &self.outputs.committed {
             shard.apply(entry, &mut self.io);
+            shard.look_for_mark(entry);
             if is_membership(entry) {
                 let carried_out = shard.replica.apply_membership(entry);
                 let membership = carried_out.expect("a committed change can be read");

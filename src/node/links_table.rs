@@ -39,6 +39,11 @@ impl LinksTable {
         self.with(|links| links.remove(link));
     }
 
+    /// Whether there is any link to or from a node.
+    pub fn has(&self, node: NodeId) -> bool {
+        self.with(|links| links.keys().any(|link| link.node == node))
+    }
+
     fn all(&self) -> Vec<(LinkName, Timestamp)> {
         self.with(|links| links.iter().map(|(link, since)| (*link, *since)).collect())
     }

@@ -109,7 +109,7 @@ impl Outbox {
     }
 
     /// Fills a reserved place with its reply.
-    #[inline]
+    #[inline(always)]
     pub fn fill(&mut self, seq: Seq, reply: &[u8]) {
         let index = (seq.0 - self.head) as usize;
         debug_assert!(index >= self.gone, "a place is filled once");

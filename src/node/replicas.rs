@@ -94,6 +94,7 @@ impl Worker {
     /// Puts a placeholder without data in the place of a replica.
     fn vacate(&mut self, place: usize, group: ShardId) {
         self.give_up_snapshot(place);
+        self.give_up_digest(place, "the node has given its copy up");
         let count = self.databases();
         let shard = &mut self.shards[place];
         shard.abandon(LEADER_LOST, &mut self.io);

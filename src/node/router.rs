@@ -3,15 +3,14 @@
 use ringfort_cluster::slot_of;
 
 use crate::commands::{
-    for_each_key, gate, registry, Call, CommandResult, Flags, KeyFlags, Merge, Pause, Registered,
-    Replies, Run, Session, Spread,
+    for_each_key, gate, registry, Call, CommandResult, Flags, KeyFlags, Pause, Registered, Replies,
+    Run, Session, Spread,
 };
 use crate::protocol::{Args, OwnedArgs, Proto, ProtocolError, Reply, Span};
 
-use super::fan::{Collector, Join};
 use super::io::{ConnKey, Forwarded, Message};
 use super::look_ahead::{step_on, while_running, Step};
-use super::outbox::{Target, Waiter};
+use super::outbox::Target;
 use super::shard::Shard;
 use super::worker::Worker;
 use crate::store::hash_key;
@@ -246,7 +245,7 @@ impl Worker {
         }
         match self.homes(question) {
             Homes::One(_) if may_read_more(question) => self.gather(question, conn, wanted),
-            Homes::One(shard) => self.one_shard(question, shard, conn, wanted, None),
+            Homes::One(shard) => self.its_shard(question, shard, conn, wanted),
             Homes::None => self.no_keys(question, conn, wanted),
             Homes::Several => match question.command.command.spread {
                 Spread::ByKey(merge) => self.by_key(question, conn, wanted, merge),
@@ -275,7 +274,7 @@ impl Worker {
         self.map.shard_of(slot_of(key)).0
     }
 
-    #[inline]
+    #[inline(always)]
     fn one_shard(
         &mut self,
         question: &Question,
@@ -296,6 +295,11 @@ impl Worker {
         self.ask_at(question, (place, shard), hash, target);
     }
 
+    /// [`Worker::one_shard`] of a command whose key's hash is not known.
+    fn its_shard(&mut self, question: &Question, shard: u16, conn: ConnKey, wanted: bool) {
+        self.one_shard(question, shard, conn, wanted, None);
+    }
+
     /// Whether a read of a shard of this worker may be answered from what is applied here, now.
     #[inline]
     fn reads_here(&self, place: usize, shard: u16) -> bool {
@@ -304,7 +308,7 @@ impl Worker {
     }
 
     /// Whether a command for a shard of this worker may join its turn.
-    #[inline]
+    #[inline(always)]
     fn runs_here(&self, question: &Question, place: usize, shard: u16) -> bool {
         match question.command.is_write {
             true => self.shards[place].leads() && !self.forwarding.has_waiting(shard),
@@ -442,7 +446,7 @@ impl Worker {
     }
 
     /// A command whose arguments name no key: it can only fail, or answer for an empty keyspace.
-    fn no_keys(&mut self, question: &Question, conn: ConnKey, wanted: bool) {
+    pub(super) fn no_keys(&mut self, question: &Question, conn: ConnKey, wanted: bool) {
         let mut scratch = self.scratch();
         let mut out = Vec::new();
         let result = self.run_on_scratch(&mut scratch, question, &mut out);
@@ -450,103 +454,6 @@ impl Worker {
             return self.answer_error(conn, wanted, error.text());
         }
         self.answer(conn, wanted, &out);
-    }
-
-    /// Each shard gets the command with its own keys; the replies are merged.
-    fn by_key(&mut self, question: &Question, conn: ConnKey, wanted: bool, merge: Merge) {
-        if let Err(text) = check_split(question) {
-            return self.answer_error(conn, wanted, &text);
-        }
-        let mut parts: Vec<(u16, Vec<u32>)> = Vec::new();
-        let mut place = 0;
-        for_each_key(question.command.command, &question.args, |at, _| {
-            let shard = self.shard_of(question.args.at(at));
-            match parts.iter_mut().find(|part| part.0 == shard) {
-                Some(part) => part.1.push(at as u32),
-                None => parts.push((shard, vec![at as u32])),
-            }
-            place += 1;
-        });
-        let (first, step) = split_shape(question);
-        let join = match merge {
-            Merge::InKeyOrder => {
-                let key_number = |at: &u32| (*at - first as u32) / step as u32;
-                Join::InOrder(
-                    parts
-                        .iter()
-                        .map(|part| part.1.iter().map(key_number).collect())
-                        .collect(),
-                )
-            }
-            merge => Join::Merge(merge),
-        };
-        let collector = self.open_collector(conn, question.proto, wanted, join, parts.len());
-        // The parts of one turn share one log record: MSET over shards is atomic, also over a crash.
-        self.hold_turn = true;
-        for (number, (shard, keys)) in parts.iter().enumerate() {
-            let with_values = keys
-                .iter()
-                .flat_map(|&at| (at as usize..at as usize + step).map(|at| question.args.at(at)));
-            let name = (0..first).map(|at| question.args.at(at));
-            let args = OwnedArgs::new(name.chain(with_values));
-            let part = Question {
-                args: args.as_args(),
-                ..*question
-            };
-            self.send(
-                &part,
-                *shard,
-                self.part_target(collector, number, question.proto),
-            );
-        }
-        self.hold_turn = false;
-    }
-
-    /// Every shard runs the command; the replies are merged.
-    fn everywhere(&mut self, question: &Question, conn: ConnKey, wanted: bool, merge: Merge) {
-        // A cluster client asks every node and adds the answers up.
-        let led_only = self.io.led_only;
-        let shards: Vec<u16> = (0..self.map.shards())
-            .filter(|&shard| !led_only || self.shared.leads(shard))
-            .collect();
-        if shards.is_empty() {
-            return self.no_keys(question, conn, wanted);
-        }
-        let join = Join::Merge(merge);
-        let collector = self.open_collector(conn, question.proto, wanted, join, shards.len());
-        self.hold_turn = true;
-        for (part, shard) in shards.into_iter().enumerate() {
-            self.send(
-                question,
-                shard,
-                self.part_target(collector, part, question.proto),
-            );
-        }
-        self.hold_turn = false;
-    }
-
-    fn open_collector(
-        &mut self,
-        conn: ConnKey,
-        proto: Proto,
-        wanted: bool,
-        join: Join,
-        parts: usize,
-    ) -> u32 {
-        let target = self.io.target(conn, proto, wanted);
-        self.io.collect(Collector::new(target, join, parts))
-    }
-
-    fn part_target(&self, collector: u32, part: usize, proto: Proto) -> Target {
-        Target {
-            worker: self.number,
-            waiter: Waiter::Part {
-                collector,
-                part: part as u32,
-            },
-            proto,
-            untouched: self.io.untouched,
-        }
     }
 
     /// Commands on the connection or the node run at once.
@@ -654,28 +561,6 @@ impl Worker {
             Run::Databases(run) => run(scratch, &call, &mut reply),
             _ => unreachable!("{} does not run on shards", command.full_name),
         }
-    }
-}
-
-/// First key and step of a command that splits by key: it has one key specification, a range.
-fn split_shape(question: &Question) -> (usize, usize) {
-    use crate::commands::{Begin, Find};
-    let spec = &question.command.command.keys[0];
-    match (spec.begin, spec.find) {
-        (Begin::Index(first), Find::Range { step, .. }) => (first, step),
-        _ => unreachable!(
-            "{} splits by key and has no range of keys",
-            question.command.full_name
-        ),
-    }
-}
-
-/// A key without all its arguments (MSET a 1 b) is the command's own arity error.
-fn check_split(question: &Question) -> Result<(), String> {
-    let (first, step) = split_shape(question);
-    match (question.args.len() - first) % step {
-        0 => Ok(()),
-        _ => Err(crate::commands::wrong_arity(question.command)),
     }
 }
 

@@ -90,7 +90,7 @@ pub struct Shard {
     turn: Turn,
     in_flight: VecDeque<InFlight>,
     /// The clock of the last entry applied or proposed: no stamp is older (invariant 2).
-    last_clock: Timestamp,
+    pub(super) last_clock: Timestamp,
     /// The clock of the last entry applied: what an entry is applied by is a function of the log alone, also where this
     /// replica has proposed more since.
     applied_clock: Timestamp,
@@ -480,7 +480,7 @@ impl Shard {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn look_ahead(&self, group: &mut Group, at: usize, is_begun: bool) {
         look_ahead(
             &mut group.look_ups[..group.len],
@@ -502,7 +502,7 @@ impl Shard {
     }
 
     /// Runs a write and leaves its reply in `scratch`. `key`: the place of its key and the hash.
-    #[inline]
+    #[inline(always)]
     fn run_write(&mut self, asked: Option<&Asked>, call: &Call, key: Option<(usize, u64)>) {
         self.scratch.clear();
         let mut reply = Reply::new(&mut self.scratch, call.proto);

@@ -65,6 +65,7 @@ pub struct Shared {
     pub view: ViewCell,
     /// The newest topology; nothing before the node has loaded.
     pub topology: TopologyCell,
+    failure: Mutex<Option<String>>,
     /// What operators ask.
     pub desk: Desk,
     /// To and from other nodes.
@@ -129,6 +130,7 @@ impl Shared {
             view: ViewCell::default(),
             topology: TopologyCell::default(),
             desk: Desk::default(),
+            failure: Mutex::default(),
             links: LinksTable::default(),
             inboxes: (0..workers).map(|_| Inbox::default()).collect(),
             slowlog: Mutex::default(),
@@ -225,6 +227,20 @@ impl Shared {
         *lock(&self.stopping) = Some(how);
         self.set_state(State::Stopping);
         self.stop.notify_one();
+    }
+
+    /// The node cannot go on, for a reason that its operator must read: it goes down at once.
+    pub fn fail(&self, reason: String) {
+        *lock(&self.failure) = Some(reason);
+        self.shut_down(Shutdown {
+            now: true,
+            ..Shutdown::default()
+        });
+    }
+
+    /// Why the node could not go on, if it could not.
+    pub fn failure(&self) -> Option<String> {
+        lock(&self.failure).clone()
     }
 
     /// How the node was asked to go down, if it was.

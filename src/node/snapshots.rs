@@ -167,6 +167,12 @@ impl Worker {
         self.snapshots.queue.len() + usize::from(self.snapshots.running.is_some())
     }
 
+    /// Whether the snapshot that is being written is this shard's.
+    pub(super) fn snapshot_runs_at(&self, place: usize) -> bool {
+        let running = self.snapshots.running.as_ref();
+        running.is_some_and(|running| running.place == place)
+    }
+
     /// Queues a snapshot that somebody waits for, unless the disk has just failed one.
     pub(super) fn queue_unless_failing(&mut self, place: usize) {
         let now = Instant::now();
@@ -365,6 +371,12 @@ impl Worker {
         let Some(place) = self.snapshots.queue.pop_front() else {
             return;
         };
+        if self.digests.is_open_at(place) {
+            if !self.snapshots.pressed {
+                return self.snapshots.queue.push_back(place);
+            }
+            self.give_up_digest(place, "the disk is full, and a snapshot had to make room");
+        }
         let shard = &mut self.shards[place];
         if !shard.standing.is_held {
             // It was dropped meanwhile.
@@ -472,6 +484,7 @@ impl Worker {
     /// Takes every shard through the bytes of a snapshot and back (DEBUG RELOAD).
     pub fn reload(&mut self) {
         self.flush();
+        self.give_up_digests("DEBUG RELOAD");
         // A snapshot under way owns the capture: it ends first.
         while self.snapshot_step() {
             std::thread::sleep(Duration::from_millis(1));

@@ -3,7 +3,7 @@
 
 use ringfort_cluster::suspects::{Agree, Told};
 use ringfort_cluster::topology::Members;
-use ringfort_cluster::ShardId;
+use ringfort_cluster::{ReplicaId, ShardId, Term};
 
 use crate::durability::DirectoryError;
 
@@ -30,9 +30,10 @@ impl Worker {
         is_known.then(|| Told {
             replica: replica.id(),
             suspect,
-            has_leader: replica.leader().is_some(),
+            has_leader: replica.hears_leader(),
             term: replica.term(),
             last: replica.last_entry(),
+            committed: replica.committed(),
             members: Members::from(&membership),
             changed: membership.epoch,
         })
@@ -53,19 +54,34 @@ impl Worker {
         if !is_as_told || !takes_part {
             return is_as_told;
         }
-        let shard = &mut self.shards[place];
-        if !shard.replica.confine(ask.elected, ask.term) {
+        self.take_part(ask.shard, ask.elected, ask.term)
+    }
+
+    /// A replica here takes part from now on, and helps nobody but that one, in terms after this one.
+    pub(super) fn take_part(&mut self, group: ShardId, helps: ReplicaId, term: Term) -> bool {
+        let Ok(place) = self.place_of_group(group) else {
             return false;
+        };
+        let taken = self.shards[place].replica.confine(helps, term);
+        if taken {
+            self.takes_part(place);
+            if self.shards[place].standing.decides_alone {
+                self.shards[place].replica.campaign();
+                self.look_at_leadership(place);
+            }
         }
+        taken
+    }
+
+    /// A replica here takes part, whether it was suspect or not.
+    pub(super) fn takes_part(&mut self, place: usize) {
+        let shard = &mut self.shards[place];
         shard.standing.is_held = true;
-        self.shared.topology.trust((ask.shard, ask.replica));
+        let replica = (shard.replica.shard(), shard.replica.id());
+        self.shared.topology.trust(replica);
         self.look_at_membership(place);
-        if self.shards[place].standing.decides_alone {
-            self.shards[place].replica.campaign();
-        }
         self.look_at_leadership(place);
         self.stir(place);
-        true
     }
 
     /// Notes of the replicas that take part again and have what the elected one had that they are suspect no more.
@@ -81,7 +97,10 @@ impl Worker {
             let shard = place.map(|place| &self.shards[place]);
             shard.is_some_and(|shard| {
                 let under = shard.replica.confined_in();
-                shard.standing.is_held && under.is_some_and(|term| shard.applied().1 > term)
+                let has_it = under.is_some_and(|term| shard.applied().1 > term);
+                // Nobody can know more than the only one who decides.
+                let decides = shard.leads() && shard.membership.is_one_voter();
+                shard.standing.is_held && (has_it || decides)
             })
         };
         let groups = suspects.into_iter().map(|(group, _)| group);

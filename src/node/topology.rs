@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use ringfort_cluster::steward::{duties, Since};
 use ringfort_cluster::topology::{Node, Place, Ports, ReplicaFate, Topology};
-use ringfort_cluster::{Epoch, NodeId, ReplicaId, ShardId};
+use ringfort_cluster::{Epoch, MetaError, NodeId, ReplicaId, ShardId};
 use tokio::sync::Notify;
 
 use crate::settings::Startup;
@@ -16,6 +16,9 @@ use super::report::Identity;
 use super::view::described;
 use super::worker::Worker;
 use super::Shared;
+
+/// What clients are told by a node that was removed from its cluster.
+pub(super) const REMOVED: &str = "CLUSTERDOWN this node was removed from the cluster; the command was not applied: ask another node";
 
 /// Between two messages about a topology that cannot be followed.
 const COMPLAIN_EVERY_US: u64 = 5_000_000;
@@ -148,6 +151,12 @@ pub fn peers_of(topology: &Topology, me: NodeId) -> Vec<(NodeId, String)> {
     others.map(|node| (node.id, node.peer_address())).collect()
 }
 
+/// That a node was removed from its cluster and what to do, in words for its operator; `None` where it was not.
+pub fn removal(topology: &Topology, me: NodeId) -> Option<String> {
+    let epoch = topology.removed.get(&me)?;
+    Some(MetaError::Removed(me, *epoch).to_string())
+}
+
 /// This node as it describes itself to the cluster. `peer_port` is the one on which it listens, 0 if it does not.
 pub fn described_node(id: NodeId, startup: &Startup, identity: &Identity, peer_port: u16) -> Node {
     let cluster = &startup.cluster;
@@ -221,6 +230,7 @@ impl Worker {
         let mut taken = self.duties_here(&topology, me);
         taken.peers = peers_of(&topology, me);
         self.topology_epoch = topology.epoch;
+        self.is_removed = topology.removed.contains_key(&me);
         if taken.start.is_empty() {
             return Some(taken);
         }

@@ -12,6 +12,7 @@ use crate::store::{HashSeed, Rng, Timestamp};
 
 use super::catch_up::{Received, WantedSnapshot};
 use super::cycle::ExpireAt;
+use super::digests::Digests;
 use super::follower_reads::FollowerReads;
 use super::forward::Forwarding;
 use super::handover::Leaving;
@@ -54,6 +55,7 @@ pub struct Worker {
     /// `--durability always`: sync before anything is acknowledged.
     pub(super) sync_always: bool,
     pub(super) snapshots: Snapshots,
+    pub(super) digests: Digests,
     pub(super) rng: Rng,
     /// The clock as of the beginning of the current step.
     now: Timestamp,
@@ -91,6 +93,8 @@ pub struct Worker {
     pub leadership_changed: bool,
     /// Of the topology that was taken up.
     pub(super) topology_epoch: Epoch,
+    /// The cluster has put this node out.
+    pub(super) is_removed: bool,
     /// When it was last told that the topology could not be followed.
     pub(super) topology_complained: Option<Monotonic>,
     /// What was heard of does not fit the topology that this node knows.
@@ -142,6 +146,7 @@ impl Worker {
             wal: parts.wal,
             sync_always: parts.sync_always,
             snapshots: parts.snapshots,
+            digests: Digests::default(),
             rng: Rng::new(parts.seed),
             now: wall_clock(),
             clock_read_at: 0,
@@ -164,6 +169,7 @@ impl Worker {
             tokens: 0,
             leadership_changed: false,
             topology_epoch: Epoch::ZERO,
+            is_removed: false,
             topology_complained: None,
             topology_wanted: false,
             flush_wanted: false,

@@ -5,11 +5,13 @@ use ringfort_cluster::codec::{self, CodecError};
 use ringfort_cluster::forming::{
     shortened, FormingMessage, MessageError, ADDRESS_BYTES_MAX, REASON_BYTES_MAX,
 };
+use ringfort_cluster::recover::{RecoverAnswer, RecoverQuestion};
 use ringfort_cluster::steward::{NodeReport, Order, WireError, GROUPS_OF_REPORT_MAX};
 use ringfort_cluster::suspects::{SuspectsAnswer, SuspectsQuestion};
 use ringfort_cluster::topology::{Topology, TopologyError, NODES_MAX};
 use ringfort_cluster::{Epoch, NodeId, ShardId, Term};
 
+use crate::node::digests::{DigestAnswer, DigestQuestion, DigestWireError};
 use crate::node::operator::{OperatorAnswer, OperatorQuestion};
 
 /// The layout of a [`ReportAnswer`].
@@ -22,6 +24,8 @@ const OFFER: u8 = 4;
 const REFUSED: u8 = 5;
 const SUSPECTS: u8 = 6;
 const OPERATE: u8 = 7;
+const DIGEST: u8 = 8;
+const RECOVER: u8 = 9;
 
 /// The longest question of an operator: what HTTP takes in, and the names of its fields.
 const OPERATE_BYTES_MAX: usize = 80 << 10;
@@ -41,6 +45,10 @@ pub enum Request {
     Suspects(SuspectsQuestion),
     /// What an operator has asked another node, for the leader of the meta group.
     Operate(Box<OperatorQuestion>),
+    /// About the digest of the node's copy of a shard.
+    Digest(DigestQuestion),
+    /// About groups that lost their majority for good.
+    Recover(RecoverQuestion),
 }
 
 /// The answer to a question of the same kind.
@@ -54,6 +62,8 @@ pub enum Response {
     Offer(Epoch),
     Suspects(SuspectsAnswer),
     Operate(Box<OperatorAnswer>),
+    Digest(DigestAnswer),
+    Recover(RecoverAnswer),
     /// This question has no answer here.
     Refused(String),
 }
@@ -90,6 +100,8 @@ pub enum ControlError {
     Codec(#[from] CodecError),
     #[error("what an operator asks or is told cannot be read: {0}")]
     Operate(#[from] serde_json::Error),
+    #[error("{0}")]
+    Digest(#[from] DigestWireError),
     #[error("what no node sends: {0}")]
     Unsound(&'static str),
 }
@@ -126,7 +138,9 @@ impl Request {
             Self::Order(order) => tagged(ORDER, &order.encode()?),
             Self::Offer(topology) => tagged(OFFER, &topology.encode()?),
             Self::Suspects(question) => tagged(SUSPECTS, &question.encode()?),
+            Self::Recover(question) => tagged(RECOVER, &question.encode()?),
             Self::Operate(question) => tagged(OPERATE, &serde_json::to_vec(question)?),
+            Self::Digest(question) => tagged(DIGEST, &question.encode()?),
         })
     }
 
@@ -142,10 +156,12 @@ impl Request {
             ORDER => Self::Order(Order::decode(rest)?),
             OFFER => Self::Offer(Box::new(Topology::decode(rest)?)),
             SUSPECTS => Self::Suspects(SuspectsQuestion::decode(rest)?),
+            RECOVER => Self::Recover(RecoverQuestion::decode(rest)?),
             OPERATE if rest.len() > OPERATE_BYTES_MAX => {
                 return Err(ControlError::Unsound("too long a question"));
             }
             OPERATE => Self::Operate(serde_json::from_slice(rest)?),
+            DIGEST => Self::Digest(DigestQuestion::decode(rest)?),
             kind => return Err(ControlError::Kind(kind)),
         })
     }
@@ -175,7 +191,9 @@ impl Response {
             }
             Self::Offer(epoch) => tagged(OFFER, &codec::encode(epoch)?),
             Self::Suspects(answer) => tagged(SUSPECTS, &answer.encode()?),
+            Self::Recover(answer) => tagged(RECOVER, &answer.encode()?),
             Self::Operate(answer) => tagged(OPERATE, &serde_json::to_vec(answer)?),
+            Self::Digest(answer) => tagged(DIGEST, &answer.encode()?),
             Self::Refused(text) => tagged(REFUSED, &codec::encode(&shortened(text))?),
         })
     }
@@ -201,7 +219,9 @@ impl Response {
             }
             OFFER => Self::Offer(codec::decode(rest)?),
             SUSPECTS => Self::Suspects(SuspectsAnswer::decode(rest)?),
+            RECOVER => Self::Recover(RecoverAnswer::decode(rest)?),
             OPERATE => Self::Operate(serde_json::from_slice(rest)?),
+            DIGEST => Self::Digest(DigestAnswer::decode(rest)?),
             REFUSED => Self::Refused(text_of(rest)?),
             kind => return Err(ControlError::Kind(kind)),
         })

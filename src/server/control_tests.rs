@@ -1,6 +1,7 @@
 //! Questions and answers between nodes: they come back as they were said, and nothing else is taken.
 
 use super::*;
+use crate::node::digests::DigestAsk;
 use crate::node::operator::Done;
 use proptest::prelude::*;
 use ringfort_cluster::forming::JoinAnswer;
@@ -51,6 +52,11 @@ fn requests() -> Vec<Request> {
             node: "abcd".into(),
             force: true,
         })),
+        Request::Digest(DigestQuestion {
+            shard: ShardId(1),
+            token: 5,
+            ask: DigestAsk::Mark,
+        }),
     ]
 }
 
@@ -73,6 +79,7 @@ fn responses() -> Vec<Response> {
         Response::Order(Err("no".into())),
         Response::Offer(Epoch(7)),
         Response::Refused("not yet".into()),
+        Response::Digest(DigestAnswer::failed("so")),
         Response::Operate(Box::new(OperatorAnswer::Done(Done::default()))),
     ]
 }
@@ -137,13 +144,13 @@ fn what_is_beyond_its_bounds_is_refused() {
 
 proptest! {
     #[test]
-    fn damaged_bytes_never_panic(which in 0..7usize, at: prop::sample::Index, to: u8, noise: Vec<u8>) {
+    fn damaged_bytes_never_panic(which in 0..8usize, at: prop::sample::Index, to: u8, noise: Vec<u8>) {
         let _ = (Request::decode(&noise), Response::decode(&noise));
         let mut bytes = responses()[which].encode().unwrap();
         let place = at.index(bytes.len());
         bytes[place] = to;
         let _ = (Request::decode(&bytes), Response::decode(&bytes));
-        let mut bytes = requests()[which % 5].encode().unwrap();
+        let mut bytes = requests()[which % 6].encode().unwrap();
         let place = at.index(bytes.len());
         bytes[place] = to;
         let _ = (Request::decode(&bytes), Response::decode(&bytes));

@@ -17,8 +17,12 @@ mod peers;
 mod peers_tests;
 mod pending;
 #[cfg(test)]
+mod recover_tests;
+#[cfg(test)]
 mod revival_tests;
 mod turn;
+#[cfg(test)]
+mod verify_tests;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::TcpStream as StdStream;

@@ -25,10 +25,10 @@ use super::{bind, Arrival, Office, PeerSetup, Port, Workers};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 pub(super) const SHARDS: usize = 4;
-const KEYS: usize = 32;
+pub(super) const KEYS: usize = 32;
 
 /// A node that runs.
-struct Running {
+pub(super) struct Running {
     shared: Arc<Shared>,
     port: u16,
     stop: Option<oneshot::Sender<()>>,
@@ -177,7 +177,7 @@ pub(super) struct Member {
     dir: tempfile::TempDir,
     pub peer_port: u16,
     join: Option<u16>,
-    running: Option<Running>,
+    pub(super) running: Option<Running>,
 }
 
 impl Member {
@@ -234,7 +234,7 @@ impl Member {
     }
 
     /// The node ends with the power of its machine.
-    fn lose_power(&mut self) {
+    pub(super) fn lose_power(&mut self) {
         self.running = None;
         let disk: SharedDisk = Arc::new(RealDisk);
         let marker = Marker::read(&disk, self.dir.path()).unwrap().unwrap();
@@ -277,7 +277,7 @@ fn is_whole(topology: &Topology) -> bool {
     })
 }
 
-fn all_whole(members: &[Member]) {
+pub(super) fn all_whole(members: &[Member]) {
     until("every group has its three voters", || {
         members.iter().all(|member| is_whole(&member.topology()))
     });
@@ -298,7 +298,7 @@ pub(super) fn three() -> Vec<Member> {
 }
 
 /// Everything is there and can be changed, by way of any node.
-fn check_keys(members: &[Member]) {
+pub(super) fn check_keys(members: &[Member]) {
     for member in members {
         let mut client = member.client();
         for key in 0..KEYS {

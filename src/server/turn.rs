@@ -124,7 +124,7 @@ async fn clock(local: Rc<Local>) {
             cycle.tick().await;
             run_cycle(&local);
         }
-        snapshots = local.worker.borrow_mut().snapshot_step();
+        snapshots = local.worker.borrow_mut().background_step();
     }
 }
 

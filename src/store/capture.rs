@@ -1,11 +1,12 @@
-//! A point-in-time copy of a keyspace while it goes on changing: what a snapshot is made from.
+//! A point-in-time copy of a keyspace while it goes on changing: what a snapshot is made from, and a digest added up of.
 //!
 //! The walk goes segment by segment. Before a segment that the walk has not reached is changed, it is copied
 //! out of turn and marked with the capture's generation; the walk passes it by later. So the copy is that of
 //! the instant at which the capture began, no fork is needed, and no step is longer than one segment.
 
+use super::digest::{Digest, Summing};
 use super::entry::Entry;
-use super::table::{Segment, Table};
+use super::table::{prefetch, Segment, Table};
 use super::{Timestamp, ValueRef};
 
 /// Writes one key into a snapshot's buffer.
@@ -22,12 +23,47 @@ pub struct Capture {
     /// The database number that the keyspace had when the capture began (SWAPDB may change it since).
     database: u16,
     generation: u32,
-    encode: Encode,
+    sink: Sink,
     /// Where the walk stands; `None`: the table is done.
     next: Option<u64>,
     /// A table that was cleared during the capture, before the walk had finished it.
     aside: Option<Table>,
-    copied: Copied,
+}
+
+/// What becomes of the keys.
+pub enum Sink {
+    Records(Encode, Copied),
+    /// Nothing is kept but the sum, so what changes ahead of the walk takes no memory.
+    Digest(Box<Summing>),
+}
+
+impl Sink {
+    pub fn records(encode: Encode) -> Self {
+        Self::Records(encode, Copied::default())
+    }
+
+    pub fn digest() -> Self {
+        Self::Digest(Box::default())
+    }
+
+    fn add(&mut self, database: u16, entry: Entry) {
+        let (key, deadline, value) = (entry.key(), entry.deadline(), entry.value());
+        match self {
+            Self::Records(encode, copied) => {
+                encode(database, key, deadline, value, &mut copied.bytes);
+                copied.keys += 1;
+            }
+            Self::Digest(summing) => summing.add(database, key, deadline, value),
+        }
+    }
+
+    /// Bytes of records that were not handed out yet.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Records(_, copied) => copied.bytes.len(),
+            Self::Digest(summing) => summing.bytes(),
+        }
+    }
 }
 
 /// What was copied and not yet taken by the snapshot's writer.
@@ -38,14 +74,13 @@ pub struct Copied {
 }
 
 impl Capture {
-    pub fn new(database: u16, generation: u32, encode: Encode) -> Self {
+    pub fn new(database: u16, generation: u32, sink: Sink) -> Self {
         Self {
             database,
             generation,
-            encode,
+            sink,
             next: Some(0),
             aside: None,
-            copied: Copied::default(),
         }
     }
 
@@ -59,20 +94,15 @@ impl Capture {
 
     fn copy(&mut self, segment: &mut Segment) {
         segment.copied_in = self.generation;
+        // The keys lie all over the memory: they are waited for together.
         for entry in segment.entries() {
-            self.copy_entry(entry);
+            let (first, second) = entry.lines();
+            prefetch(first);
+            prefetch(second);
         }
-    }
-
-    fn copy_entry(&mut self, entry: Entry) {
-        (self.encode)(
-            self.database,
-            entry.key(),
-            entry.deadline(),
-            entry.value(),
-            &mut self.copied.bytes,
-        );
-        self.copied.keys += 1;
+        for entry in segment.entries() {
+            self.sink.add(self.database, entry);
+        }
     }
 
     /// Keeps a cleared table until the walk is through with it.
@@ -83,13 +113,13 @@ impl Capture {
         }
     }
 
-    /// Copies segments until about `bytes_wanted` bytes are ready, and hands them out. `table` is the
-    /// keyspace's own. Returns whether the capture is complete.
-    pub fn step(&mut self, table: &mut Table, bytes_wanted: usize, out: &mut Copied) -> bool {
+    /// Goes over segments until about `bytes_wanted` bytes are there to be handed out. `table` is the keyspace's own. Returns whether
+    /// the capture is complete.
+    pub fn step(&mut self, table: &mut Table, bytes_wanted: usize) -> bool {
         let mut aside = self.aside.take();
         let walked = aside.as_mut().unwrap_or(table);
         while let Some(from) = self.next {
-            if self.copied.bytes.len() >= bytes_wanted {
+            if self.sink.bytes() >= bytes_wanted {
                 break;
             }
             self.next = walked.segment_from(from).and_then(|(_, next)| next);
@@ -102,8 +132,22 @@ impl Capture {
         if self.next.is_some() {
             self.aside = aside;
         }
-        out.bytes.append(&mut self.copied.bytes);
-        out.keys += std::mem::take(&mut self.copied.keys);
         self.next.is_none()
+    }
+
+    /// Hands out what was copied; nothing where a digest is added up.
+    pub fn take_copied(&mut self, out: &mut Copied) {
+        if let Sink::Records(_, copied) = &mut self.sink {
+            out.bytes.append(&mut copied.bytes);
+            out.keys += std::mem::take(&mut copied.keys);
+        }
+    }
+
+    /// Hands out what was added up since the last time; nothing where records are copied.
+    pub fn take_digest(&mut self) -> Digest {
+        match &mut self.sink {
+            Sink::Records(..) => Digest::default(),
+            Sink::Digest(summing) => summing.take(),
+        }
     }
 }

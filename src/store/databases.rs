@@ -1,12 +1,9 @@
 //! All databases of one shard: what a snapshot holds and an entry is applied to.
 
-use std::hash::Hasher;
-
-use siphasher::sip::SipHasher13;
-
 use super::access::AccessClock;
-use super::capture::{Capture, Copied, Encode};
-use super::{HashSeed, Keyspace, Limits, Timestamp, ValueRef};
+use super::capture::{Capture, Copied, Encode, Sink};
+use super::digest::{Digest, Summing};
+use super::{HashSeed, Keyspace, Limits, Timestamp};
 
 /// The databases of one shard, by number.
 pub struct Databases {
@@ -106,17 +103,10 @@ impl Databases {
         self.keyspaces.iter().map(Keyspace::bytes).sum()
     }
 
-    /// Begins a point-in-time copy; [`Databases::capture_step`] carries it on.
+    /// Begins a point-in-time copy; [`Databases::capture_step`] carries it on. One capture at a time: an earlier one that has not
+    /// ended is given up.
     pub fn begin_capture(&mut self, encode: Encode) {
-        self.generation += 1;
-        for (number, keyspace) in self.keyspaces.iter_mut().enumerate() {
-            keyspace.table.born_in = self.generation;
-            keyspace.capture = Some(Box::new(Capture::new(
-                number as u16,
-                self.generation,
-                encode,
-            )));
-        }
+        self.begin(|| Sink::records(encode));
     }
 
     /// Copies about `bytes_wanted` bytes more; true when everything has been handed out.
@@ -126,7 +116,9 @@ impl Databases {
                 continue;
             };
             let wanted = bytes_wanted.saturating_sub(out.bytes.len());
-            if !capture.step(&mut keyspace.table, wanted, out) {
+            let complete = capture.step(&mut keyspace.table, wanted);
+            capture.take_copied(out);
+            if !complete {
                 keyspace.capture = Some(capture);
                 return false;
             }
@@ -134,20 +126,56 @@ impl Databases {
         true
     }
 
-    /// A sum over all keys that two replicas share at the same index: of key, value with its element
-    /// order, and deadline. Keys that are due and not yet removed count, as they do in the log.
-    pub fn digest(&self, encode: Encode) -> u64 {
-        let mut sum = 0u64;
-        let mut bytes = Vec::new();
+    /// Begins to add up what is here at this instant, and gives the part that is known already; [`Databases::digest_step`] brings the
+    /// others. A capture like that of [`Databases::begin_capture`].
+    pub fn begin_digest(&mut self) -> Digest {
+        self.begin(Sink::digest);
+        Digest::of_limits(&self.limits)
+    }
+
+    /// Adds about `bytes_wanted` bytes more to the sum; true when everything was added.
+    pub fn digest_step(&mut self, bytes_wanted: usize, sum: &mut Digest) -> bool {
+        for keyspace in &mut self.keyspaces {
+            let Some(mut capture) = keyspace.capture.take() else {
+                continue;
+            };
+            let complete = capture.step(&mut keyspace.table, bytes_wanted);
+            sum.join(capture.take_digest());
+            if !complete {
+                keyspace.capture = Some(capture);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Gives up the capture that is under way, if there is one.
+    pub fn end_capture(&mut self) {
+        for keyspace in &mut self.keyspaces {
+            keyspace.capture = None;
+        }
+    }
+
+    fn begin(&mut self, sink: impl Fn() -> Sink) {
+        self.generation += 1;
+        for (number, keyspace) in self.keyspaces.iter_mut().enumerate() {
+            keyspace.table.born_in = self.generation;
+            let capture = Capture::new(number as u16, self.generation, sink());
+            keyspace.capture = Some(Box::new(capture));
+        }
+    }
+
+    /// The sum over all that two replicas share at the same index, in one go. Keys that are due and not yet removed count, as they do
+    /// in the log.
+    pub fn digest(&self) -> Digest {
+        let mut sum = Digest::of_limits(&self.limits);
+        let mut summing = Summing::default();
         for (number, keyspace) in self.keyspaces.iter().enumerate() {
-            keyspace.for_each(Timestamp(0), |key, value: ValueRef<'_>, deadline| {
-                bytes.clear();
-                encode(number as u16, key, deadline, value, &mut bytes);
-                let mut hasher = SipHasher13::new();
-                hasher.write(&bytes);
-                sum = sum.wrapping_add(hasher.finish());
+            keyspace.for_each(Timestamp(0), |key, value, deadline| {
+                summing.add(number as u16, key, deadline, value);
             });
         }
+        sum.join(summing.take());
         sum
     }
 }

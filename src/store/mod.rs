@@ -4,6 +4,7 @@
 mod access;
 mod capture;
 mod databases;
+mod digest;
 mod entry;
 pub mod hash;
 mod intset;
@@ -23,6 +24,7 @@ mod zset;
 
 pub use capture::{Copied, Encode};
 pub use databases::Databases;
+pub use digest::Digest;
 pub use hash::Hash;
 pub use intset::{IntSet, IntSetError};
 pub use keyspace::{Deadline, Edit, Held, Keyspace, StringForm};

@@ -25,7 +25,7 @@ fn sip13((k0, k1): HashSeed, bytes: &[u8]) -> u64 {
     };
     let mut words = bytes.chunks_exact(8);
     for eight in &mut words {
-        state.take(word(eight));
+        state.take(u64::from_le_bytes(eight.try_into().expect("eight bytes")));
     }
     // The last word: what is left, and the length in the highest byte.
     state.take(word(words.remainder()) | (bytes.len() as u64) << 56);

@@ -1,7 +1,7 @@
 //! Byte strings as words, so that short ones are compared and moved at once. Knows nothing of what they mean.
 
 /// At most eight bytes as a little-endian number; what is missing is zero.
-#[inline]
+#[inline(always)]
 pub fn word(bytes: &[u8]) -> u64 {
     let four = |at: usize| {
         u64::from(u32::from_le_bytes(

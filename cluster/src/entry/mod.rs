@@ -7,15 +7,17 @@
 //! ```
 //!
 //! A varint is LEB128: seven bits a byte, the lowest first, at most five bytes. Between the commands
-//! stands nothing, and nothing after the last one.
+//! stands nothing, and nothing after the last one. An entry without commands is a mark (`mark.rs`).
 
 mod builder;
 mod decode;
+mod mark;
 #[cfg(test)]
 mod tests;
 
 pub use builder::BatchBuilder;
 pub use decode::{Batch, Cursor};
+pub use mark::{mark, mark_of};
 
 use bincode::{Decode, Encode};
 

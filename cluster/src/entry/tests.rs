@@ -77,6 +77,19 @@ fn a_cleared_batch_holds_nothing() {
 }
 
 #[test]
+fn a_mark_is_an_entry_of_today_that_holds_no_command() {
+    let entry = mark(STAMP);
+    assert_eq!(read(&entry), Ok((STAMP, vec![])));
+    assert_eq!(entry[17..23], [1, 0, 0, 0, 0, 0]);
+    assert_eq!(mark_of(&entry), Some(STAMP.seed));
+    let mut builder = BatchBuilder::new();
+    push(&mut builder, &(0, vec![b"PING".to_vec()])).unwrap();
+    assert_eq!(mark_of(&builder.finish(STAMP)), None);
+    assert_eq!(mark_of(&entry[..22]), None);
+    assert_eq!(mark_of(&[]), None);
+}
+
+#[test]
 fn memory_of_finished_entries_is_used_again() {
     let mut builder = BatchBuilder::new();
     let mut places = std::collections::HashSet::new();

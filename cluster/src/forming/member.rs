@@ -78,6 +78,11 @@ fn join(asker: &About, me: NodeId, standing: Standing<'_>) -> MemberAnswer {
         let error = MetaError::OtherCluster { theirs, ours };
         return now(refusal(&error.to_string(), topology));
     }
+    // That is for ever, and any member can say so.
+    if let Some(epoch) = topology.removed.get(&asker.node.id) {
+        let error = MetaError::Removed(asker.node.id, *epoch);
+        return now(refusal(&error.to_string(), topology));
+    }
     if !standing.leads {
         return now(match address_of(standing) {
             Some(address) if standing.leader != Some(me) => JoinAnswer::Redirect { address },

@@ -49,6 +49,7 @@ impl Topology {
                 changed,
             } => self.record_membership(*shard, members, *changed)?,
             MetaCommand::MarkLost { shard, replica } => self.mark_lost(*shard, *replica)?,
+            MetaCommand::Recover(recovery) => self.recover(recovery)?,
         };
         if changed {
             self.epoch = self.epoch.next();
@@ -180,6 +181,12 @@ impl Topology {
         if groups > 0 {
             return Err(MetaError::StillHolds { node: id, groups });
         }
+        self.note_removed(id);
+        Ok(true)
+    }
+
+    /// Never let in again.
+    pub(super) fn note_removed(&mut self, id: NodeId) {
         self.nodes.remove(&id);
         if self.removed.len() >= NODES_REMOVED_MAX {
             let oldest = self.removed.iter().min_by_key(|&(_, epoch)| epoch);
@@ -188,7 +195,6 @@ impl Topology {
             }
         }
         self.removed.insert(id, self.epoch.next());
-        Ok(true)
     }
 
     /// The nodes that are not to leave.

@@ -75,6 +75,8 @@ pub enum MetaError {
     },
     #[error("shard {0} cannot have such a membership")]
     UnsoundMembership(ShardId),
+    #[error("the newest topology that a node knows: {0}")]
+    Topology(String),
     #[error("shard {0} has no replica {1}")]
     NoSuchReplica(ShardId, ReplicaId),
 }

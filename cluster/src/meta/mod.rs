@@ -7,8 +7,10 @@
 mod apply;
 mod error;
 mod record;
+mod recover;
 
 pub use error::MetaError;
+pub use recover::{Recovery, EPOCHS_PASSED_OVER, IDS_PASSED_OVER};
 
 use crate::codec::{self, CodecError};
 use crate::topology::{ClusterId, Members, Node, Wish};
@@ -84,6 +86,8 @@ pub enum MetaCommand {
     },
     /// A node has lost its replica (wiped or doubtful disk, memory only): it needs a new one under a new id.
     MarkLost { shard: ShardId, replica: ReplicaId },
+    /// Nodes are gone for ever, by the word of the operator.
+    Recover(Recovery),
 }
 
 /// What an accepted command has done.

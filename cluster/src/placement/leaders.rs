@@ -6,11 +6,19 @@ use super::{Limits, Step};
 use crate::topology::{Topology, META_GROUP};
 use crate::types::{ReplicaId, ShardId};
 use crate::NodeId;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// From so many of the nodes that lead too much a chain of transfers is looked for.
+const CHAIN_BEGINNINGS_MAX: usize = 8;
 
 /// How many shards each node leads. The meta group does not count: it is no load.
 pub(super) struct Led {
     nodes: BTreeMap<NodeId, Leads>,
+    /// Of all groups that are led.
+    shards: u64,
+    /// Of all nodes that stay.
+    weight: u64,
 }
 
 struct Leads {
@@ -31,12 +39,23 @@ impl Led {
                 (node.id, leads)
             })
             .collect();
+        let mut shards = 0;
         for group in groups.iter().filter(|group| group.shard != META_GROUP) {
-            if let Some(leads) = (group.sender()).and_then(|node| nodes.get_mut(&node)) {
+            shards += 1;
+            // One that is to go leads for nobody: it is handed over soon, and others must not make room for it.
+            let stays = |node: &NodeId| group.place.wish.voters.contains(node);
+            if let Some(leads) =
+                (group.sender().filter(stays)).and_then(|node| nodes.get_mut(&node))
+            {
                 leads.shards += 1;
             }
         }
-        Self { nodes }
+        let staying = nodes.values().filter(|leads| leads.staying);
+        Self {
+            weight: staying.map(|leads| leads.weight).sum(),
+            shards,
+            nodes,
+        }
     }
 
     /// How much a node leads for its weight, for comparison.
@@ -46,6 +65,7 @@ impl Led {
             .map_or(u64::MAX, |leads| leads.shards * 1_000_000 / leads.weight)
     }
 
+    /// A shard goes to another node; `from` where its leader was counted there.
     pub fn moved(&mut self, shard: ShardId, from: Option<NodeId>, to: Option<NodeId>) {
         if shard == META_GROUP {
             return;
@@ -65,8 +85,7 @@ impl Led {
     /// What each node would lead if all led as much.
     fn even_split(&self) -> u64 {
         let staying = self.nodes.values().filter(|leads| leads.staying).count() as u64;
-        let shards: u64 = self.nodes.values().map(|leads| leads.shards).sum();
-        shards / staying.max(1)
+        self.shards / staying.max(1)
     }
 
     /// The nodes that lead so much that some other should take from them, if it has a replica: nearly always nobody.
@@ -85,7 +104,7 @@ impl Led {
     }
 
     /// Whether the two are more even after the move than before, by more than the slack.
-    fn is_better(&self, from: NodeId, to: NodeId, slack: u64) -> bool {
+    fn evens_out(&self, from: NodeId, to: NodeId, slack: u64) -> bool {
         match (self.nodes.get(&from), self.nodes.get(&to)) {
             (Some(from), Some(to)) => {
                 to.staying && from.shards * to.weight > (to.shards + 1 + slack) * from.weight
@@ -93,13 +112,27 @@ impl Led {
             _ => false,
         }
     }
+
+    /// Whether that brings both nearer to their share of all. Of two that are both above it, or both below, neither gives to the other:
+    /// while replicas still move that would soon be taken back.
+    fn is_better(&self, from: NodeId, to: NodeId, slack: u64) -> bool {
+        let compared = |node: NodeId| {
+            let leads = self.nodes.get(&node);
+            leads.map(|leads| (leads.shards * self.weight).cmp(&(self.shards * leads.weight)))
+        };
+        self.evens_out(from, to, slack)
+            && compared(from) == Some(Ordering::Greater)
+            && compared(to) == Some(Ordering::Less)
+    }
 }
 
-/// Transfers that balance the leaders of groups for which there is nothing else to do.
+/// Transfers that balance the leaders of groups for which there is nothing else to do. Only when that is so for all groups, leaders move over
+/// nodes in between too.
 pub(super) fn balance(
     idle: &[&Group],
     held: &BTreeSet<ShardId>,
     led: &mut Led,
+    is_at_rest: bool,
     limits: &Limits,
 ) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -123,10 +156,19 @@ pub(super) fn balance(
             steps.push(Step::TransferLeader { shard, to });
         }
     }
-    if slack == 0 && steps.is_empty() {
-        let groups: Vec<&Group> = idle.iter().filter(movable).copied().collect();
-        let chains = givers.into_iter().map(|from| chain(&groups, led, from));
-        steps.extend(chains.flatten().next().unwrap_or_default());
+    if is_at_rest && steps.is_empty() {
+        let mut by_leader: BTreeMap<NodeId, Vec<&Group>> = BTreeMap::new();
+        for group in idle.iter().filter(movable) {
+            if let Some(leader) = group.sender() {
+                by_leader.entry(leader).or_default().push(group);
+            }
+        }
+        let mut fullest: Vec<NodeId> = givers.into_iter().collect();
+        fullest.sort_by_key(|&node| (Reverse(led.fullness(node)), node));
+        fullest.truncate(CHAIN_BEGINNINGS_MAX);
+        let chains = fullest.into_iter();
+        let mut chains = chains.filter_map(|from| chain(&by_leader, led, from, slack));
+        steps = chains.next().unwrap_or_default();
         steps.truncate(limits.transfers_max);
     }
     steps
@@ -146,12 +188,12 @@ fn takers(group: &Group) -> Vec<(NodeId, ReplicaId)> {
 
 /// The shortest chain of transfers from a node that leads too much, over others that give one on for the one that they take, to one
 /// that leads too little. The last is the first to be made: the others then find it done.
-fn chain(groups: &[&Group], led: &Led, from: NodeId) -> Option<Vec<Step>> {
-    let mut by_leader: BTreeMap<NodeId, Vec<&Group>> = BTreeMap::new();
-    for group in groups {
-        let leads = by_leader.entry(group.sender()?).or_default();
-        leads.push(group);
-    }
+fn chain(
+    by_leader: &BTreeMap<NodeId, Vec<&Group>>,
+    led: &Led,
+    from: NodeId,
+    slack: u64,
+) -> Option<Vec<Step>> {
     let mut came: BTreeMap<NodeId, (NodeId, Step)> = BTreeMap::new();
     let mut queue = VecDeque::from([from]);
     while let Some(node) = queue.pop_front() {
@@ -162,7 +204,7 @@ fn chain(groups: &[&Group], led: &Led, from: NodeId) -> Option<Vec<Step>> {
                 }
                 let shard = group.shard;
                 came.insert(next, (node, Step::TransferLeader { shard, to }));
-                if led.is_better(from, next, 0) {
+                if led.evens_out(from, next, slack) {
                     let mut steps = Vec::new();
                     let mut at = next;
                     while let Some((before, step)) = came.remove(&at) {

@@ -40,7 +40,8 @@ pub fn plan(topology: &Topology, observed: &Observed, limits: &Limits) -> Vec<St
         }
     }
     let held = &observed.held_leaders;
-    steps.extend(balance(&idle, held, &mut led, limits));
+    let is_at_rest = idle.len() == groups.len();
+    steps.extend(balance(&idle, held, &mut led, is_at_rest, limits));
     steps.truncate(limits.steps_max);
     steps
 }
@@ -263,7 +264,7 @@ impl Group<'_> {
         let ready = staying.filter(|id| wished_voters.contains(id) && self.is_ready(*id));
         let to =
             ready.min_by_key(|&id| (self.place.node_of(id).map(|node| led.fullness(node)), id))?;
-        led.moved(self.shard, self.place.node_of(from), self.place.node_of(to));
+        led.moved(self.shard, None, self.place.node_of(to));
         Some(Step::TransferLeader {
             shard: self.shard,
             to,

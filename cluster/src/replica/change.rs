@@ -8,8 +8,8 @@ use super::membership::{
 use super::{EntryKind, LogEntry, Replica};
 use crate::codec;
 use crate::sim::Mistake;
-use crate::types::{Index, Monotonic, ReplicaId, Term};
-use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+use crate::types::{Epoch, Index, Monotonic, ReplicaId, Term};
+use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType};
 use raft::{Progress, ProgressState, StateRole};
 
 /// A transfer of the leadership that is under way.
@@ -102,7 +102,10 @@ impl Replica {
     }
 
     /// What `RawNode::propose_conf_change` comes to, with bytes of our own instead of protobuf's.
-    fn append_change(&mut self, change: &MembershipChange) -> Result<ChangeTicket, ChangeError> {
+    pub(super) fn append_change(
+        &mut self,
+        change: &MembershipChange,
+    ) -> Result<ChangeTicket, ChangeError> {
         let data = codec::encode(change).expect("a change is a few bytes long");
         let entry = Entry {
             entry_type: EntryType::EntryConfChangeV2,
@@ -153,9 +156,12 @@ impl Replica {
         self.lease.reset();
         self.raw.raft.read_only.pending_read_index.clear();
         self.raw.raft.read_only.read_index_queue.clear();
+        if let Some(membership) = self.apply_while_forcing(entry.index, &change) {
+            return Ok(membership);
+        }
         let before = self.membership();
-        if let Ok(state) = self.raw.apply_conf_change(&change.to_raft()) {
-            let membership = Membership::from_raft(&state, before.epoch.next());
+        if let Some((state, epoch)) = self.change_raft(&before, &change) {
+            let membership = Membership::from_raft(&state, epoch);
             self.raw.raft.mut_store().set_membership(membership);
             self.note_membership();
         }
@@ -167,6 +173,26 @@ impl Replica {
             self.shard
         );
         Ok(membership)
+    }
+
+    /// Has `raft` carry a change out; `None` when it cannot be.
+    fn change_raft(
+        &mut self,
+        before: &Membership,
+        change: &MembershipChange,
+    ) -> Option<(ConfState, Epoch)> {
+        let MembershipChange::Force {
+            voter,
+            learners,
+            epoch,
+        } = change
+        else {
+            let state = self.raw.apply_conf_change(&change.to_raft()).ok()?;
+            return Some((state, before.epoch.next()));
+        };
+        before.after(change)?;
+        let state = self.follow_forced(before, *voter, learners)?;
+        Some((state, (*epoch).max(before.epoch.next())))
     }
 
     /// Takes up what follows from the membership alone.

@@ -19,8 +19,9 @@ impl Replica {
     /// or is writing. Lasts as long as the process: who was confined and restarts before [`Replica::is_past`] that term must
     /// be kept from taking part.
     pub fn confine(&mut self, to: ReplicaId, term: Term) -> bool {
+        let has_leader = self.hears_leader();
         let raft = &mut self.raw.raft;
-        let is_free = raft.leader_id == INVALID_ID && raft.term <= term.get();
+        let is_free = !has_leader && raft.term <= term.get();
         if self.in_flight.is_some() || self.solo.is_some() || !is_free {
             return false;
         }

@@ -264,6 +264,10 @@ impl Replica {
     /// Whether a promise to a leader holds. A leader is bound by its own lease.
     pub(super) fn is_bound(&self) -> bool {
         let leads_safely = self.is_leader() && !self.one_voter && self.lease_valid(self.now);
-        self.now < self.promise.until || leads_safely
+        self.has_promised() || leads_safely
+    }
+
+    pub(super) fn has_promised(&self) -> bool {
+        self.now < self.promise.until
     }
 }

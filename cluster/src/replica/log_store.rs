@@ -149,6 +149,11 @@ impl LogStore {
         self.compacted_index
     }
 
+    /// The entries that are here.
+    pub(super) fn all(&self) -> impl Iterator<Item = &LogEntry> {
+        self.entries.iter()
+    }
+
     /// Bytes that the entries hold in memory, their overhead included.
     pub(super) fn bytes(&self) -> usize {
         self.entry_bytes

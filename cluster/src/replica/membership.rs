@@ -80,6 +80,11 @@ impl Membership {
     pub fn after(&self, change: &MembershipChange) -> Option<Self> {
         let mut next = self.clone();
         match change {
+            MembershipChange::Force {
+                voter,
+                learners,
+                epoch,
+            } => return self.after_force(*voter, learners, *epoch),
             MembershipChange::Leave if self.is_joint() => {
                 next.outgoing.clear();
                 next.learners.append(&mut next.learners_next);
@@ -113,6 +118,16 @@ impl Membership {
         }
         *epoch = epoch.next();
         Some(next)
+    }
+
+    fn after_force(&self, voter: ReplicaId, learners: &[ReplicaId], epoch: Epoch) -> Option<Self> {
+        let mut next = Self {
+            learners: learners.to_vec(),
+            epoch: epoch.max(self.epoch.next()),
+            ..Self::of_voters([voter])
+        };
+        next.learners.sort_unstable();
+        next.check().is_ok().then_some(next)
     }
 
     fn vote(&mut self, id: ReplicaId) {
@@ -266,6 +281,13 @@ pub enum MembershipChange {
     },
     /// Ends the joint state. Proposed by the leader itself.
     Leave,
+    /// By the word of the operator, from whatever there was: the others are gone for ever. Only [`force`](super::Replica::force) makes it.
+    Force {
+        voter: ReplicaId,
+        learners: Vec<ReplicaId>,
+        /// The membership is of this epoch, or of a newer one.
+        epoch: Epoch,
+    },
 }
 
 impl MembershipChange {
@@ -414,6 +436,9 @@ pub enum ChangeError {
     /// Neither promotes nor demotes anybody.
     #[error("the change changes nothing")]
     Nothing,
+    /// Nobody proposes that.
+    #[error("a majority is not overruled by a proposal")]
+    Forced,
     /// The id 0 stands for nobody.
     #[error("0 is not the id of a replica")]
     NoId,
@@ -435,6 +460,7 @@ pub(super) fn check_change(
         return Err(ChangeError::Joint);
     }
     match *change {
+        MembershipChange::Force { .. } => return Err(ChangeError::Forced),
         MembershipChange::AddLearner(id) if id.get() == 0 => return Err(ChangeError::NoId),
         MembershipChange::AddLearner(id) if membership.contains(id) => {
             return Err(ChangeError::Duplicate(id))

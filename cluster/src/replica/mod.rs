@@ -31,6 +31,7 @@ mod change;
 mod config;
 mod confined;
 mod follower;
+mod forced;
 mod heard;
 mod lease;
 mod log_store;
@@ -49,6 +50,7 @@ pub use change::TransferError;
 pub use config::{
     Config, RestoreError, Restored, APPENDS_INFLIGHT_MAX, APPEND_BYTES_MAX, COMMITTED_BYTES_MAX,
 };
+pub use forced::Force;
 pub use membership::{
     ChangeError, ChangeOutcome, ChangeTicket, Matched, Membership, MembershipChange,
     UnreadableChange, MEMBERS_MAX,
@@ -65,6 +67,7 @@ use change::Transfer;
 use config::Timing;
 use confined::Confined;
 use follower::Freshness;
+use forced::Forcing;
 use heard::Heard;
 use lease::{Lease, Promise};
 use log_store::LogStore;
@@ -127,6 +130,7 @@ pub struct Replica {
     heard: Heard,
     was_restarted: bool,
     confined: Option<Confined>,
+    forcing: Option<Forcing>,
     transfer: Option<Transfer>,
     sending: Vec<Sending>,
     settling: Vec<Settling>,
@@ -203,6 +207,7 @@ impl Replica {
             heard: Heard::default(),
             was_restarted,
             confined: None,
+            forcing: None,
             transfer: None,
             sending: Vec::new(),
             settling: Vec::new(),
@@ -281,6 +286,10 @@ impl Replica {
     }
 
     fn step_now(&mut self, message: Message) {
+        // Until it is applied that this replica decides alone, whoever led before could cut it off again.
+        if self.forcing.is_some() {
+            return;
+        }
         if admit::is_sound(&message, &self.raw.raft) && self.keeps_promise(&message) {
             let asks_for_snapshot = message.request_snapshot != 0;
             let from = ReplicaId(message.from);

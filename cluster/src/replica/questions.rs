@@ -33,6 +33,13 @@ impl Replica {
         }
     }
 
+    /// Whether it leads, or has heard of its leader within an election timeout. Who stands for no election never forgets whom it followed.
+    #[must_use]
+    pub fn hears_leader(&self) -> bool {
+        let hears = self.leader().is_some() && self.has_promised();
+        self.is_leader() || hears
+    }
+
     /// Whether what is applied here may be read at this time: it leads under a lease (invariant 6) and has applied an
     /// entry of its own term, so that it knows all that was ever committed. About `now` see
     /// [`lease_valid`](Self::lease_valid).

@@ -36,6 +36,11 @@ pub fn duties(
     since: Since,
 ) -> Duties {
     let mut duties = Duties::default();
+    // Also what was given out to it and never became a member, of which the topology says nothing any more.
+    if topology.removed.contains_key(&me) {
+        duties.drop = here.iter().map(|(&shard, &id)| (shard, id)).collect();
+        return duties;
+    }
     for (&shard, &id) in here {
         let place = topology.place(shard);
         let given_up = place.and_then(|place| place.replicas.get(&id));

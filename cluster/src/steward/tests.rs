@@ -316,6 +316,85 @@ fn a_replica_in_doubt_is_not_counted_on_though_its_leader_still_does() {
 }
 
 #[test]
+fn a_report_that_says_nothing_new_is_not_decided_upon_again() {
+    let (mut steward, topology) = deciding();
+    let look = |steward: &Steward, ms| steward.look(at(ms), at(0), &topology);
+    let before = look(&steward, 100);
+    let mut same = leads_all(&topology);
+    same.load.ops_per_sec = 7;
+    same.groups[0].bytes = 9;
+    same.groups[0].applied = Index(3);
+    steward.heard(same.clone(), at(900));
+    assert_eq!(look(&steward, 900), before);
+    let changes: [fn(&mut NodeReport); 5] = [
+        |report| report.groups[0].term = Term(4),
+        |report| report.groups[0].leads = None,
+        |report| report.lost.push((SHARD, ReplicaId(1))),
+        |report| report.suspect.push((SHARD, ReplicaId(1))),
+        |report| report.node.host = "elsewhere".into(),
+    ];
+    for change in changes {
+        let before = look(&steward, 900);
+        change(&mut same);
+        steward.heard(same.clone(), at(900));
+        assert_ne!(look(&steward, 900), before, "{same:?}");
+    }
+    let before = look(&steward, 900);
+    assert_ne!(
+        look(&steward, 3_100),
+        before,
+        "node 2 is not fresh any more"
+    );
+    let later = look(&steward, 299_900);
+    assert_ne!(look(&steward, 301_000), later, "now it is replaced");
+    let mut newer = topology.clone();
+    newer.epoch = newer.epoch.next();
+    assert_ne!(steward.look(at(900), at(0), &newer), before);
+}
+
+#[test]
+fn what_the_operator_says_of_leaders_holds_for_a_while() {
+    let topology = cluster(1);
+    let limits = StewardLimits {
+        hold_leader_us: 1_000_000,
+        ..StewardLimits::default()
+    };
+    let mut steward = Steward::new(limits);
+    steward.heard(leads_all(&topology), at(0));
+    steward.hold_leader(SHARD, at(0));
+    steward.tick(at(900), &topology);
+    assert!(steward.held.contains_key(&SHARD));
+    steward.tick(at(1_000), &topology);
+    assert!(steward.held.is_empty());
+    steward.hold_leader(SHARD, at(1_000));
+    steward.rebalance(at(1_000));
+    assert!(steward.held.is_empty() && steward.is_rebalancing());
+    steward.tick(at(1_100), &topology);
+    assert!(!steward.is_rebalancing(), "everything is even");
+}
+
+#[test]
+fn evening_out_goes_on_until_all_is_in_its_place_or_for_a_bounded_time() {
+    let (mut steward, topology) = deciding();
+    steward.rebalance(at(0));
+    steward.tick(at(100), &topology);
+    assert!(steward.is_rebalancing(), "node 2 has no copies yet");
+    let hour_ms = StewardLimits::default().rebalance_us_max / 1_000;
+    steward.tick(at(hour_ms), &topology);
+    assert!(!steward.is_rebalancing());
+}
+
+#[test]
+fn a_node_is_never_replaced_before_it_counts_as_down() {
+    let limits = StewardLimits::default();
+    let ticks = |us| limits.replacing_after(us).placement.replace_after_ticks;
+    assert_eq!(ticks(300_000_000), 3_000, "as it is by default");
+    assert_eq!(limits.placement.replace_after_ticks, 3_000);
+    assert_eq!(ticks(60_000_000), 600);
+    assert_eq!(ticks(0), 31);
+}
+
+#[test]
 fn before_there_is_a_cluster_there_is_nothing_to_do() {
     let mut steward = Steward::new(StewardLimits::default());
     assert!(steward.tick(at(0), &Topology::default()).is_empty());

@@ -20,6 +20,7 @@
 
 mod wire;
 
+pub(crate) use wire::is_sound_told;
 pub use wire::{Agree, SuspectsAnswer, SuspectsQuestion, GROUPS_OF_QUESTION_MAX};
 
 use crate::replica::NUMBER_MAX;
@@ -40,11 +41,13 @@ pub struct Told {
     pub replica: ReplicaId,
     /// It may have forgotten what it acknowledged.
     pub suspect: bool,
-    /// It leads its group, or knows who does.
+    /// It leads its group, or hears who does.
     pub has_leader: bool,
     pub term: Term,
     /// The term and the index of its last entry.
     pub last: (Term, Index),
+    /// Up to here it knows that its log is committed.
+    pub committed: Index,
     /// Who belongs to the group, as far as it knows.
     pub members: Members,
     /// The epoch of `members`.
@@ -135,9 +138,9 @@ pub fn decide(place: &Place, heard: &Heard) -> Verdict {
 }
 
 /// What nodes say of replicas that are theirs.
-type Believed<'h> = BTreeMap<ReplicaId, (NodeId, &'h Told)>;
+pub(crate) type Believed<'h> = BTreeMap<ReplicaId, (NodeId, &'h Told)>;
 
-fn believed<'h>(place: &Place, heard: &'h Heard) -> Believed<'h> {
+pub(crate) fn believed<'h>(place: &Place, heard: &'h Heard) -> Believed<'h> {
     let told = heard.iter();
     let told = told.filter_map(|(node, told)| Some((*node, told.as_ref()?)));
     let is_its_own = |(node, told): &(NodeId, &Told)| {
@@ -150,7 +153,7 @@ fn believed<'h>(place: &Place, heard: &'h Heard) -> Believed<'h> {
 }
 
 /// The members by the newest change that anybody knows of; none where two know different ones of the same epoch.
-fn newest_members(place: &Place, told: &Believed) -> Option<Members> {
+pub(crate) fn newest_members(place: &Place, told: &Believed) -> Option<Members> {
     let known = told.values().map(|(_, told)| (told.changed, &told.members));
     let known = known.chain([(place.changed, &place.members)]);
     let known: Vec<(Epoch, &Members)> = known
@@ -164,7 +167,7 @@ fn newest_members(place: &Place, told: &Believed) -> Option<Members> {
         .then(|| (*members).clone())
 }
 
-fn is_majority(members: &Members, counts: impl Fn(&ReplicaId) -> bool) -> bool {
+pub(crate) fn is_majority(members: &Members, counts: impl Fn(&ReplicaId) -> bool) -> bool {
     let most =
         |voters: &[ReplicaId]| voters.iter().filter(|id| counts(id)).count() > voters.len() / 2;
     most(&members.voters) && (members.outgoing.is_empty() || most(&members.outgoing))

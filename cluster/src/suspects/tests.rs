@@ -29,6 +29,7 @@ fn told(place: &Place, id: u64, suspect: bool, last: (u64, u64)) -> (NodeId, Opt
         has_leader: false,
         term: Term(last.0 + 1),
         last: (Term(last.0), Index(last.1)),
+        committed: Index(last.1 / 2),
         members: place.members.clone(),
         changed: place.changed,
     };

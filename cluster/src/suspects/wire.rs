@@ -41,7 +41,8 @@ pub enum SuspectsAnswer {
     Agreed(Vec<ShardId>),
 }
 
-fn is_sound(told: &Told) -> bool {
+/// Whether a replica can stand so.
+pub(crate) fn is_sound_told(told: &Told) -> bool {
     let numbers = [told.term.0, told.last.0 .0, told.last.1 .0, told.replica.0];
     let lists = [
         &told.members.voters,
@@ -98,7 +99,7 @@ impl SuspectsAnswer {
         let (count, is_sound) = match &answer {
             Self::Told(all) => {
                 let mut told = all.iter().filter_map(|(_, told)| told.as_ref());
-                (all.len(), told.all(is_sound))
+                (all.len(), told.all(is_sound_told))
             }
             Self::Agreed(groups) => (groups.len(), true),
         };

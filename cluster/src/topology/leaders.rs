@@ -33,8 +33,8 @@ impl Leaders {
         known.filter_map(|(shard, heard)| heard.map(|(term, node)| (shard, term, node)))
     }
 
-    /// The last known leader, while it still is in the cluster; before any is known, the node of the first voter: the
-    /// view of cluster clients never has a hole. `None` only for a shard that is not there.
+    /// The last known leader, while it still is in the cluster; before any is known, the node of the first voter that is in it: the
+    /// view of cluster clients never has a hole. `None` only for a shard that is not there, or has lost all.
     #[must_use]
     pub fn leader(&self, topology: &Topology, shard: ShardId) -> Option<NodeId> {
         let known = self.heard.get(shard.as_usize()).copied().flatten();
@@ -43,6 +43,7 @@ impl Leaders {
         }
         let place = topology.shards.get(shard.as_usize())?;
         let voters = place.members.voters.iter();
-        voters.filter_map(|&voter| place.node_of(voter)).next()
+        let mut nodes = voters.filter_map(|&voter| place.node_of(voter));
+        nodes.find(|node| topology.nodes.contains_key(node))
     }
 }

@@ -1,6 +1,8 @@
 //! A group of replicas with their disks, clocks and a network, all simulated and seeded. After every step it is checked that
 //! no leader that may read lacks anything that was acknowledged, and no replica anything of the time as of which it says to be fresh.
 
+mod forced;
+
 use bytes::Bytes;
 use ringfort_cluster::replica::wire::{FrameBuilder, FrameReader, Packet};
 use ringfort_cluster::replica::{

@@ -1,6 +1,7 @@
 //! The placement against a model of a cluster: scripts that anyone can read, and random joins, losses and departures.
 
 mod forecast;
+mod leaders;
 mod model;
 #[path = "../script/mod.rs"]
 mod script;

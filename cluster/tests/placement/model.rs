@@ -1,6 +1,6 @@
 //! A cluster in which everything works but nothing is real: groups have members and a leader and no log, copying takes one
 //! round, a node is up or down. Carries out the steps of the placement, refuses what a real group would refuse, and counts what
-//! deciding costs. `examples/placement.rs` uses it too, with many nodes.
+//! deciding costs. `benches/placement.rs` uses it too, with many nodes.
 
 use ringfort_cluster::placement::{plan, wishes, GroupSeen, Limits, Observed, Step};
 use ringfort_cluster::topology::{ClusterId, Members, Node, Ports, META_GROUP};
@@ -161,7 +161,16 @@ impl World {
 
     pub fn all_have_quorum(&self) -> bool {
         let mut groups = self.groups.iter();
-        groups.all(|(&shard, group)| self.has_quorum(shard, &group.members.voters))
+        groups.all(|(&shard, group)| self.can_commit(shard, group))
+    }
+
+    /// Whether it can commit something: in a joint change with both majorities.
+    fn can_commit(&self, shard: ShardId, group: &Group) -> bool {
+        let Members {
+            voters, outgoing, ..
+        } = &group.members;
+        let ends = outgoing.is_empty() || self.has_quorum(shard, outgoing);
+        ends && self.has_quorum(shard, voters)
     }
 
     /// Takes a node down unless a group would be lost with it.
@@ -224,6 +233,7 @@ impl World {
         let well = |id: &ReplicaId| group.copied.contains(id) && self.is_up(shard, *id);
         let leads = group.leader.is_some_and(|leader| voters.contains(&leader));
         leads
+            && !group.members.is_joint()
             && group.copied.len() == voters.len() + learners.len()
             && voters.iter().chain(learners).all(well)
     }
@@ -232,7 +242,7 @@ impl World {
         let leads = |id: &ReplicaId| {
             group.members.voters.contains(id) && self.is_up(shard, *id) && group.copied.contains(id)
         };
-        let has_quorum = self.has_quorum(shard, &group.members.voters);
+        let has_quorum = self.can_commit(shard, &group);
         if !group.leader.is_some_and(|id| leads(&id)) {
             let mut voters = group.members.voters.iter().copied();
             group.leader = voters.find(|id| has_quorum && leads(id));
@@ -244,6 +254,7 @@ impl World {
             group.copied.extend(up);
             // What is written now, those that are down do not have.
             group.copied.retain(|id| !behind.contains(id));
+            leave_joint(&mut group);
         }
         group
     }
@@ -400,7 +411,15 @@ impl World {
             self.has_quorum(shard, &voters),
             "the new voters must be able to go on"
         );
-        group.members = Members::new(&voters, &learners);
+        group.members = match promote.len() + demote.len() {
+            1 => Members::new(&voters, &learners),
+            // The joint state is entered, and left when time passes: until then much can happen.
+            _ => Members {
+                outgoing: std::mem::take(&mut group.members.voters),
+                learners_next: Members::new(demote, &[]).voters,
+                ..Members::new(&voters, &kept(&group.members.learners, promote, &[]))
+            },
+        };
     }
 
     fn check_distinct(&self, shard: ShardId, group: &Group) {
@@ -440,5 +459,20 @@ impl World {
             }
         }
         loads
+    }
+}
+
+/// Whoever leads ends the joint state, also one that another has entered.
+fn leave_joint(group: &mut Group) {
+    if group.members.is_joint() {
+        let Members {
+            voters,
+            learners,
+            learners_next,
+            ..
+        } = &group.members;
+        let learners: Vec<ReplicaId> = learners.iter().chain(learners_next).copied().collect();
+        group.members = Members::new(voters, &learners);
+        group.changed = group.changed.next();
     }
 }

@@ -1,6 +1,7 @@
 //! The steward from end to end: real replicas on several nodes, from the first node to three voters everywhere, through the loss and the
 //! return of a node, with writes all the while. What the topology records is in the end what the groups really have.
 
+mod departures;
 mod meta;
 mod node;
 mod world;

@@ -2,18 +2,21 @@
 //! same way.
 
 use super::node::{Node, Sent};
-use ringfort_cluster::replica::Restored;
+use ringfort_cluster::replica::{Message, Restored};
 use ringfort_cluster::steward::{
     carry_out, NodeReport, Order, Steward, StewardAction, StewardLimits,
 };
 use ringfort_cluster::topology::{ClusterId, Members, Node as Described, Ports, META_GROUP};
 use ringfort_cluster::{MetaCommand, Monotonic, NodeId, Replica, ReplicaId, ShardId, Topology};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const STEP_US: u64 = 10_000;
 const TICK_US: u64 = 50_000;
 const LOOP_US: u64 = 100_000;
 const REPORT_US: u64 = 500_000;
+
+/// Late messages that are kept.
+const LATE_MAX: usize = 5_000;
 
 pub const SECOND_US: u64 = 1_000_000;
 
@@ -32,6 +35,10 @@ pub struct World {
     waiting: Vec<(NodeId, ShardId, u64)>,
     pub orders: usize,
     pub refused: Vec<String>,
+    /// Nodes that reach nobody and are reached by nobody.
+    pub cut: BTreeSet<NodeId>,
+    /// What was sent to or from those, the newest last: it may come in much later.
+    pub late: VecDeque<(NodeId, ShardId, Message)>,
 }
 
 impl World {
@@ -49,6 +56,8 @@ impl World {
             waiting: Vec::new(),
             orders: 0,
             refused: Vec::new(),
+            cut: BTreeSet::new(),
+            late: VecDeque::new(),
         };
         let mut first = Node::new(described(1));
         first.begin(META_GROUP, ReplicaId(1), Restored::fresh([ReplicaId(1)]));
@@ -79,8 +88,25 @@ impl World {
 
     /// The node that leads the meta group.
     pub fn leader(&self) -> Option<NodeId> {
-        let leads = |node: &&Node| node.up && node.meta.leads();
+        let leads = |node: &&Node| self.reaches(node) && node.meta.leads();
         self.nodes.values().find(leads).map(Node::id)
+    }
+
+    fn reaches(&self, node: &Node) -> bool {
+        node.up && !self.cut.contains(&node.id())
+    }
+
+    /// All that was sent while nodes were cut off comes in now, at whoever has the replica that it was meant for.
+    pub fn deliver_late(&mut self) -> usize {
+        let late = std::mem::take(&mut self.late);
+        let (count, now) = (late.len(), Monotonic(self.time));
+        for (node, shard, message) in late {
+            if let Some(node) = self.nodes.get_mut(&node).filter(|node| node.up) {
+                node.take_in(shard, message, now);
+            }
+        }
+        self.deliver();
+        count
     }
 
     pub fn topology(&self) -> Topology {
@@ -171,7 +197,16 @@ impl World {
         };
         let place = sender.meta.topology().place(shard);
         let node = place.and_then(|place| place.node_of(to));
-        let receiver = node.and_then(|node| self.nodes.get_mut(&node));
+        let is_cut = |node: NodeId| self.cut.contains(&node);
+        let cut = node.filter(|&node| is_cut(from) || is_cut(node));
+        if let (Some(node), Sent::Message(_, message)) = (cut, &sent) {
+            self.late.push_back((node, shard, message.clone()));
+            if self.late.len() > LATE_MAX {
+                self.late.pop_front();
+            }
+        }
+        let receiver = node.filter(|_| cut.is_none());
+        let receiver = receiver.and_then(|node| self.nodes.get_mut(&node));
         let receiver = receiver.filter(|node| node.up);
         match sent {
             Sent::Message(shard, message) => match receiver {
@@ -198,7 +233,7 @@ impl World {
     /// The newest topology of all goes to those that know an older one.
     fn gossip(&mut self) {
         let (newest, up) = (self.topology(), self.nodes.values_mut());
-        for node in up.filter(|node| node.up) {
+        for node in up.filter(|node| node.up && !self.cut.contains(&node.id())) {
             let knows = node.meta.topology().epoch;
             let welcome =
                 newest.nodes.contains_key(&node.id()) || newest.removed.contains_key(&node.id());
@@ -223,7 +258,8 @@ impl World {
         let reports: Vec<NodeReport> = match self.time % REPORT_US {
             0 => {
                 let up = self.nodes.values_mut().filter(|node| node.up);
-                up.map(Node::report).collect()
+                let heard = up.filter(|node| !self.cut.contains(&node.id()));
+                heard.map(Node::report).collect()
             }
             _ => Vec::new(),
         };
@@ -249,7 +285,9 @@ impl World {
         let order = Order::decode(&order.encode().expect("an order")).expect("as it was sent");
         let now = Monotonic(self.time);
         self.orders += 1;
-        let node = self.nodes.get_mut(&order.to).filter(|node| node.up);
+        let there = !self.cut.contains(&order.to);
+        let node = self.nodes.get_mut(&order.to);
+        let node = node.filter(|node| node.up && there);
         if let Some(replica) = node.and_then(|node| node.replica(order.shard)) {
             if let Err(refused) = carry_out(&order, replica, now) {
                 self.refused.push(format!("{:?}: {refused}", order.task));
@@ -263,7 +301,7 @@ impl World {
 
     /// Who leads a shard now.
     pub fn leader_of(&self, shard: ShardId) -> Option<(NodeId, &Replica)> {
-        let up = self.nodes.values().filter(|node| node.up);
+        let up = self.nodes.values().filter(|node| self.reaches(node));
         let copies = up.filter_map(|node| match shard {
             META_GROUP => Some((node.id(), &node.meta.copy.as_ref()?.0)),
             _ => Some((node.id(), &node.shards.get(&shard)?.0)),
@@ -370,7 +408,7 @@ impl World {
                 Members::from(&membership).to_membership(membership.epoch),
                 "{what}: shard {shard}"
             );
-            for node in self.nodes.values().filter(|node| node.up) {
+            for node in self.nodes.values().filter(|node| self.reaches(node)) {
                 let Some((_, state)) = node.shards.get(&shard) else {
                     continue;
                 };

@@ -17,6 +17,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/plan/add"),
     ("get", "/v1/plan/remove/{node}"),
     ("post", "/v1/rebalance"),
+    ("post", "/v1/recover"),
     ("get", "/v1/shards"),
     ("get", "/v1/shards/{shard}"),
     ("post", "/v1/shards/{shard}/transfer"),
@@ -127,6 +128,7 @@ fn every_schema_that_is_named_is_there() {
         "ShardView",
         "PlanView",
         "VerifyView",
+        "RecoverView",
         "OperatorError",
         "Refusal",
     ] {

@@ -6,6 +6,7 @@ mod failure;
 mod gate;
 mod intake;
 mod nodes;
+mod recover;
 mod shards;
 
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub(super) const INDEX: &str = "\
 /v1/plan/add                what would move if nodes came; /v1/plan/remove/{node} if one left
 /v1/rebalance               POST: spread evenly what the placement leaves where it is
 /v1/verify                  POST: compare all copies
+/v1/recover                 POST: go on without nodes that are gone for ever
 /v1/openapi.json            all of this for programs
 ";
 
@@ -55,6 +57,7 @@ fn api() -> OpenApiRouter<Node> {
         .routes(routes!(nodes::undrain))
         .routes(routes!(nodes::plan_add))
         .routes(routes!(nodes::plan_remove))
+        .routes(routes!(recover::recover))
         .routes(routes!(shards::shards))
         .routes(routes!(shards::shard))
         .routes(routes!(shards::transfer))

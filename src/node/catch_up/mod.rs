@@ -201,6 +201,7 @@ impl Worker {
         let at = at.expect("a replica takes in what it was handed");
         let loaded = self.received.swap_remove(at).loaded;
         self.give_up_snapshot(place);
+        self.digest_replaced(place);
         let shard = &mut self.shards[place];
         shard.refuse(super::group::NOT_PROPOSED, &mut self.io);
         shard.replace_data(loaded);

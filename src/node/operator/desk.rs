@@ -22,6 +22,11 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Ends when whoever asked does not wait any more.
+    pub async fn gone(&mut self) {
+        self.answer.closed().await;
+    }
+
     /// Whoever asked may be gone.
     pub fn answer(self, answer: OperatorAnswer) {
         let _ = self.answer.send(answer);

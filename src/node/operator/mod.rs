@@ -3,11 +3,13 @@
 
 mod desk;
 mod question;
+mod recover;
 mod views;
 
 pub(in crate::node) use desk::refused;
 pub use desk::{Answering, Asked, Desk};
 pub use question::{OperatorAnswer, OperatorError, OperatorQuestion, Refusal};
+pub use recover::{RecoverView, RecoveredGroup};
 pub use views::{
     ClusterView, Done, MovesView, NodeState, NodeView, PlanView, PlannedMove, ReplicaState,
     ReplicaView, Role, ShardView, ShareView, VerifiedReplica, VerifiedShard, VerifyView,

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::recover::RecoverView;
 use super::views::{ClusterView, Done, NodeView, PlanView, ShardView, VerifyView};
 
 /// A question or an order of an operator. Whatever names a node (`node`, `to`) does so by its id of 40 digits, by the beginning of that if
@@ -54,6 +55,14 @@ pub enum OperatorQuestion {
         #[serde(default)]
         shard: Option<u32>,
     },
+    /// These nodes are gone for ever, and groups that lost their majority with them go on with what is left. Answered by
+    /// [`OperatorAnswer::Recover`], by the node that is asked: there may be nobody who leads the cluster.
+    Recover {
+        lost: Vec<String>,
+        /// What only the lost nodes had is gone. Without this word nothing is done, and the answer tells what would be.
+        #[serde(default)]
+        accept_data_loss: bool,
+    },
 }
 
 impl OperatorQuestion {
@@ -65,6 +74,9 @@ impl OperatorQuestion {
             | Self::Remove { .. }
             | Self::Rebalance
             | Self::Transfer { .. } => true,
+            Self::Recover {
+                accept_data_loss, ..
+            } => *accept_data_loss,
             Self::Cluster
             | Self::Node { .. }
             | Self::Shards
@@ -87,6 +99,7 @@ pub enum OperatorAnswer {
     Plan(PlanView),
     Done(Done),
     Verify(VerifyView),
+    Recover(Box<RecoverView>),
     Refused(OperatorError),
 }
 

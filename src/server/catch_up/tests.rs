@@ -262,9 +262,7 @@ fn a_replica_that_has_nothing_gets_a_snapshot_and_follows_the_log_from_there() {
             until("all of it", || follower.applied() == leader.applied()).await;
             let digest = |seat: &Seat| {
                 let worker = seat.local.worker.borrow();
-                worker.shards[0]
-                    .databases
-                    .digest(crate::store::rdb::put_record)
+                worker.shards[0].databases.digest()
             };
             assert_eq!(digest(&leader), digest(&follower));
             if durability == "none" {

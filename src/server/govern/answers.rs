@@ -63,9 +63,11 @@ impl Govern {
                 Response::Offer(cell.epoch())
             }
             Request::Suspects(question) => Response::Suspects(self.answer_suspects(question).await),
+            Request::Recover(question) => Response::Recover(self.answer_recover(question).await),
             Request::Operate(question) => {
                 Response::Operate(Box::new(self.operate_here(&question).await))
             }
+            Request::Digest(question) => Response::Digest(self.answer_digest(question).await),
         }
     }
 

@@ -10,9 +10,13 @@ mod orders;
 mod overview;
 mod plans;
 mod problems;
+mod recover;
+mod removed;
 mod report;
 mod steer;
+mod survivor;
 mod suspects;
+mod verify;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,13 +28,13 @@ use ringfort_cluster::forming::{About, Setup};
 use ringfort_cluster::steward::{NodeReport, Steward, StewardLimits};
 use ringfort_cluster::topology::{Leaders, Topology, META_GROUP};
 use ringfort_cluster::{Epoch, Monotonic, NodeId, ShardId, Term};
-use tokio::sync::{mpsc, oneshot, Notify};
+use tokio::sync::{mpsc, oneshot, Notify, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::{timeout, timeout_at, Instant};
 
 use crate::node::meta::Account;
 use crate::node::peer::{ask, AskError, ControlHandler, Home, Target};
-use crate::node::{monotonic_clock, view, Shutdown, Worker};
+use crate::node::{monotonic_clock, view, Worker};
 
 use super::control::{ControlError, Request, Response};
 use super::formation::Announcing;
@@ -138,6 +142,14 @@ struct Govern {
     /// Groups with suspects elsewhere, about which others have asked, and when.
     asked_about: RefCell<BTreeMap<ShardId, Instant>>,
     stewardship: RefCell<Option<Stewardship>>,
+    /// One comparison of copies at a time.
+    verifying: Semaphore,
+    /// The operator's word about lost nodes is being carried out.
+    recovering: Cell<bool>,
+    /// It is known, and was told, that this node was removed.
+    is_removed: Cell<bool>,
+    /// Before that this node decides nothing for the cluster: what it goes on with may be older than what others know.
+    steers_from: Cell<Option<Instant>>,
     report_now: Notify,
     steer_now: Notify,
 }
@@ -172,6 +184,10 @@ fn start(local: &Rc<Local>, governing: Governing) {
         kept: Cell::default(),
         asked_about: RefCell::default(),
         stewardship: RefCell::default(),
+        verifying: Semaphore::new(1),
+        recovering: Cell::default(),
+        is_removed: Cell::default(),
+        steers_from: Cell::default(),
         report_now: Notify::new(),
         steer_now: Notify::new(),
     });
@@ -263,6 +279,7 @@ impl Govern {
             let account = self.collect().await;
             self.take_account(account);
             self.publish();
+            self.look_whether_removed();
             self.keep_topology();
             self.report_now.notify_one();
             self.steer_now.notify_one();
@@ -375,8 +392,8 @@ impl Govern {
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::error!("{error}");
-                self.local.shared.shut_down(Shutdown::default());
+                // Nobody takes what it would hand over.
+                self.local.shared.fail(error.to_string());
             }
         }
     }

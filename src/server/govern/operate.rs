@@ -27,8 +27,6 @@ const LEADER_WAIT: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// For the leader to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
-/// For the leader to answer what takes its time by nature.
-const LONG_ANSWER_LIMIT: Duration = Duration::from_secs(3600);
 /// A leader that was elected just now waits a little for the reports of the nodes, and looks so often whether they are there.
 const SETTLE_LOOK: Duration = Duration::from_millis(50);
 /// Shards of one answer between nodes, which has a bound in bytes.
@@ -55,22 +53,37 @@ impl Govern {
     /// Answers what is asked of this node.
     pub(super) async fn operates(self: Rc<Self>, mut asked: mpsc::Receiver<Asked>) {
         let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
-        while let Some(asked) = asked.recv().await {
+        while let Some(mut asked) = asked.recv().await {
             let Ok(place) = places.clone().acquire_owned().await else {
                 return;
             };
             let govern = self.clone();
             spawn_local(async move {
-                let answer = govern.operate(&asked.question).await;
+                let question = asked.question.clone();
+                let answer = govern.operate(&question);
+                let answer = match question {
+                    // Nobody has a use for what takes so long.
+                    OperatorQuestion::Verify { .. } => tokio::select! {
+                        answer = answer => answer,
+                        () = asked.gone() => return,
+                    },
+                    _ => answer.await,
+                };
                 asked.answer(answer);
                 drop(place);
             });
         }
     }
 
-    async fn operate(&self, question: &OperatorQuestion) -> OperatorAnswer {
+    async fn operate(self: &Rc<Self>, question: &OperatorQuestion) -> OperatorAnswer {
         match question {
+            OperatorQuestion::Recover {
+                lost,
+                accept_data_loss,
+            } => answer_of(self.recover(lost, *accept_data_loss).await),
             OperatorQuestion::Shards => answer_of(self.all_shards().await),
+            // Any node can: there is no need to pass it on, nor for the leader to stay.
+            OperatorQuestion::Verify { shard } => answer_of(self.verify(*shard).await),
             question => self.ask_leader(question).await,
         }
     }
@@ -113,12 +126,8 @@ impl Govern {
         let request = encoded(&Request::Operate(Box::new(question.clone())));
         let request = request
             .ok_or_else(|| OperatorError::new(Refusal::Invalid, "the question is too long"))?;
-        let limit = match question {
-            OperatorQuestion::Verify { .. } => LONG_ANSWER_LIMIT,
-            _ => ANSWER_LIMIT,
-        };
         let place = || format!("node {leader} at {address}, which leads the cluster");
-        match self.ask((leader, &address), &request, limit).await {
+        match self.ask((leader, &address), &request, ANSWER_LIMIT).await {
             Ok((_, Response::Operate(answer))) => Ok(*answer),
             Ok((_, Response::Refused(why))) => Err(OperatorError::new(
                 Refusal::Unavailable,
@@ -184,10 +193,9 @@ impl Govern {
             } => self.plan_add(*count, *weight, zone).await,
             OperatorQuestion::PlanRemove { node, force } => self.plan_remove(node, *force).await,
             OperatorQuestion::Rebalance => self.rebalance(),
-            OperatorQuestion::Verify { .. } => Err(OperatorError::new(
-                Refusal::Invalid,
-                "this version has no answer to it",
-            )),
+            OperatorQuestion::Verify { .. } | OperatorQuestion::Recover { .. } => Err(
+                OperatorError::new(Refusal::Invalid, "this version has no answer to it"),
+            ),
         }
     }
 

@@ -8,7 +8,7 @@ use ringfort_cluster::meta::MetaCommand;
 use ringfort_cluster::steward::{Order, StewardAction};
 use ringfort_cluster::{Epoch, NodeId};
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{timeout, Instant};
 
 use crate::node::meta::Proposed;
 
@@ -32,7 +32,11 @@ impl Govern {
     }
 
     fn steer(self: Rc<Self>) {
-        if self.local.shared.shutdown_asked().is_some() {
+        let waits = self
+            .steers_from
+            .get()
+            .is_some_and(|from| Instant::now() < from);
+        if waits || self.local.shared.shutdown_asked().is_some() {
             return;
         }
         let topology = self.topology();

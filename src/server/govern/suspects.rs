@@ -220,7 +220,7 @@ impl Govern {
         }
     }
 
-    async fn tell_own(&self, groups: Vec<ShardId>) -> Vec<(ShardId, Option<Told>)> {
+    pub(super) async fn tell_own(&self, groups: Vec<ShardId>) -> Vec<(ShardId, Option<Told>)> {
         let told = self.of_all_workers(move |there| there.tell_standings(&groups));
         told.await.into_iter().flatten().collect()
     }

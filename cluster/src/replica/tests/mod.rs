@@ -2,6 +2,7 @@
 
 mod confined;
 mod follower;
+mod forced;
 mod several;
 mod solo;
 mod tail;

@@ -1,5 +1,6 @@
 //! DEBUG DIGEST: a sum over keys and values that does not depend on where they are or in which order they
-//! came. Not Redis' sum: two servers of ours agree, a Redis and ours do not.
+//! came. Not Redis' sum: two servers of ours agree, a Redis and ours do not. Whether replicas are the same is another question, where the
+//! order of a set's members counts, because later commands go by it: `store/digest.rs`.
 
 use std::hash::Hasher;
 

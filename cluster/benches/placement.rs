@@ -3,8 +3,8 @@
 //!
 //! | argument | means |
 //! |---|---|
-//! | `NODES` | how many nodes there are when it is formed (1,000) |
-//! | `SHARDS` | how many shards (8,192) |
+//! | `NODES` | how many nodes there are when it is formed (100) |
+//! | `SHARDS` | how many shards (1,024) |
 //! | `MIB` | the size of each (128) |
 
 #[path = "../tests/placement/model.rs"]
@@ -27,7 +27,9 @@ struct Asked {
 }
 
 fn main() {
-    let numbers: Result<Vec<u64>, _> = std::env::args().skip(1).map(|arg| arg.parse()).collect();
+    // `cargo bench` adds a flag of its own.
+    let args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    let numbers: Result<Vec<u64>, _> = args.map(|arg| arg.parse()).collect();
     let Ok(numbers) = numbers else {
         eprintln!("usage: placement [NODES [SHARDS [MIB]]]");
         std::process::exit(2);
@@ -35,8 +37,8 @@ fn main() {
     let number = |at: usize, default| numbers.get(at).copied().unwrap_or(default);
     // At most as many nodes as a cluster may have, less the one that is added, and as many shards as there are slots.
     let asked = Asked {
-        nodes: number(0, 1000).clamp(20, 1000).into(),
-        shards: number(1, 8192).clamp(1, 16384) as u32,
+        nodes: number(0, 100).clamp(20, 1000).into(),
+        shards: number(1, 1024).clamp(1, 16384) as u32,
         shard_mib: number(2, 128),
     };
     run(&asked);
