@@ -19,7 +19,7 @@ const LOOKS_MAX: usize = 4;
 const WORTH_A_LOOK: u64 = 8;
 /// How long writes wait for the round of agreement before theirs, when nothing else brings a turn.
 const ROUND_WAIT: Duration = Duration::from_millis(1);
-/// Pause between two slices of a snapshot, so that turns come first.
+/// Pause between two slices of a snapshot, so that turns come first; longer while clients' writes suffer, as all that moves are made of.
 const SNAPSHOT_PAUSE: Duration = Duration::from_micros(500);
 
 /// Serves until it is told to stop.
@@ -127,9 +127,10 @@ async fn clock(local: Rc<Local>) {
     let mut snapshots = false;
     loop {
         if snapshots {
+            let pause = SNAPSHOT_PAUSE.div_f64(local.shared.move_pace.share());
             tokio::select! {
                 _ = cycle.tick() => run_cycle(&local),
-                () = tokio::time::sleep(SNAPSHOT_PAUSE) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         } else {
             cycle.tick().await;
