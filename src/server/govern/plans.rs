@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringfort_cluster::placement::{forecast, Change, Forecast, Holds, Move, FORECAST_NODES_MAX};
+use ringfort_cluster::placement::{
+    forecast, Change, Forecast, Holds, Limits, Move, FORECAST_NODES_MAX,
+};
 use ringfort_cluster::topology::{Node, Ports};
 use ringfort_cluster::{NodeId, ShardId};
 
@@ -14,6 +16,10 @@ use crate::node::operator::{
 use super::names::find_node;
 use super::operate::Answer;
 use super::Govern;
+
+/// Making a copy of little data takes so long: it is added, fills itself, is counted as a voter and another one goes, each by a decision of
+/// the steward that rests on fresh reports.
+const ROUND_MS: u64 = 1_500;
 
 /// What a forecast goes by beside the topology.
 struct Seen {
@@ -72,12 +78,11 @@ impl Govern {
         let (forecast, leaders) = reckoned
             .await
             .map_err(|_| OperatorError::new(Refusal::Unavailable, "the plan was not reckoned"))?;
-        let bytes_per_sec = self
-            .local
-            .shared
-            .settings
-            .live()
-            .snapshot_send_bytes_per_sec;
+        let live = self.local.shared.settings.live();
+        let bytes_per_sec = match live.move_bytes_per_sec {
+            0 => live.snapshot_send_bytes_per_sec,
+            all_together => all_together,
+        };
         Ok(OperatorAnswer::Plan(view(
             &forecast,
             &leaders,
@@ -95,6 +100,18 @@ fn bytes_of_one(forecast: &Forecast, leaders: &BTreeMap<ShardId, NodeId>) -> u64
         *bytes = bytes.saturating_add(to_do.bytes);
     }
     sent.into_values().max().unwrap_or(0)
+}
+
+/// How long it takes at least: by what the nodes send, and by the rounds in which copies are made, so many at once at each node.
+fn seconds(forecast: &Forecast, leaders: &BTreeMap<ShardId, NodeId>, bytes_per_sec: u64) -> u64 {
+    let mut taken_in: BTreeMap<NodeId, usize> = BTreeMap::new();
+    for to in forecast.moves.iter().filter_map(|to_do| to_do.to) {
+        *taken_in.entry(to).or_default() += 1;
+    }
+    let most = taken_in.into_values().max().unwrap_or(0);
+    let rounds = most.div_ceil(Limits::default().copies_of_node_max) as u64;
+    let sending = bytes_of_one(forecast, leaders).div_ceil(bytes_per_sec.max(1));
+    sending.max((rounds * ROUND_MS).div_ceil(1000))
 }
 
 /// What is told of a forecast, where each node sends at this pace.
@@ -133,7 +150,7 @@ fn view(forecast: &Forecast, leaders: &BTreeMap<ShardId, NodeId>, bytes_per_sec:
         bytes,
         leaders: count(forecast.leaders.len()),
         bytes_per_sec,
-        seconds: bytes_of_one(forecast, leaders).div_ceil(bytes_per_sec.max(1)),
+        seconds: seconds(forecast, leaders, bytes_per_sec),
         nodes: {
             let before = forecast.holds_before.keys();
             let all: BTreeSet<&NodeId> = before.chain(forecast.holds_after.keys()).collect();
@@ -174,7 +191,10 @@ mod tests {
             holds_after: [(old, holds(2, 2_000)), (new, holds(1, 1_000))].into(),
             refused: Some(ForecastRefused::TooMany(65)),
         };
-        let plan = view(&forecast, &[(ShardId(3), old)].into(), 300);
+        let led = [(ShardId(3), old)].into();
+        // Nothing to send takes a round all the same.
+        assert_eq!(view(&forecast, &led, u64::MAX).seconds, 2);
+        let plan = view(&forecast, &led, 300);
         assert_eq!(
             (plan.copies, plan.copies_percent, plan.bytes),
             (1, 25.0, 1_000)
