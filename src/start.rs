@@ -12,7 +12,7 @@ use ringfort::node::{described_node, peers_of, process, recovery, removal, wall_
 use ringfort::node::{Node, Shared, Shutdown};
 use ringfort::server::formation::{form, setup, Announcing, Formation, FormationError, Formed};
 use ringfort::server::{
-    bind, hand_over, Accepted, Arrival, Listener, Office, PeerSetup, Port, Workers,
+    bind, hand_over, leave_clients, Accepted, Arrival, Listener, Office, PeerSetup, Port, Workers,
 };
 use ringfort::settings::{Settings, Startup};
 use ringfort_cluster::forming::{Setup, Stored};
@@ -191,7 +191,10 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
         end(accepting).await;
         if !shared.shutdown_asked().is_some_and(|how| how.now) {
             tokio::select! {
-                () = hand_over(&shared) => {}
+                () = async {
+                    hand_over(&shared).await;
+                    leave_clients(&workers).await;
+                } => {}
                 () = signals.caught() => tracing::info!("told twice: stopping at once"),
             }
         }

@@ -139,8 +139,11 @@ class Node(servers.Server):
 class Cluster:
     """All nodes of a run."""
 
-    def __init__(self, directory, count, network=None, durability="everysec", threads=1):
+    def __init__(self, directory, count, network=None, durability="everysec", threads=1, shards=SHARDS, wal=(WAL_SEGMENT, WAL_MAX), more=()):
         self.directory = directory
+        self.shards = shards
+        self.wal = wal
+        self.more = more
         self.network = network
         self.probes = probe_keys()
         self.mounted = []
@@ -152,7 +155,15 @@ class Cluster:
         hosts = [network.address(number) if network else "127.0.0.1" for number in range(count)]
         join = ",".join(f"{host}:{port['peer']}" for host, port in zip(hosts, ports))
         for number in range(count):
-            self.nodes.append(self._ringfort(number, hosts[number], ports[number], join, durability, threads))
+            self.nodes.append(self._ringfort(number, hosts[number], ports[number], join, durability, threads, count))
+
+    def add(self, durability="everysec", threads=1):
+        """One more node on this machine, which joins those that are there."""
+        number = max(node.number for node in self.nodes) + 1
+        join = ",".join(f"{node.host}:{node.arguments[node.arguments.index('--peer-port') + 1]}" for node in self.nodes)
+        node = self._ringfort(number, "127.0.0.1", self._ports(), join, durability, threads, 0)
+        self.nodes.append(node)
+        return node
 
     def _ports(self):
         if self.network:
@@ -168,17 +179,17 @@ class Cluster:
         arguments = ["--port", str(port), "--bind", "127.0.0.1", "--dir", data, "--save", "", "--appendonly", "yes"]
         return Node(0, directory, data, servers.ringfort_binary(), arguments, "127.0.0.1", {"port": port})
 
-    def _ringfort(self, number, host, ports, join, durability, threads):
+    def _ringfort(self, number, host, ports, join, durability, threads, expect):
         directory = os.path.join(self.directory, f"node-{number + 1}")
         os.makedirs(directory)
         data = os.path.join(directory, "data")
-        together = ["--join", join, "--bootstrap-expect", str(join.count(",") + 1)] if "," in join else []
+        together = ["--join", join, "--bootstrap-expect", str(expect)] if expect != 1 else []
         arguments = [
             "serve", "--bind", host, "--port", str(ports["port"]), "--cluster-port", str(ports["cluster"]),
             "--http-bind", host, "--http-port", str(ports["http"]), "--peer-bind", host, "--peer-port", str(ports["peer"]),
             "--announce-host", host, "--cluster-secret", SECRET, *together,
-            "--protected-mode", "no", "--shards", str(SHARDS), "--threads", str(threads), "--durability", durability,
-            "--wal-segment-bytes", WAL_SEGMENT, "--wal-max-bytes", WAL_MAX, "--dir",
+            "--protected-mode", "no", "--shards", str(self.shards), "--threads", str(threads), "--durability", durability,
+            "--wal-segment-bytes", self.wal[0], "--wal-max-bytes", self.wal[1], *self.more, "--dir",
         ]
         binary = servers.ringfort_binary()
         if self.network:

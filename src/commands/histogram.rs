@@ -72,6 +72,11 @@ impl Histogram {
         }
     }
 
+    /// With half the counts, rounded down.
+    pub fn halved(&self) -> Histogram {
+        Self::from_counts(self.counts.iter().map(|count| count / 2).collect())
+    }
+
     /// What was counted since `earlier`.
     pub fn since(&self, earlier: &Histogram) -> Histogram {
         let before = earlier.counts.iter().chain(std::iter::repeat(&0));

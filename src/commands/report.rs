@@ -29,6 +29,7 @@ pub struct Report {
     /// Databases that hold keys.
     pub databases: Vec<DatabaseSize>,
     pub workers: Vec<WorkerReport>,
+    pub moves: MovesReport,
     /// Entries in SLOWLOG.
     pub slowlog_length: u64,
 }
@@ -130,6 +131,16 @@ pub struct LogReport {
     pub changes_since_snapshot: u64,
     /// Keys read at the start.
     pub keys_loaded: u64,
+}
+
+/// Snapshots on their way to other nodes, and what holds them back.
+#[derive(Clone, Debug, Default)]
+pub struct MovesReport {
+    pub sent_bytes: u64,
+    /// The part of the allowed pace that clients' writes leave them now: up to 1.
+    pub share: f64,
+    /// The time that 99 of 100 writes of the last seconds did not exceed; 0 when there were none.
+    pub write_p99_us: u64,
 }
 
 /// Counters over all workers.

@@ -174,6 +174,9 @@ pub struct StateKeeper {
     dir: PathBuf,
     node: NodeId,
     kept: Mutex<Kept>,
+    /// Held through a change, its sync included. Always taken before `kept`, which nobody holds while the disk works: whoever only asks
+    /// does not wait for it.
+    changing: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -204,6 +207,7 @@ impl StateKeeper {
             dir: dir.to_owned(),
             node,
             kept: Mutex::new(kept),
+            changing: Mutex::default(),
         };
         Ok((Arc::new(keeper), existed))
     }
@@ -240,10 +244,10 @@ impl StateKeeper {
     /// # Errors
     /// A failing or full disk. What holds is what held before.
     pub fn change(&self, change: impl FnOnce(&mut NodeState)) -> Result<(), DirectoryError> {
-        let mut kept = self.lock();
-        let mut next = kept.state.clone();
+        let _changing = self.begin_change();
+        let mut next = self.lock().state.clone();
         change(&mut next);
-        self.put(&mut kept, next)
+        self.put(next)
     }
 
     /// Keeps a topology, unless one is kept that is at least as new: before anything is done because of it.
@@ -251,9 +255,9 @@ impl StateKeeper {
     /// # Errors
     /// A failing or full disk.
     pub fn keep_topology(&self, topology: &Topology) -> Result<(), DirectoryError> {
-        let mut kept = self.lock();
-        let before = kept.state.topology.as_ref();
-        let before = before.and_then(|bytes| Topology::decode(bytes).ok());
+        let _changing = self.begin_change();
+        let before = self.lock().state.topology.clone();
+        let before = before.and_then(|bytes| Topology::decode(&bytes).ok());
         if before.is_some_and(|before| before.epoch >= topology.epoch) {
             return Ok(());
         }
@@ -262,9 +266,9 @@ impl StateKeeper {
         let encoded = encoded.map_err(|error| DirectoryError::io("write", &path, error))?;
         let next = NodeState {
             topology: Some(encoded),
-            ..kept.state.clone()
+            ..self.lock().state.clone()
         };
-        self.put(&mut kept, next)
+        self.put(next)
     }
 
     /// Notes that these replicas begin, all at once: before the first of them takes part in anything.
@@ -272,7 +276,13 @@ impl StateKeeper {
     /// # Errors
     /// When one of them must not begin here, or a failing disk: nothing was noted then.
     pub fn begin_replicas(&self, begun: &[(ShardId, ReplicaId)]) -> Result<(), ReplicaError> {
-        let mut kept = self.lock();
+        let has_begun = |kept: &Kept, (group, id)| kept.state.replicas.get(&group) == Some(&id);
+        // Without waiting for a change of others: it is noted already.
+        if begun.iter().all(|&one| has_begun(&self.lock(), one)) {
+            return Ok(());
+        }
+        let _changing = self.begin_change();
+        let kept = self.lock();
         let mut next = kept.state.clone();
         for &(group, id) in begun {
             match next.replicas.get(&group) {
@@ -289,7 +299,8 @@ impl StateKeeper {
             }
             next.replicas.insert(group, id);
         }
-        Ok(self.put(&mut kept, next)?)
+        drop(kept);
+        Ok(self.put(next)?)
     }
 
     /// Notes that these replicas end, all at once. None of their groups begins here again before [`StateKeeper::tidied`] says
@@ -298,8 +309,16 @@ impl StateKeeper {
     /// # Errors
     /// A failing disk: nothing was noted then.
     pub fn end_replicas(&self, ended: &[(ShardId, ReplicaId)]) -> Result<(), DirectoryError> {
-        let mut kept = self.lock();
-        let mut next = kept.state.clone();
+        let has_ended = |kept: &Kept, (group, id)| {
+            kept.state.replicas.get(&group) != Some(&id)
+                && kept.state.tombstones.get(&group) >= Some(&id)
+        };
+        // Without waiting for a change of others: it is noted already.
+        if ended.iter().all(|&one| has_ended(&self.lock(), one)) {
+            return Ok(());
+        }
+        let _changing = self.begin_change();
+        let mut next = self.lock().state.clone();
         let mut littered = BTreeSet::new();
         for &(group, id) in ended {
             if next.replicas.get(&group) == Some(&id) {
@@ -307,8 +326,8 @@ impl StateKeeper {
             }
             next.give_up(group, id);
         }
-        self.put(&mut kept, next)?;
-        kept.littered.append(&mut littered);
+        self.put(next)?;
+        self.lock().littered.append(&mut littered);
         Ok(())
     }
 
@@ -327,12 +346,17 @@ impl StateKeeper {
         self.lock().littered.remove(&group);
     }
 
-    fn put(&self, kept: &mut Kept, next: NodeState) -> Result<(), DirectoryError> {
-        if next != kept.state {
+    /// To be called by whoever is changing the state.
+    fn put(&self, next: NodeState) -> Result<(), DirectoryError> {
+        if next != self.lock().state {
             self.write(&next)?;
-            kept.state = next;
+            self.lock().state = next;
         }
         Ok(())
+    }
+
+    fn begin_change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, state: &NodeState) -> Result<(), DirectoryError> {

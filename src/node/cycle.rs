@@ -18,6 +18,8 @@ use super::worker::Worker;
 pub const CYCLE_MS: u64 = 100;
 /// The figures of a worker are published every so many cycles, and when somebody asks for them.
 const FIGURES_CYCLES: u32 = 5;
+/// And it is looked how writes fare.
+const SECOND_CYCLES: u32 = (1000 / CYCLE_MS) as u32;
 /// Part of a cycle that the removal of due keys may take.
 const EXPIRE_BUDGET: Duration = Duration::from_millis(25);
 /// Segments looked at between two looks at the clock.
@@ -41,6 +43,9 @@ impl Worker {
         self.cycles = self.cycles.wrapping_add(1);
         if self.live.maxmemory_bytes > 0 || self.cycles % FIGURES_CYCLES == 0 {
             self.publish();
+        }
+        if self.number == 0 && self.cycles % SECOND_CYCLES == 0 {
+            self.shared.measure_writes();
         }
         self.snapshot_cycle();
         self.look_for_room();

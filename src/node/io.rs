@@ -289,6 +289,12 @@ impl Io {
         self.since
     }
 
+    /// The last reading of `ticks`: when a step began, or a command ended.
+    #[inline]
+    pub fn last_reading(&self) -> u64 {
+        self.since
+    }
+
     /// Counts a command that has just run. Commands follow one upon the other, so the end of one is the beginning of the next,
     /// and the clock is read once a command.
     #[inline]
@@ -359,5 +365,10 @@ impl Replies for Io {
         };
         self.count(asked.command, args, reply, client);
         self.complete(asked.target, reply);
+    }
+
+    fn answered(&mut self, asked_at: u64, writes: usize) {
+        let took = self.ticks.delta_as_nanos(asked_at, self.since);
+        self.stats.write_times.answered(writes as u64, took);
     }
 }

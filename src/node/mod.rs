@@ -21,6 +21,7 @@ pub mod links_table;
 mod look_ahead;
 pub mod loopback;
 pub mod meta;
+pub mod move_pace;
 pub mod operator;
 pub mod outbox;
 mod outward;
@@ -43,9 +44,11 @@ mod snapshots;
 mod spread;
 pub mod stats;
 mod suspects;
+mod tidying;
 pub mod topology;
 pub mod view;
 mod worker;
+mod write_times;
 
 use std::sync::Arc;
 
@@ -60,6 +63,7 @@ pub use recovery::StartError;
 pub use router::{Prepared, PREPARED_MAX};
 pub use shared::Shared;
 pub use slots::SlotWalk;
+pub use tidying::yield_to_others;
 pub use topology::{described_node, peers_of, removal};
 pub use worker::{monotonic_clock, wall_clock, Worker};
 

@@ -1,12 +1,9 @@
 //! Replicas that begin and end while the node runs, as its duties say. What the directory says of them comes first.
 
 use std::sync::atomic::Ordering::Release;
-use std::sync::mpsc::sync_channel;
-use std::time::Duration;
 
 use ringfort_cluster::{ReplicaId, ShardId};
 
-use crate::durability::snapshot::remove_snapshots;
 use crate::durability::ReplicaError;
 use crate::store::Databases;
 
@@ -14,9 +11,6 @@ use super::group::{LEADER_LOST, NOT_PROPOSED};
 use super::recovery::{newcomer, placeholder};
 use super::snapshots::Present;
 use super::worker::Worker;
-
-/// How long the removal of snapshot files waits when the disk thread is behind.
-const DISK_WAIT: Duration = Duration::from_millis(1);
 
 impl Worker {
     /// Has the replica of a group begin here, with nothing: its leader will send a snapshot. Does nothing where it has begun.
@@ -33,6 +27,9 @@ impl Worker {
         let is_suspect = |(suspect, here): (ShardId, ReplicaId)| suspect == group && here == id;
         if state.suspects().into_iter().any(is_suspect) {
             return Err(ReplicaError::Occupied(group, id));
+        }
+        if self.is_tidying(group) {
+            return Err(ReplicaError::NotGone(group));
         }
         if state.is_littered(group) {
             self.tidy(place, group)?;
@@ -53,16 +50,38 @@ impl Worker {
     /// # Errors
     /// A disk that fails or is full. The replica has ended, once that is noted; to be called again for the rest.
     pub fn drop_replica(&mut self, group: ShardId, id: ReplicaId) -> Result<(), ReplicaError> {
-        let place = self.place_of_group(group)?;
-        let state = self.shared.cluster_state().clone();
-        state.end_replicas(&[(group, id)])?;
-        if self.shards[place].replica.id() == id {
-            self.vacate(place, group);
-        }
-        match state.is_littered(group) {
+        let place = self.end_replica(group, id)?;
+        match self.shared.cluster_state().is_littered(group) && !self.is_tidying(group) {
             true => self.tidy(place, group),
             false => Ok(()),
         }
+    }
+
+    /// As [`Worker::drop_replica`], but what it leaves behind goes later, off this thread: [`Worker::tidy_on`] sees to it.
+    ///
+    /// # Errors
+    /// A disk that fails or is full.
+    pub fn drop_replica_soon(&mut self, group: ShardId, id: ReplicaId) -> Result<(), ReplicaError> {
+        let place = self.end_replica(group, id)?;
+        if self.shared.cluster_state().is_littered(group) {
+            self.begin_to_tidy(place, group);
+        }
+        Ok(())
+    }
+
+    /// Gives the place in which it was.
+    fn end_replica(&mut self, group: ShardId, id: ReplicaId) -> Result<usize, ReplicaError> {
+        let place = self.place_of_group(group)?;
+        self.shared.cluster_state().end_replicas(&[(group, id)])?;
+        if self.shards[place].replica.id() == id {
+            self.vacate(place, group);
+        }
+        Ok(place)
+    }
+
+    /// As [`Worker::may_complain`]: what has begun to go will be gone soon.
+    pub fn may_complain_of(&mut self, error: &ReplicaError) -> bool {
+        !matches!(error, ReplicaError::NotGone(_)) && self.may_complain()
     }
 
     pub(super) fn place_of_group(&self, group: ShardId) -> Result<usize, ReplicaError> {
@@ -93,42 +112,6 @@ impl Worker {
         self.set_access(place);
         self.shared.snapshot_indexes[usize::from(number)].store(0, Release);
         self.shared.note_loaded_snapshot(number, Present::default());
-    }
-
-    /// Sees to it that neither a snapshot nor the log brings back what earlier replicas of the group have left.
-    fn tidy(&mut self, place: usize, group: ShardId) -> Result<(), ReplicaError> {
-        let number = self.shards[place].id;
-        let failed = |error: String| ReplicaError::Log(group, error);
-        self.snapshots.remove_files(number).map_err(failed)?;
-        if let Some(wal) = &mut self.wal {
-            match wal.forget(&[number]) {
-                Ok(()) => {}
-                Err(error) if error.is_full() => return Err(failed(error.to_string())),
-                Err(error) => super::stop_the_process(&error),
-            }
-        }
-        self.shared.cluster_state().tidied(group);
-        Ok(())
-    }
-}
-
-impl super::snapshots::Snapshots {
-    /// Removes a shard's snapshots, durably. Behind whatever the disk thread still does for one of them.
-    fn remove_files(&self, number: ShardId) -> Result<(), String> {
-        let (sender, done) = sync_channel(1);
-        loop {
-            let (disk, dir, sender) = (self.disk.clone(), self.dir.clone(), sender.clone());
-            let job = move || {
-                let removed = remove_snapshots(&disk, &dir, number);
-                let _ = sender.send(removed.map_err(|error| error.to_string()));
-            };
-            match self.disk_worker.submit(job) {
-                Ok(()) => break,
-                Err(_) => std::thread::sleep(DISK_WAIT),
-            }
-        }
-        done.recv()
-            .unwrap_or_else(|_| Err("the disk thread is gone".into()))
     }
 }
 

@@ -1,6 +1,8 @@
 //! One shard on this node: its data, its Raft replica, and the commands that wait for the end of the turn.
 //! [`Shard::apply`] is the only door through which data changes.
 
+mod replaced;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 
@@ -42,11 +44,14 @@ struct Turn {
     reads: BatchBuilder,
     /// An empty vector that was `asked` before, for its memory.
     spare: Vec<Asked>,
+    /// When the first of them was asked: a reading of the worker's clock.
+    asked_at: u64,
 }
 
 /// A turn whose entry is on its way through the log.
 struct InFlight {
     index: Index,
+    asked_at: u64,
     asked: Vec<Asked>,
     reads: Bytes,
     /// Reads of later turns that had nothing for the log.
@@ -63,6 +68,9 @@ struct LaterReads {
 /// Takes the replies of commands as they are applied.
 pub trait Replies {
     fn reply(&mut self, asked: &Asked, args: &Args, reply: &[u8]);
+
+    /// A turn's writes are answered: so many, the first of which was asked at a reading of the worker's clock.
+    fn answered(&mut self, _asked_at: u64, _writes: usize) {}
 }
 
 /// One shard on this node.
@@ -141,6 +149,12 @@ impl Shard {
         prefetch(tail.wrapping_add(64));
     }
 
+    /// The first command of a turn was asked, at a reading of the worker's clock.
+    #[inline]
+    pub fn turn_begins(&mut self, now: u64) {
+        self.turn.asked_at = now;
+    }
+
     /// Whether anything waits for the end of the turn.
     #[inline]
     pub fn is_idle(&self) -> bool {
@@ -172,31 +186,6 @@ impl Shard {
     /// The clock of the last entry applied.
     pub fn applied_clock(&self) -> Timestamp {
         self.applied_clock
-    }
-
-    /// Takes a snapshot's data in place of what is here.
-    pub(super) fn replace_data(&mut self, loaded: super::recovery::LoadedSnapshot) {
-        let clock = Timestamp(loaded.extra.last_clock_ms);
-        self.applied = (loaded.meta.index, loaded.meta.term);
-        self.snapshot_index = loaded.meta.index;
-        self.membership = loaded.meta.membership;
-        self.databases = loaded.databases;
-        self.applied_clock = clock;
-        self.last_clock = self.last_clock.max(clock);
-        if let Some(topology) = loaded.extra.topology {
-            self.meta = Some(Box::new(topology));
-        }
-    }
-
-    /// Has no data any more, and a placeholder for its replica. Nobody may wait for anything here.
-    pub(super) fn vacate(&mut self, empty: Databases, placeholder: Replica) {
-        self.replica = placeholder;
-        self.membership = self.replica.membership();
-        self.databases = empty;
-        self.meta = None;
-        self.applied = (Index::ZERO, Term(0));
-        self.applied_clock = Timestamp(0);
-        self.snapshot_index = Index::ZERO;
     }
 
     /// Goes on behind entries that are lost, with the operator's consent.
@@ -291,6 +280,7 @@ impl Shard {
                 let index = self.replica.last_index();
                 self.in_flight.push_back(InFlight {
                     index,
+                    asked_at: self.turn.asked_at,
                     asked,
                     reads,
                     later: Vec::new(),
@@ -373,9 +363,9 @@ impl Shard {
         let stamp = batch.stamp();
         self.applied_clock = self.applied_clock.max(Timestamp(stamp.clock_ms));
         self.last_clock = self.last_clock.max(self.applied_clock);
-        let (mut waiting, reads, later) = match in_flight {
-            Some(turn) => (turn.asked, turn.reads, turn.later),
-            None => (Vec::new(), Bytes::new(), Vec::new()),
+        let (mut waiting, asked_at, reads, later) = match in_flight {
+            Some(turn) => (turn.asked, turn.asked_at, turn.reads, turn.later),
+            None => (Vec::new(), 0, Bytes::new(), Vec::new()),
         };
         let mut queued = QueuedReads::new(&reads);
         let mut asked = waiting.iter().peekable();
@@ -412,6 +402,9 @@ impl Shard {
         }
         for read in asked {
             self.run_read(read, &mut queued, stamp, replies);
+        }
+        if !waiting.is_empty() {
+            replies.answered(asked_at, waiting.len());
         }
         for turn in &later {
             self.run_later(turn, replies);

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use ringfort_cluster::steward::NodeLoad;
 use ringfort_cluster::{NodeId, ReplicaId, ShardId};
@@ -11,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::commands::acl_log::AclLog;
 use crate::commands::latency::LatencyLog;
-use crate::commands::report::{ClientsReport, LogReport, MemoryReport, Report};
+use crate::commands::report::{ClientsReport, LogReport, MemoryReport, MovesReport, Report};
 use crate::commands::slowlog::SlowLog;
 use crate::commands::{registry, Pause, Shutdown};
 use crate::durability::StateKeeper;
@@ -21,6 +22,7 @@ use crate::store::Timestamp;
 use super::clients::Clients;
 use super::io::Message;
 use super::links_table::LinksTable;
+use super::move_pace::MovePace;
 use super::operator::{refused, Answering, Desk, OperatorQuestion, Refusal};
 use super::process;
 use super::report::{Identity, NodeHandle, NodeReport, State};
@@ -102,6 +104,8 @@ pub struct Shared {
     cluster_state: OnceLock<Arc<StateKeeper>>,
     /// Held by the one command that runs over keys of several workers.
     pub gather_lock: Mutex<()>,
+    /// How fast snapshots may leave for other nodes.
+    pub move_pace: MovePace,
 }
 
 impl Shared {
@@ -154,6 +158,7 @@ impl Shared {
             node_id: OnceLock::new(),
             cluster_state: OnceLock::new(),
             gather_lock: Mutex::default(),
+            move_pace: MovePace::default(),
         })
     }
 
@@ -284,6 +289,12 @@ impl Shared {
             .sample_rates(since.unwrap_or_default().as_micros() as u64);
     }
 
+    /// Looks how clients' writes fare, and has moves follow that; about once a second.
+    pub fn measure_writes(&self) {
+        let p99_us = self.stats.measure_writes();
+        self.move_pace.heard_p99(p99_us, Instant::now());
+    }
+
     /// Everything, for INFO and the metrics page.
     pub fn full_report(&self) -> Report {
         let mut identity = self.identity.clone();
@@ -303,6 +314,11 @@ impl Shared {
             slowlog_length: lock(&self.slowlog).len() as u64,
             databases: self.stats.databases(),
             workers: self.stats.worker_reports(),
+            moves: MovesReport {
+                sent_bytes: self.move_pace.sent_bytes(),
+                share: self.move_pace.share(),
+                write_p99_us: self.stats.write_p99_us(),
+            },
         }
     }
 
@@ -312,7 +328,7 @@ impl Shared {
             memory_bytes: process::allocator_memory().allocated,
             ops_per_sec: self.stats.rates().commands_per_second,
             clients: u32::try_from(self.clients.all().len()).unwrap_or(u32::MAX),
-            p99_us: 0,
+            p99_us: self.stats.write_p99_us(),
             uptime_s: wall_clock().0.saturating_sub(self.identity.started.0) / 1000,
             refuses_writes: matches!(NodeHandle::state(self), State::WritesRefused(_)),
         }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::commands::histogram::{bucket_of, Histogram, BUCKETS};
 use crate::commands::report::{CommandUse, DatabaseSize, Rates, Totals, WorkerReport};
 
+use super::write_times::{RecentWrites, WriteTimes};
+
 /// Kinds of error that are told apart; further ones count as [`OTHER_ERRORS`].
 pub const ERROR_KINDS_MAX: usize = 128;
 
@@ -87,6 +89,9 @@ pub struct WorkerStats {
     /// 1 while written records wait for their sync.
     pub log_syncs_pending: Counter,
 
+    /// Of writes asked here.
+    pub write_times: WriteTimes,
+
     commands: Box<[CommandCounters]>,
     errors: Mutex<BTreeMap<String, u64>>,
     databases: Mutex<Vec<DatabaseSize>>,
@@ -139,6 +144,7 @@ impl WorkerStats {
             log_bytes: counter(),
             log_segments: counter(),
             log_syncs_pending: counter(),
+            write_times: WriteTimes::default(),
             commands: (0..commands).map(|_| CommandCounters::default()).collect(),
             errors: Mutex::default(),
             databases: Mutex::default(),
@@ -230,6 +236,9 @@ pub struct NodeStats {
     /// The sums at the last reset. Workers' counters themselves never go back: they have one writer.
     baseline: Mutex<Sums>,
     rates: Mutex<RateMeter>,
+    writes: Mutex<RecentWrites>,
+    /// As last measured.
+    write_p99_us: AtomicU64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -247,6 +256,8 @@ impl NodeStats {
             names,
             baseline: Mutex::default(),
             rates: Mutex::default(),
+            writes: Mutex::default(),
+            write_p99_us: AtomicU64::new(0),
         }
     }
 
@@ -349,6 +360,22 @@ impl NodeStats {
     pub fn sample_rates(&self, now_us: u64) {
         let totals = self.raw_totals();
         lock(&self.rates).sample(now_us, &totals);
+    }
+
+    /// Measures [`NodeStats::write_p99_us`] anew; call about once a second.
+    pub fn measure_writes(&self) -> u64 {
+        let mut all = Histogram::default();
+        for worker in &self.workers {
+            all.add(&worker.write_times.histogram());
+        }
+        let p99_us = lock(&self.writes).p99_us(all);
+        self.write_p99_us.store(p99_us, Ordering::Relaxed);
+        p99_us
+    }
+
+    /// The time that 99 of 100 writes of the last seconds did not exceed, in microseconds; 0 when there were none.
+    pub fn write_p99_us(&self) -> u64 {
+        self.write_p99_us.load(Ordering::Relaxed)
     }
 
     pub fn rates(&self) -> Rates {

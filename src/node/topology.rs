@@ -15,6 +15,7 @@ use crate::settings::Startup;
 use super::report::Identity;
 use super::view::described;
 use super::worker::Worker;
+use super::Shared;
 
 /// What clients are told by a node that was removed from its cluster.
 pub(super) const REMOVED: &str = "CLUSTERDOWN this node was removed from the cluster; the command was not applied: ask another node";
@@ -186,6 +187,30 @@ fn nodes_of(place: &Place, heard: &[(ReplicaId, NodeId)]) -> Vec<(ReplicaId, Nod
     known.chain(newcomers).collect()
 }
 
+/// Replicas that are about to begin and end: what must be durable first, for a thread that may wait for that.
+pub struct Ahead {
+    shared: Arc<Shared>,
+    topology: Arc<Topology>,
+    drop: Vec<(ShardId, ReplicaId)>,
+    start: Vec<(ShardId, ReplicaId)>,
+}
+
+impl Ahead {
+    /// # Errors
+    /// A failing disk, or a replica that must not begin.
+    pub fn note(&self) -> Result<(), String> {
+        let state = self.shared.cluster_state();
+        let ended = state.end_replicas(&self.drop);
+        ended.map_err(|error| error.to_string())?;
+        if self.start.is_empty() {
+            return Ok(());
+        }
+        self.shared.topology.keep(&self.topology)?;
+        let begun = state.begin_replicas(&self.start);
+        begun.map_err(|error| error.to_string())
+    }
+}
+
 impl Worker {
     /// Whether there is a topology that this worker has not taken up.
     #[inline]
@@ -218,6 +243,19 @@ impl Worker {
             self.take_up_topology_again();
         }
         Some(taken)
+    }
+
+    /// The replicas that the newest topology has begin and end on this worker, if it has any.
+    pub fn replicas_ahead(&self) -> Option<Ahead> {
+        let topology = self.shared.topology.current();
+        let TakenUp { drop, start, .. } = self.duties_here(&topology, self.shared.node_id());
+        let has_any = !drop.is_empty() || !start.is_empty();
+        has_any.then(|| Ahead {
+            shared: self.shared.clone(),
+            topology,
+            drop,
+            start,
+        })
     }
 
     /// What the newest topology asks for could not be done: it is to be taken up once more.

@@ -23,6 +23,7 @@ use super::outward::Outward;
 use super::rounds::Rounds;
 use super::shard::Shard;
 use super::snapshots::Snapshots;
+use super::tidying::Tidying;
 use super::view::ViewReader;
 use super::Shared;
 
@@ -84,6 +85,8 @@ pub struct Worker {
     /// For the server.
     pub snapshots_wanted: Vec<WantedSnapshot>,
     pub(super) received: Vec<Received>,
+    /// What ended replicas have left.
+    pub(super) tidying: Vec<Tidying>,
     /// Counts the snapshots that have come.
     pub(super) tokens: u64,
     /// A replica here has become a leader or is one no more: others should hear of it.
@@ -162,6 +165,7 @@ impl Worker {
             leaving: None,
             snapshots_wanted: Vec::new(),
             received: Vec::new(),
+            tidying: Vec::new(),
             tokens: 0,
             leadership_changed: false,
             topology_epoch: Epoch::ZERO,
@@ -238,6 +242,7 @@ impl Worker {
     pub fn mark_dirty(&mut self, place: usize, was_idle: bool, bytes: usize) {
         if was_idle {
             self.dirty.push(place);
+            self.shards[place].turn_begins(self.io.last_reading());
         }
         self.flush_wanted = true;
         self.turn_bytes += bytes;

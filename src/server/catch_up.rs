@@ -6,11 +6,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use crate::node::catch_up::{Answer, Header, Offer, Outgoing, SnapshotFiles, WantedSnapshot};
+use crate::node::move_pace::MovePace;
 use crate::node::peer::{open_stream, SnapshotHandler, StreamError, StreamReceiver, Target};
+use crate::node::yield_to_others;
 
 use super::Local;
 
@@ -126,7 +129,7 @@ async fn transfer(local: &Rc<Local>, wanted: &WantedSnapshot) -> Result<u64, Str
     };
     let opened = open_stream(&peers.home, target, &header.encode()).await;
     let mut stream = opened.map_err(|error| error.to_string())?;
-    let mut pace = Pace::new();
+    let pace = Pace::new(file.bytes());
     let mut offset = 0;
     while offset < file.bytes() {
         let from = file.clone();
@@ -138,8 +141,7 @@ async fn transfer(local: &Rc<Local>, wanted: &WantedSnapshot) -> Result<u64, Str
             Err(error) => return Err(error.to_string()),
         }
         offset += chunk.len() as u64;
-        let rate = local.worker.borrow().live.snapshot_send_bytes_per_sec;
-        pace.keep(offset, rate).await;
+        pace.keep(local, offset, chunk.len() as u64).await;
     }
     let answer = stream.finish(TRANSFER_MAX).await;
     let answer = answer.map_err(|error| error.to_string())?;
@@ -177,24 +179,40 @@ async fn find(local: &Rc<Local>, wanted: &WantedSnapshot) -> Result<Outgoing, St
     }
 }
 
-/// Holds a transfer to its rate, so that clients have their part of the network and the disk.
+/// Holds a transfer to its rate and to what all of the node's may send, so that clients have their part of the network and the disk.
 struct Pace {
     began: Instant,
+    /// Bytes a second that it has in any case.
+    least: u64,
 }
 
 impl Pace {
-    fn new() -> Self {
+    fn new(file_bytes: u64) -> Self {
         Self {
             began: Instant::now(),
+            least: MovePace::least(file_bytes),
         }
     }
 
-    /// Waits until `bytes` may have been sent, at `rate` bytes a second.
-    async fn keep(&mut self, bytes: u64, rate: u64) {
-        let due = Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);
-        if let Some(wait) = due.checked_sub(self.began.elapsed()) {
+    /// Waits until more may be sent, when `all` bytes were, the last `bytes` just now.
+    async fn keep(&self, local: &Local, all: u64, bytes: u64) {
+        let (own, limit) = {
+            let live = &local.worker.borrow().live;
+            (live.snapshot_send_bytes_per_sec, live.move_bytes_per_sec)
+        };
+        let shared = local.shared.move_pace.sent(bytes, limit, Instant::now());
+        let wait = shared
+            .min(self.until(all, self.least))
+            .max(self.until(all, own));
+        if wait > Duration::ZERO {
             sleep(wait).await;
         }
+    }
+
+    /// From now until `bytes` may have been sent, at `rate` bytes a second.
+    fn until(&self, bytes: u64, rate: u64) -> Duration {
+        let due = Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);
+        due.saturating_sub(self.began.elapsed())
     }
 }
 
@@ -291,7 +309,7 @@ async fn take(local: &Rc<Local>, stream: &mut StreamReceiver) -> Result<Answer, 
     if let Offer::Answer(answer) = judge() {
         return Ok(answer);
     }
-    let loaded = blocking(move || file.check_and_place()).await??;
+    let loaded = in_background(move || file.check_and_place()).await??;
     let has = {
         let mut worker = local.worker.borrow_mut();
         worker.snapshot_received(shard, &header, loaded)
@@ -320,6 +338,21 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, String> {
     spawn_blocking(work)
         .await
+        .map_err(|_| "the work on its file ended badly".into())
+}
+
+/// As [`blocking`], for work of seconds: it gets what processor time others leave.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (sender, done) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("ringfort-move".into());
+    let begun = thread.spawn(move || {
+        yield_to_others();
+        let _ = sender.send(work());
+    });
+    begun.map_err(|error| format!("there is no thread for it: {error}"))?;
+    done.await
         .map_err(|_| "the work on its file ended badly".into())
 }
 

@@ -108,7 +108,8 @@ impl Handle {
         self.wake();
     }
 
-    fn wake(&self) {
+    /// Has the connection's task look at what has changed.
+    pub fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
@@ -224,9 +225,14 @@ pub fn close_idle(local: &Local) {
     }
 }
 
+/// How long a client may take to notice that the node leaves, before its connection is closed from both ends.
+const LAST_READ_MAX: Duration = Duration::from_millis(200);
+
 /// What the connection's task does next.
 enum Next {
     Close,
+    /// The node leaves, and the client has been answered.
+    Leave,
     /// CLIENT PAUSE holds the next command back.
     Paused,
     /// The last command leaves work that takes time.
@@ -281,6 +287,7 @@ impl Connection {
             loop {
                 match next {
                     Next::Close => return,
+                    Next::Leave => return self.leave().await,
                     Next::Paused => tokio::time::sleep(PAUSE_LOOK).await,
                     Next::Pending(pending) => self.wait_for(pending).await,
                 }
@@ -295,6 +302,25 @@ impl Connection {
                 };
             }
         }
+    }
+
+    /// Tells the client the end. What it sends from now on is read and not run: a connection that is closed with something unread would
+    /// be reset, and replies on their way lost.
+    async fn leave(&mut self) {
+        let _ = SockRef::from(self.handle.write.as_ref()).shutdown(std::net::Shutdown::Write);
+        let stream: &TcpStream = self.read.as_ref();
+        let unheard = async {
+            let mut buffer = [0; 4096];
+            while stream.readable().await.is_ok() {
+                match stream.try_read(&mut buffer) {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LAST_READ_MAX, unheard).await;
     }
 
     async fn wait_for(&self, pending: Pending) {
@@ -333,7 +359,8 @@ impl Connection {
                 return Poll::Pending;
             }
             let is_full = unsent > pause_bytes || waiting > PIPELINE_MAX;
-            self.handle.waits_for_replies.set(is_full);
+            let leaves = self.local.leaves_clients.get();
+            self.handle.waits_for_replies.set(is_full || leaves);
             if is_full {
                 return Poll::Pending;
             }
@@ -341,7 +368,9 @@ impl Connection {
                 true => Poll::Ready(self.run_held_back()),
                 false => self.poll_read(cx),
             };
+            let is_between = unsent == 0 && waiting == 0 && self.input.is_empty();
             match ran {
+                Poll::Pending if leaves && is_between => return Poll::Ready(Next::Leave),
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ran::All) => {}
                 Poll::Ready(Ran::Stopped(Next::Close)) => self.close_after_replies(),

@@ -1,6 +1,7 @@
 //! The gentle end of a node among others: its workers hand the leadership of their groups over while connections are still served.
-//! Knows how long that may take, not how it is done.
+//! Then its clients are told good-bye, each when it has been answered. Knows how long that may take, not how it is done.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +10,53 @@ use tokio::time::{sleep, timeout_at, Instant};
 
 use crate::node::{peers_of, Shared};
 
+use super::{Ending, Local, Workers};
+
 /// How long other nodes have to take the leadership over; what they have not taken by then they find out by election.
 const HANDOVER_MAX: Duration = Duration::from_secs(3);
 /// Between two looks at the workers.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The node stays so long after it leads nothing: others learn where to send their commands, and hear what became of those on their way.
 const LINGER: Duration = Duration::from_millis(150);
+
+/// How long clients have for what they have asked; whoever is not answered by then is cut off.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// Between two looks at the clients.
+const LOOK_AT_CLIENTS_EVERY: Duration = Duration::from_millis(2);
+
+/// Closes the connections of all clients: what a client has sent is answered, and then it reads the end of the connection. To be called
+/// when no new ones are accepted.
+pub async fn leave_clients(workers: &Workers) {
+    let all = async {
+        for ending in &workers.endings {
+            ending.leave_clients.notify_one();
+        }
+        for ending in &workers.endings {
+            ending.clients_gone.notified().await;
+        }
+    };
+    if timeout_at(Instant::now() + GOODBYE_MAX, all).await.is_err() {
+        tracing::info!("some clients did not take their replies in time");
+    }
+}
+
+/// The same for the clients of one worker.
+pub(super) fn leave_clients_of(local: &Rc<Local>, ending: &Arc<Ending>) {
+    local.leaves_clients.set(true);
+    local
+        .conns
+        .borrow()
+        .iter()
+        .flatten()
+        .for_each(|handle| handle.wake());
+    let (local, ending) = (local.clone(), ending.clone());
+    tokio::task::spawn_local(async move {
+        while local.conns.borrow().iter().any(Option::is_some) {
+            sleep(LOOK_AT_CLIENTS_EVERY).await;
+        }
+        ending.clients_gone.notify_one();
+    });
+}
 
 /// Hands over what this node leads and another one could. Returns at once on a node alone.
 pub async fn hand_over(shared: &Arc<Shared>) {

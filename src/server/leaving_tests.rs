@@ -78,6 +78,62 @@ fn whoever_counts_at_the_other_nodes_notices_no_error_and_no_repetition() {
     assert_counted(counting, &mut nodes[0].client());
 }
 
+/// Counts up in pipelines until the connection ends. Returns how far the replies came.
+fn count_to_the_end(mut client: Client, key: &str) -> u64 {
+    const TOGETHER: u64 = 4;
+    let commands = format!("INCR {key}\r\n").repeat(TOGETHER as usize);
+    let mut count = 0;
+    while client.try_send(commands.as_bytes()) {
+        for nth in 0..TOGETHER {
+            let Some(reply) = client.try_reply() else {
+                assert_eq!(nth, 0, "some of what was sent together was answered");
+                return count;
+            };
+            count += 1;
+            assert_eq!(reply, format!(":{count}"));
+        }
+    }
+    count
+}
+
+/// Connections of a node that went down were cut wherever they were: between a command and its reply, so that a client had to ask whether
+/// it had been done.
+#[test]
+fn whoever_counts_at_the_node_itself_gets_every_reply_and_then_the_end_of_the_connection() {
+    let mut nodes = with_leaders();
+    let count = |number: usize| {
+        let (client, key) = (nodes[0].client(), format!("count:{number}"));
+        std::thread::spawn(move || (count_to_the_end(client, &key), key))
+    };
+    let counting: Vec<_> = (0..12).map(count).collect();
+    std::thread::sleep(Duration::from_millis(200));
+    nodes[0].hand_over();
+    nodes.remove(0).end();
+    let mut client = nodes[0].client();
+    for thread in counting {
+        let (count, key) = thread.join().expect("no error");
+        assert!(count > 0);
+        assert_eq!(client.ask(&format!("GET {key}")), count.to_string());
+    }
+}
+
+/// Whoever had just connected to the peer port and said nothing yet held the end of the node up for good: its handshake kept a way to hand
+/// connections to the workers.
+#[test]
+fn a_handshake_under_way_does_not_hold_up_the_end() {
+    let mut nodes = three([1, 1, 2]);
+    let silent = std::net::TcpStream::connect(("127.0.0.1", nodes[0].peer_port));
+    let silent = silent.expect("a node that listens");
+    std::thread::sleep(Duration::from_millis(100));
+    let (mut node, (tell, told)) = (nodes.remove(0), std::sync::mpsc::channel());
+    std::thread::spawn(move || {
+        node.end();
+        let _ = tell.send(());
+    });
+    told.recv_timeout(DEADLINE).expect("a node that ends");
+    drop(silent);
+}
+
 /// Has a node give all that it leads to another, as the steward would.
 fn order_all(from: &Member, to: u64) {
     let node = from.shared.node_id();

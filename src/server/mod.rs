@@ -29,14 +29,14 @@ use std::net::TcpStream as StdStream;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, Notify};
 use tokio::task::LocalSet;
 
 use crate::node::peer::Accepted as PeerAccepted;
 use crate::node::{ConnKey, Shared, Worker, WorkerParts};
 
 pub use govern::Office;
-pub use leaving::hand_over;
+pub use leaving::{hand_over, leave_clients};
 pub use listener::{bind, Listener};
 pub use peers::PeerSetup;
 
@@ -74,6 +74,8 @@ pub(crate) struct Local {
     catch_up: catch_up::CatchUp,
     /// How many requests the connections have brought.
     requests: Cell<u64>,
+    /// Clients are told good-bye: each as soon as it has been answered.
+    leaves_clients: Cell<bool>,
     /// What a connection reads into before it is known how much there is.
     pub read_buffer: RefCell<Vec<u8>>,
 }
@@ -91,9 +93,20 @@ impl Local {
     }
 }
 
+/// What a worker's thread is told towards its end.
+#[derive(Default)]
+struct Ending {
+    /// Clients are to be told good-bye.
+    leave_clients: Notify,
+    /// None of them is left.
+    clients_gone: Notify,
+    stop: Notify,
+}
+
 /// The threads of the workers.
 pub struct Workers {
     threads: Vec<std::thread::JoinHandle<()>>,
+    endings: Vec<Arc<Ending>>,
     pub accepted: Vec<Accepted>,
 }
 
@@ -109,24 +122,29 @@ impl Workers {
     ) -> std::io::Result<Self> {
         let mut workers = Self {
             threads: Vec::new(),
+            endings: Vec::new(),
             accepted: Vec::new(),
         };
         for parts in parts {
             let (sender, receiver) = mpsc::channel(ACCEPTED_MAX);
+            let ending = Arc::new(Ending::default());
+            workers.endings.push(ending.clone());
             let (shared, setup) = (shared.clone(), setup.clone());
             let name = format!("worker-{}", parts.number);
             let thread = std::thread::Builder::new()
                 .name(name)
-                .spawn(move || run(parts, shared, setup, receiver))?;
+                .spawn(move || run(parts, shared, setup, receiver, ending))?;
             workers.threads.push(thread);
             workers.accepted.push(sender);
         }
         Ok(workers)
     }
 
-    /// Ends the workers: each finishes its turn and closes its log.
+    /// Ends the workers: each finishes its turn and closes its log. Whoever could still hand them connections does not hold them up.
     pub fn stop(self) {
-        drop(self.accepted);
+        self.endings
+            .iter()
+            .for_each(|ending| ending.stop.notify_one());
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a worker ended badly");
@@ -135,12 +153,13 @@ impl Workers {
     }
 }
 
-/// One worker's thread. Ends when nobody can hand it connections any more.
+/// One worker's thread. Ends when it is told to.
 fn run(
     parts: WorkerParts,
     shared: Arc<Shared>,
     setup: Option<PeerSetup>,
     accepted: mpsc::Receiver<Arrival>,
+    ending: Arc<Ending>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -158,10 +177,14 @@ fn run(
         peers: OnceCell::new(),
         catch_up: catch_up::CatchUp::default(),
         requests: Cell::new(0),
+        leaves_clients: Cell::new(false),
         read_buffer: RefCell::new(vec![0; connection::READ_BYTES]),
     });
     let tasks = LocalSet::new();
-    tasks.block_on(&runtime, turn::serve(local.clone(), setup, accepted));
+    tasks.block_on(
+        &runtime,
+        turn::serve(local.clone(), setup, accepted, ending),
+    );
     // The connections' tasks hold the worker: they end here, before the log is closed.
     drop(tasks);
     match Rc::try_unwrap(local) {

@@ -1,7 +1,7 @@
 //! A worker's other nodes: what comes from them goes to the worker, the links follow the topology, time passes for the groups. Knows no
 //! command and no shard.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,21 +183,34 @@ fn follow_topology(local: &Local) {
     // All at once: each note is synced. What cannot be noted so is told below, one by one.
     let _ = state.end_replicas(&taken.drop);
     for (group, id) in taken.drop {
-        done = done.and(worker.drop_replica(group, id));
+        done = done.and(worker.drop_replica_soon(group, id));
     }
     let _ = state.begin_replicas(&taken.start);
     for (group, id) in taken.start {
         done = done.and(worker.start_replica(group, id));
     }
     if let Err(error) = done {
-        if worker.may_complain() {
+        if worker.may_complain_of(&error) {
             tracing::warn!("{error}");
         }
         worker.take_up_topology_again();
     }
 }
 
+/// As [`follow_topology`], with the waiting for the disk done elsewhere before: a worker has other groups, whose time must not stand still.
+async fn follow_ahead(local: Rc<Local>, following: Rc<Cell<bool>>) {
+    let ahead = local.worker.borrow().replicas_ahead();
+    if let Some(ahead) = ahead {
+        // What cannot be noted is found out, and told, by whoever needs the note.
+        let _ = tokio::task::spawn_blocking(move || ahead.note()).await;
+    }
+    follow_topology(&local);
+    local.want_turn();
+    following.set(false);
+}
+
 async fn ticks(local: Weak<Local>) {
+    let following = Rc::new(Cell::new(false));
     let mut tick = tokio::time::interval(TICK);
     // Ticks of a pause are not made up for (invariant 6).
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -206,8 +219,14 @@ async fn ticks(local: Weak<Local>) {
         let Some(local) = local.upgrade() else {
             return;
         };
-        follow_topology(&local);
-        local.worker.borrow_mut().tick_groups();
+        if local.worker.borrow().topology_is_newer() && !following.replace(true) {
+            tokio::task::spawn_local(follow_ahead(local.clone(), following.clone()));
+        }
+        {
+            let mut worker = local.worker.borrow_mut();
+            worker.tidy_on();
+            worker.tick_groups();
+        }
         local.want_turn();
     }
 }

@@ -17,7 +17,7 @@ use crate::node::report::Identity;
 use crate::node::{Node, Shared, WorkerParts};
 use crate::settings::Builder;
 
-use super::leaving::hand_over_to_others;
+use super::leaving::{hand_over_to_others, leave_clients};
 use super::{bind, Arrival, Listener, PeerSetup, Port, Workers};
 
 const NODES: u64 = 3;
@@ -28,6 +28,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 pub(super) struct Member {
     pub port: u16,
     cluster_port: u16,
+    /// Where other nodes reach it.
+    pub peer_port: u16,
     pub shared: Arc<Shared>,
     dir: tempfile::TempDir,
     /// Has it hand over what it leads; dropped, it ends the node.
@@ -63,6 +65,7 @@ fn place_replicas(parts: &mut [WorkerParts], me: u64) {
 fn start(me: u64, threads: u16, listener: TcpListener, peers: Vec<(NodeId, String)>) -> Member {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().to_str().expect("text").to_string();
+    let peer_port = listener.local_addr().expect("an address").port();
     let (tell, told) = channel();
     let (stop, mut stopped) = tokio::sync::mpsc::channel::<()>(1);
     let (tell_handed_over, handed_over) = channel();
@@ -119,12 +122,13 @@ fn start(me: u64, threads: u16, listener: TcpListener, peers: Vec<(NodeId, Strin
                 hand_over_to_others(&shared).await;
                 let _ = tell_handed_over.send(());
             }
-            nodes.abort();
-            let _ = nodes.await;
             accepting.iter().for_each(tokio::task::JoinHandle::abort);
             for task in accepting {
                 let _ = task.await;
             }
+            leave_clients(&workers).await;
+            nodes.abort();
+            let _ = nodes.await;
         });
         workers.stop();
         node.close();
@@ -133,6 +137,7 @@ fn start(me: u64, threads: u16, listener: TcpListener, peers: Vec<(NodeId, Strin
     Member {
         port,
         cluster_port,
+        peer_port,
         shared,
         dir,
         stop: Some(stop),
@@ -193,6 +198,18 @@ impl Client {
     pub fn send(&mut self, commands: &[&str]) {
         let text: String = commands.iter().map(|line| format!("{line}\r\n")).collect();
         self.0.get_mut().write_all(text.as_bytes()).expect("sent");
+    }
+
+    /// False where the other side has closed the connection.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.0.get_mut().write_all(bytes).is_ok()
+    }
+
+    /// A line; `None` where the connection has ended before it began.
+    pub fn try_reply(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let is_there = self.0.read_line(&mut line).is_ok_and(|bytes| bytes > 0);
+        is_there.then(|| line.trim_end().to_string())
     }
 
     /// A simple string, an error, a number or a bulk string.

@@ -2,6 +2,7 @@
 //! by the clock.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,7 +11,7 @@ use crate::node::peer::ControlHandler;
 use crate::node::{ConnKey, CYCLE_MS};
 
 use super::govern::Office;
-use super::{catch_up, connection, peers, Arrival, Local, PeerSetup};
+use super::{catch_up, connection, leaving, peers, Arrival, Ending, Local, PeerSetup};
 
 /// How often a turn looks for further connections that are ready: a bound for how long the first one waits.
 const LOOKS_MAX: usize = 4;
@@ -18,14 +19,15 @@ const LOOKS_MAX: usize = 4;
 const WORTH_A_LOOK: u64 = 8;
 /// How long writes wait for the round of agreement before theirs, when nothing else brings a turn.
 const ROUND_WAIT: Duration = Duration::from_millis(1);
-/// Pause between two slices of a snapshot, so that turns come first.
+/// Pause between two slices of a snapshot, so that turns come first; longer while clients' writes suffer, as all that moves are made of.
 const SNAPSHOT_PAUSE: Duration = Duration::from_micros(500);
 
-/// Serves until nobody can hand over connections any more.
+/// Serves until it is told to stop.
 pub async fn serve(
     local: Rc<Local>,
     setup: Option<PeerSetup>,
     mut accepted: mpsc::Receiver<Arrival>,
+    ending: Arc<Ending>,
 ) {
     if let Some(setup) = &setup {
         let silent: ControlHandler = Rc::new(|_, _| Box::pin(async { Vec::new() }));
@@ -37,7 +39,17 @@ pub async fn serve(
     }
     let turns = tokio::task::spawn_local(turns(local.clone()));
     let clock = tokio::task::spawn_local(clock(local.clone()));
-    while let Some(arrival) = accepted.recv().await {
+    loop {
+        let arrival = tokio::select! {
+            biased;
+            () = ending.stop.notified() => break,
+            () = ending.leave_clients.notified() => {
+                leaving::leave_clients_of(&local, &ending);
+                continue;
+            }
+            Some(arrival) = accepted.recv() => arrival,
+            else => break,
+        };
         match arrival {
             Arrival::Client { stream, port } => connection::take_over(&local, stream, port),
             Arrival::Node(accepted) => {
@@ -115,9 +127,10 @@ async fn clock(local: Rc<Local>) {
     let mut snapshots = false;
     loop {
         if snapshots {
+            let pause = SNAPSHOT_PAUSE.div_f64(local.shared.move_pace.share());
             tokio::select! {
                 _ = cycle.tick() => run_cycle(&local),
-                () = tokio::time::sleep(SNAPSHOT_PAUSE) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         } else {
             cycle.tick().await;

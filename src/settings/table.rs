@@ -172,6 +172,7 @@ settings! {
     WalMaxBytes: "wal-max-bytes", bytes(MIB, ANY), "256mb", Live, Data, "Snapshot and shorten a worker's log once it is longer.";
     SnapshotSliceUs: "snapshot-slice-us", int(50, 5000), "1000", Live, Data, "Microseconds of one turn of a worker that writing a snapshot may take.";
     SnapshotSendBytesPerSec: "snapshot-send-bytes-per-sec", bytes(MIB, ANY), "256mb", Live, Data, "Bytes a second of each snapshot that is sent to another node.";
+    MoveBytesPerSec: "move-bytes-per-sec", bytes(0, ANY), "64mb", Live, Data, "Bytes a second of all snapshots together that this node sends to others; less while clients' writes suffer; 0: no limit.";
     AcceptDataLoss: "accept-data-loss", Kind::Bool, "no", FlagOnly, Data, "Start although acknowledged writes are lost: the operator's explicit word.";
 
     Maxmemory: "maxmemory", bytes(0, ANY), "0", Live, Memory, "Bytes of data this node may hold; 0: no limit.";

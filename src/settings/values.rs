@@ -156,6 +156,8 @@ pub struct Live {
     pub snapshot_slice_us: u64,
     pub snapshot_send_bytes_per_sec: u64,
     /// 0: no limit.
+    pub move_bytes_per_sec: u64,
+    /// 0: no limit.
     pub maxmemory_bytes: u64,
     pub maxmemory_policy: MaxmemoryPolicy,
     pub maxmemory_samples: u32,
@@ -201,6 +203,7 @@ impl Live {
             wal_max_bytes: u64(Id::WalMaxBytes),
             snapshot_slice_us: u64(Id::SnapshotSliceUs),
             snapshot_send_bytes_per_sec: u64(Id::SnapshotSendBytesPerSec),
+            move_bytes_per_sec: u64(Id::MoveBytesPerSec),
             maxmemory_bytes: u64(Id::Maxmemory),
             maxmemory_policy: MaxmemoryPolicy::from_position(values.number(Id::MaxmemoryPolicy)),
             maxmemory_samples: u32(Id::MaxmemorySamples),

@@ -72,7 +72,7 @@ use heard::Heard;
 use lease::{Lease, Promise};
 use log_store::LogStore;
 use raft::{RawNode, Ready, StateRole};
-use snapshot::Sending;
+use snapshot::{Sending, Settling};
 use solo::Solo;
 use std::collections::VecDeque;
 use ticks::Jitter;
@@ -133,6 +133,7 @@ pub struct Replica {
     forcing: Option<Forcing>,
     transfer: Option<Transfer>,
     sending: Vec<Sending>,
+    settling: Vec<Settling>,
     /// Changes of the membership that were handed out and not carried out.
     changes_due: VecDeque<Index>,
     /// The last one that was carried out, or may have been.
@@ -209,6 +210,7 @@ impl Replica {
             forcing: None,
             transfer: None,
             sending: Vec::new(),
+            settling: Vec::new(),
             changes_due: VecDeque::new(),
             last_change: applied,
             term,

@@ -99,6 +99,20 @@ pub(super) struct Sending {
     deadline: Monotonic,
 }
 
+/// From a snapshot's arrival until its receiver should have the rest of the log too; else it is one that lags like any other.
+const SETTLE_US: u64 = 60_000_000;
+
+/// A follower that has just got a snapshot, and still needs what was written meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settling {
+    to: ReplicaId,
+    /// Its snapshot reaches at least that far.
+    from: Index,
+    /// The end of the log when it came.
+    until: Index,
+    deadline: Monotonic,
+}
+
 impl Replica {
     /// Says that a snapshot is on this replica's disk, at that place. The log in memory is kept from there on for
     /// followers that lag, and followers that lag more get this snapshot.
@@ -135,8 +149,13 @@ impl Replica {
         let (first, durable) = (store.compacted(), store.durable().index);
         let wants_newer = store.wants_newer();
         let others = raft.prs().iter().filter(|(&id, _)| id != raft.id);
-        for (_, progress) in others {
-            if !progress.recent_active {
+        for (&id, progress) in others {
+            let id = ReplicaId(id);
+            // One that takes a snapshot in needs what comes behind it, however busy it is with that: bounded in bytes and in time.
+            let is_receiving = self.sending.iter().any(|sending| sending.to == id);
+            let settling = self.settling.iter().find(|settling| settling.to == id);
+            let settling = settling.filter(|settling| progress.matched < settling.until.get());
+            if !is_receiving && settling.is_none() && !self.answers(id) {
                 kept.some_are_silent = true;
                 continue;
             }
@@ -144,6 +163,9 @@ impl Replica {
             if progress.state == ProgressState::Snapshot {
                 let pending = Index(progress.pending_snapshot);
                 kept.behind_snapshot = kept.behind_snapshot.min(pending);
+            } else if let Some(settling) = settling {
+                let from = matched.max(settling.from);
+                kept.behind_snapshot = kept.behind_snapshot.min(from);
             } else if matched < first {
                 // It gets the durable snapshot, or waits for one of which nobody knows yet where it will be.
                 let from = match durable >= first {
@@ -168,6 +190,21 @@ impl Replica {
             return self.hold_report(super::Report::Snapshot(to, ok));
         }
         self.sending.retain(|sending| sending.to != to);
+        self.settling.retain(|settling| settling.to != to);
+        let progress = self.raw.raft.prs().get(to.get());
+        if let Some(progress) = progress.filter(|_| ok) {
+            // Its own word that it has it may have come already.
+            let from = match progress.state {
+                ProgressState::Snapshot => progress.pending_snapshot,
+                _ => progress.matched,
+            };
+            self.settling.push(Settling {
+                to,
+                from: Index(from),
+                until: self.last_index(),
+                deadline: self.now.plus_us(SETTLE_US),
+            });
+        }
         let status = match ok {
             true => SnapshotStatus::Finish,
             false => SnapshotStatus::Failure,
@@ -215,6 +252,9 @@ impl Replica {
 
     /// Gives up snapshots that take too long.
     pub(super) fn look_after_snapshots(&mut self) {
+        let leads = self.is_leader();
+        self.settling
+            .retain(|settling| leads && self.now < settling.deadline);
         if self.sending.is_empty() {
             return;
         }

@@ -192,6 +192,7 @@ impl Replica {
         }
         // Whoever a snapshot was on its way to belongs to the shard no more.
         self.sending.clear();
+        self.settling.clear();
         self.solo = Some(Solo {
             term: self.term(),
             pending: Vec::new(),

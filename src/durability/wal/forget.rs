@@ -3,7 +3,7 @@
 
 use ringfort_cluster::ShardId;
 
-use super::{Wal, WalError};
+use super::{RecordNumber, Wal, WalError};
 
 impl Wal {
     /// Has recovery drop all that this log and those of earlier generations hold of these shards, hard states too. Durable when
@@ -17,12 +17,27 @@ impl Wal {
         if shards.is_empty() {
             return Ok(());
         }
+        self.begin_to_forget(shards)?;
+        self.sync()?;
+        self.forgotten(shards);
+        Ok(())
+    }
+
+    /// The first half of [`Wal::forget`], which does not wait for the disk: writes the record that says so, and gives its number.
+    ///
+    /// # Errors
+    /// As [`Wal::forget`].
+    pub fn begin_to_forget(&mut self, shards: &[ShardId]) -> Result<RecordNumber, WalError> {
         self.begin();
         for shard in shards {
             self.builder.push_forget(*shard);
         }
         self.write()?;
-        self.sync()?;
+        Ok(self.written())
+    }
+
+    /// The second half, when that record is durable. Nothing of the shards may have been written since.
+    pub fn forgotten(&mut self, shards: &[ShardId]) {
         // Only now: a segment that is freed by it must not be missed.
         for shard in shards {
             for segment in &mut self.closed {
@@ -31,6 +46,5 @@ impl Wal {
             self.current.holdings.forget(*shard);
             self.old.forget(*shard);
         }
-        Ok(())
     }
 }

@@ -101,6 +101,7 @@ fn seat(me: NodeId, durability: &str, listener: &TcpListener) -> Seat {
         conns: RefCell::default(),
         peers: std::cell::OnceCell::new(),
         catch_up: CatchUp::default(),
+        leaves_clients: Cell::default(),
         requests: Cell::new(0),
         read_buffer: RefCell::default(),
     });
@@ -122,7 +123,12 @@ fn start(me: NodeId, durability: &str, listener: TcpListener, peers: &[(NodeId, 
         office: None,
     };
     let (arrivals, arrived) = mpsc::channel(16);
-    spawn_local(turn::serve(seat.local.clone(), Some(setup), arrived));
+    spawn_local(turn::serve(
+        seat.local.clone(),
+        Some(setup),
+        arrived,
+        Arc::default(),
+    ));
     spawn_local(accept_loop(listener, home, 1, move |_, accepted| {
         let _ = arrivals.try_send(Arrival::Node(Box::new(accepted)));
     }));
@@ -426,13 +432,42 @@ fn a_receiver_that_dies_in_the_middle_is_an_error_for_the_sender() {
 }
 
 #[test]
-fn a_transfer_keeps_to_its_rate() {
+fn a_transfer_keeps_to_its_rate_and_all_together_to_that_of_the_node() {
     on_a_worker(async {
-        let began = Instant::now();
-        let mut pace = Pace::new();
-        pace.keep(50_000, 1 << 20).await;
-        pace.keep(100_000, 1 << 20).await;
-        let due = Duration::from_secs_f64(100_000.0 / f64::from(1 << 20));
-        assert!(began.elapsed() >= due);
+        let [one, _] = listeners();
+        let leader = start(LEADER, "everysec", one, &[]);
+        let settings = &leader.local.shared.settings;
+        let mib = u64::from(1u32 << 20);
+        for (pairs, both_take) in [
+            (
+                [
+                    ("snapshot-send-bytes-per-sec", "1mb"),
+                    ("move-bytes-per-sec", "0"),
+                ],
+                0.1,
+            ),
+            (
+                [
+                    ("snapshot-send-bytes-per-sec", "1gb"),
+                    ("move-bytes-per-sec", "1mb"),
+                ],
+                0.2,
+            ),
+        ] {
+            settings.set(&pairs).unwrap();
+            leader.local.worker.borrow_mut().take_up_changes();
+            let before = leader.local.shared.move_pace.sent_bytes();
+            let (began, paces) = (Instant::now(), [Pace::new(mib), Pace::new(mib)]);
+            let bytes = mib / 10;
+            let [first, second] = paces.each_ref();
+            tokio::join!(
+                first.keep(&leader.local, bytes, bytes),
+                second.keep(&leader.local, bytes, bytes)
+            );
+            let took = began.elapsed().as_secs_f64();
+            assert!(took >= both_take - 0.01, "{pairs:?}: {took}");
+            let sent = leader.local.shared.move_pace.sent_bytes() - before;
+            assert_eq!(sent, 2 * bytes);
+        }
     });
 }

@@ -181,3 +181,46 @@ fn a_newcomer_gets_one_snapshot_however_often_it_asks_while_that_is_on_its_way()
     asks_for_snapshot(&mut replica, 3);
     assert_eq!(snapshots_asked(&mut replica, &mut outputs), 1);
 }
+
+/// `raft` takes its mark of who was heard from everybody once in an election timeout. For the moment until the next answer a follower that was
+/// taking a large snapshot in counted as silent, what it would need next was dropped, and it was sent another one, for ever.
+#[test]
+fn what_comes_behind_a_snapshot_is_kept_while_raft_counts_who_is_there() {
+    let (mut replica, mut outputs) = leader_with(&small());
+    write(&mut replica, &mut outputs, 5);
+    let place = SnapshotPlace {
+        index: replica.applied_index(),
+        term: replica.term(),
+        membership: replica.membership(),
+    };
+    replica.snapshot_is_durable(place.clone());
+    asks_for_snapshot(&mut replica, 3);
+    assert_eq!(snapshots_asked(&mut replica, &mut outputs), 1);
+    let timing = small();
+    let ticks = 2 * timing.election_timeout_us() / timing.tick_us;
+    for tick in 1..=ticks {
+        let now = START.plus_us(tick * timing.tick_us);
+        replica.tick(now);
+        turn(&mut replica, &mut outputs);
+        write(&mut replica, &mut outputs, 2);
+        assert!(replica.first_index() <= place.index.next(), "tick {tick}");
+        for from in [2, 3] {
+            replica.step(answer(MessageType::MsgHeartbeatResponse, from), now);
+        }
+    }
+    assert!(replica.log_bytes() > TAIL);
+
+    // It has come, and what was written meanwhile is more than followers that lag are given: this one is given all of it.
+    replica.report_snapshot(ReplicaId(3), true);
+    write(&mut replica, &mut outputs, 30);
+    assert!(replica.first_index() <= place.index.next());
+    acknowledge(&mut replica, 3, place.index);
+    write(&mut replica, &mut outputs, 30);
+    assert!(replica.log_bytes() > LAG && replica.first_index() <= place.index.next());
+    for _ in 0..2 {
+        let last = replica.last_index();
+        acknowledge(&mut replica, 3, last);
+        write(&mut replica, &mut outputs, 1);
+    }
+    assert!(replica.log_bytes() <= TAIL + 2 * ENTRY_BYTES);
+}
