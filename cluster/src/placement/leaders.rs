@@ -2,8 +2,8 @@
 //! moves back.
 
 use super::steps::Group;
-use super::{Limits, Step};
-use crate::topology::{Topology, META_GROUP};
+use super::{Health, Limits, Step};
+use crate::topology::META_GROUP;
 use crate::types::{ReplicaId, ShardId};
 use crate::NodeId;
 use std::cmp::{Ordering, Reverse};
@@ -25,16 +25,19 @@ struct Leads {
     shards: u64,
     weight: u64,
     staying: bool,
+    /// It could take from others now.
+    alive: bool,
 }
 
 impl Led {
-    pub fn count(groups: &[Group], topology: &Topology) -> Self {
-        let mut nodes: BTreeMap<NodeId, Leads> = (topology.nodes.values())
+    pub fn count(groups: &[Group], health: &Health) -> Self {
+        let mut nodes: BTreeMap<NodeId, Leads> = (health.topology.nodes.values())
             .map(|node| {
                 let leads = Leads {
                     shards: 0,
                     weight: u64::from(node.weight.max(1)),
                     staying: !node.draining,
+                    alive: health.is_alive(node.id),
                 };
                 (node.id, leads)
             })
@@ -88,11 +91,13 @@ impl Led {
         self.shards / staying.max(1)
     }
 
-    /// The nodes that lead so much that some other should take from them, if it has a replica: nearly always nobody.
+    /// The nodes that lead so much that some other should take from them, if it has a replica: nearly always nobody. A node that is down
+    /// leads nothing and can take nothing: beside it all others would seem to lead too much, for as long as it is waited for.
     fn givers(&self, slack: u64) -> BTreeSet<NodeId> {
         let would_lead = |leads: &Leads| leads.shards + 1 + slack;
-        let staying = self.nodes.values().filter(|leads| leads.staying);
-        let emptiest = staying.min_by(|one, other| {
+        let nodes = self.nodes.values();
+        let takes = nodes.filter(|leads| leads.staying && leads.alive);
+        let emptiest = takes.min_by(|one, other| {
             let one_full = would_lead(one) * other.weight;
             one_full.cmp(&(would_lead(other) * one.weight))
         });
@@ -166,8 +171,10 @@ pub(super) fn balance(
         let mut fullest: Vec<NodeId> = givers.into_iter().collect();
         fullest.sort_by_key(|&node| (Reverse(led.fullness(node)), node));
         fullest.truncate(CHAIN_BEGINNINGS_MAX);
+        // Where the fullest came in vain, one that leads less finds no end either.
+        let mut seen = BTreeSet::new();
         let chains = fullest.into_iter();
-        let mut chains = chains.filter_map(|from| chain(&by_leader, led, from, slack));
+        let mut chains = chains.filter_map(|from| chain(&by_leader, led, from, slack, &mut seen));
         steps = chains.next().unwrap_or_default();
         steps.truncate(limits.transfers_max);
     }
@@ -187,19 +194,20 @@ fn takers(group: &Group) -> Vec<(NodeId, ReplicaId)> {
 }
 
 /// The shortest chain of transfers from a node that leads too much, over others that give one on for the one that they take, to one
-/// that leads too little. The last is the first to be made: the others then find it done.
+/// that leads too little. The last is the first to be made: the others then find it done. What was `seen` already is not looked at again.
 fn chain(
     by_leader: &BTreeMap<NodeId, Vec<&Group>>,
     led: &Led,
     from: NodeId,
     slack: u64,
+    seen: &mut BTreeSet<NodeId>,
 ) -> Option<Vec<Step>> {
     let mut came: BTreeMap<NodeId, (NodeId, Step)> = BTreeMap::new();
     let mut queue = VecDeque::from([from]);
     while let Some(node) = queue.pop_front() {
         for group in by_leader.get(&node).into_iter().flatten() {
             for (next, to) in takers(group) {
-                if next == from || came.contains_key(&next) || !led.is_staying(next) {
+                if next == from || !led.is_staying(next) || !seen.insert(next) {
                     continue;
                 }
                 let shard = group.shard;

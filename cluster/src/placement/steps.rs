@@ -29,7 +29,7 @@ pub fn plan(topology: &Topology, observed: &Observed, limits: &Limits) -> Vec<St
         .collect();
     // Everything else depends on the meta group.
     groups.sort_by_key(|group| group.shard != META_GROUP);
-    let mut led = Led::count(&groups, topology);
+    let mut led = Led::count(&groups, &health);
     let mut copies = Copies::under_way(&groups);
     let (mut steps, mut idle) = (Vec::new(), Vec::new());
     for group in &groups {
