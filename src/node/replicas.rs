@@ -31,6 +31,7 @@ impl Worker {
         if self.is_tidying(group) {
             return Err(ReplicaError::NotGone(group));
         }
+        self.forget_never_begun(group, id)?;
         if state.is_littered(group) {
             self.tidy(place, group)?;
         }
@@ -42,6 +43,21 @@ impl Worker {
         self.look_at_leadership(place);
         self.stir(place);
         Ok(())
+    }
+
+    /// A replica may be noted as begun, ahead of its beginning, and the topology may have moved on meanwhile: it never began, and no duty
+    /// names it any more. The one that takes its place (ids are given out in order) ends it.
+    fn forget_never_begun(&self, group: ShardId, successor: ReplicaId) -> Result<(), ReplicaError> {
+        let state = self.shared.cluster_state();
+        let place = self.place_of_group(group)?;
+        let is_held = self.shards[place].standing.is_held;
+        match state.replica(group) {
+            Some(noted) if noted < successor && !is_held && !state.is_suspect(group) => {
+                state.end_replicas(&[(group, noted)])?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Ends a replica for good: it is noted, whoever waits for it is told, its data goes, and nothing of it comes back.

@@ -154,6 +154,25 @@ fn a_new_replica_begins_with_nothing_and_stays_over_a_restart() {
     alone.stop();
 }
 
+/// Replica 2 was noted ahead of its beginning; then the topology gave its place to replica 3. Nothing named 2 any more, and 3 was told for
+/// ever that 2 was still here: a cluster of three did not get whole.
+#[test]
+fn a_replica_that_was_noted_and_never_began_gives_way_to_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = start(dir.path(), "everysec");
+    alone.worker.drop_replica(ZERO, FIRST).unwrap();
+    let state = alone.worker.shared.cluster_state().clone();
+    state.begin_replicas(&[(ZERO, ReplicaId(2))]).unwrap();
+    alone.worker.start_replica(ZERO, ReplicaId(3)).unwrap();
+    assert_eq!(state.replica(ZERO), Some(ReplicaId(3)));
+    // What began is not pushed aside: it has to be dropped first.
+    let refused = alone.worker.start_replica(ZERO, ReplicaId(4));
+    assert!(
+        matches!(refused, Err(ReplicaError::Occupied(..))),
+        "{refused:?}"
+    );
+}
+
 #[test]
 fn a_snapshot_under_way_does_not_outlive_its_replica() {
     let dir = tempfile::tempdir().unwrap();

@@ -78,7 +78,7 @@ impl Default for Limits {
         Self {
             copies_max: 16,
             copies_of_node_max: 4,
-            copies_from_node_max: 4,
+            copies_from_node_max: 8,
             transfers_max: 4,
             leader_slack_percent: 10,
             steps_max: 256,
