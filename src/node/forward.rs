@@ -8,6 +8,7 @@ use ringfort_cluster::{Monotonic, NodeId};
 use crate::commands::{registry, Registered, Spread};
 use crate::protocol::{Args, OwnedArgs, Proto};
 
+use super::farewell::Farewells;
 use super::forward_wire::{put_command, put_reply, Command, Head, Outcome, Record, Records};
 use super::io::Forwarded;
 use super::outbox::{Target, Waiter};
@@ -61,6 +62,12 @@ struct Sent {
     to: NodeId,
 }
 
+/// What the last node that refused a command of a shard said of it.
+struct Hint {
+    refused_by: NodeId,
+    leader: Option<NodeId>,
+}
+
 /// The commands of one worker that other nodes run, and what they ask of this one.
 #[derive(Default)]
 pub struct Forwarding {
@@ -75,9 +82,11 @@ pub struct Forwarding {
     doubted: BTreeMap<u16, Monotonic>,
     /// A shard has a leader, or an answer has come: what waits may go on with the next turn.
     pub(super) is_to_retry: bool,
-    /// By shard: how often a node has refused it, and who was named as its leader then.
+    /// By shard: how often a node has refused it, and what was said of its leader then.
     rounds: BTreeMap<u16, u32>,
-    hints: BTreeMap<u16, NodeId>,
+    hints: BTreeMap<u16, Hint>,
+    /// Nodes that take no more commands, and what is left to do before this one ends.
+    pub(super) farewells: Farewells,
     /// Workers of other nodes that ask.
     askers: Vec<Peer>,
     /// By the worker that takes its commands in, asker and shard: the round whose commands are refused, and those before it.
@@ -103,6 +112,19 @@ impl Forwarding {
     fn has_sent_elsewhere(&self, shard: u16, leader: Option<NodeId>) -> bool {
         let mut sent = self.sent.values();
         sent.any(|sent| sent.held.shard == shard && Some(sent.to) != leader)
+    }
+
+    /// Whether a node has commands of this worker that it has not answered.
+    pub(super) fn has_sent_to(&self, node: NodeId) -> bool {
+        self.sent.values().any(|sent| sent.to == node)
+    }
+
+    /// Has whatever is asked of the shards of commands sent to a node wait behind those.
+    pub(super) fn queue_behind(&mut self, node: NodeId) {
+        let sent = self.sent.values().filter(|sent| sent.to == node);
+        for shard in sent.map(|sent| sent.held.shard) {
+            self.waiting.entry(shard).or_default();
+        }
     }
 
     /// Refuses a round of an asker, and those before it: what was asked later must not come before what was refused.
@@ -180,20 +202,23 @@ impl Worker {
     /// The node to which commands of a shard are to be sent, if it is another and can be reached.
     fn leader_elsewhere(&self, shard: u16) -> Option<NodeId> {
         let held = &self.shards[self.place(shard)];
-        let known = match held.standing.is_held {
-            true => held.leader_node(),
-            false => self.forwarding.hints.get(&shard).copied(),
-        };
         let peers = self.peers.as_ref()?;
-        let any = || {
-            let nodes = held.standing.nodes.iter().map(|(_, node)| *node);
-            nodes.into_iter().find(|node| peers.can_forward(*node))
-        };
-        let candidate = match held.standing.is_held {
-            true => known,
-            false => known.or_else(any),
-        };
-        candidate.filter(|node| *node != self.shared.node_id() && peers.can_forward(*node))
+        let (me, farewells) = (self.shared.node_id(), &self.forwarding.farewells);
+        let fits =
+            |node: &NodeId| *node != me && peers.can_forward(*node) && !farewells.has_left(*node);
+        if held.standing.is_held {
+            return held.leader_node().filter(fits);
+        }
+        let hint = self.forwarding.hints.get(&shard);
+        let named = hint.and_then(|hint| hint.leader).filter(fits);
+        named.or_else(|| {
+            // Any may say who leads, but for the one that has just been asked: it is the last to be asked again.
+            let nodes: Vec<NodeId> = held.standing.nodes.iter().map(|(_, node)| *node).collect();
+            let is_refuser = |node: &NodeId| hint.is_some_and(|hint| hint.refused_by == *node);
+            let next = nodes.iter().position(is_refuser).map_or(0, |at| at + 1);
+            let mut in_turn = nodes[next..].iter().chain(&nodes[..next]).copied();
+            in_turn.find(fits)
+        })
     }
 
     /// Sends a command to its leader's node; gives it back when there is none.
@@ -235,7 +260,7 @@ impl Worker {
         let now = self.monotonic();
         let shards: Vec<u16> = self.forwarding.waiting.keys().copied().collect();
         for shard in shards {
-            if self.waits_for_former_leader(shard, now) {
+            if self.waits_for_former_leader(shard, now) || self.waits_for_refusals(shard) {
                 continue;
             }
             let mut waiting = self.forwarding.waiting.remove(&shard).unwrap_or_default();
@@ -291,6 +316,8 @@ impl Worker {
                 }
                 Some(Record::Command(command)) => self.run_for(from, command),
                 Some(Record::Reply { request, outcome }) => self.heard(request, &outcome),
+                Some(Record::Farewell) => self.take_farewell(from.node),
+                Some(Record::Release) => self.forwarding.farewells.released(from),
             }
         }
     }
@@ -321,10 +348,11 @@ impl Worker {
                 self.flush_wanted = true;
             }
             Outcome::NotLeader(leader) => {
-                match leader.filter(|leader| *leader != to) {
-                    Some(leader) => self.forwarding.hints.insert(held.shard, leader),
-                    None => self.forwarding.hints.remove(&held.shard),
+                let hint = Hint {
+                    refused_by: to,
+                    leader: leader.filter(|leader| *leader != to),
                 };
+                self.forwarding.hints.insert(held.shard, hint);
                 *self.forwarding.rounds.entry(held.shard).or_default() += 1;
                 self.hold_again(held);
             }
@@ -341,7 +369,7 @@ impl Worker {
 
     /// A node cannot be reached any more: what it was asked may have been done or not.
     pub fn forward_down(&mut self, node: NodeId) {
-        self.give_up(|sent| sent.to == node);
+        self.give_up(|sent, _| sent.to == node);
     }
 
     /// Another node leads the shard now, or none. The former leader may never answer; if it does, it says what became of a command.
@@ -361,18 +389,33 @@ impl Worker {
             return false;
         };
         let leader = self.shards[self.place(shard)].leader_node();
-        if now < until && self.forwarding.has_sent_elsewhere(shard, leader) {
+        let has_sent = |forwarding: &Forwarding| forwarding.has_sent_elsewhere(shard, leader);
+        if now < until && has_sent(&self.forwarding) {
+            return true;
+        }
+        // Who has said farewell answers everything before it goes.
+        self.give_up(|sent, farewells| {
+            sent.held.shard == shard && Some(sent.to) != leader && !farewells.has_left(sent.to)
+        });
+        if has_sent(&self.forwarding) {
             return true;
         }
         self.forwarding.doubted.remove(&shard);
-        self.give_up(|sent| sent.held.shard == shard && Some(sent.to) != leader);
         false
     }
 
-    fn give_up(&mut self, which: impl Fn(&Sent) -> bool) {
-        let sent = self.forwarding.sent.iter();
+    /// Whether another node than the one to be asked next still has commands of a shard of which there is no replica here: if it refuses
+    /// them they come first. Where there is a replica, that goes by its leader's moves.
+    fn waits_for_refusals(&self, shard: u16) -> bool {
+        let is_held = self.shards[self.place(shard)].standing.is_held;
+        let next = || self.leader_elsewhere(shard);
+        !is_held && self.forwarding.has_sent_elsewhere(shard, next())
+    }
+
+    fn give_up(&mut self, which: impl Fn(&Sent, &Farewells) -> bool) {
+        let (sent, farewells) = (self.forwarding.sent.iter(), &self.forwarding.farewells);
         let mut requests: Vec<u64> = sent
-            .filter(|(_, sent)| which(sent))
+            .filter(|(_, sent)| which(sent, farewells))
             .map(|(request, _)| *request)
             .collect();
         requests.sort_unstable();
@@ -394,6 +437,7 @@ impl Worker {
     /// Another node's worker sends here no more: if it comes again it counts its rounds anew, and replies that it had for any worker of
     /// this node may be lost with the link, while the one on which they were asked goes on.
     pub fn asker_gone(&mut self, peer: Peer) {
+        self.forwarding.farewells.asker_gone(peer);
         for worker in 0..self.workers {
             self.task(worker, move |there| there.forward_down(peer.node));
         }

@@ -4,11 +4,17 @@
 //! frame     record ...
 //! command   1 u8 | request u64 | round u32 | shard u16 | database u16 | protocol u8 | flags u8 | count u32 | count x ( length u32 | bytes )
 //! reply     2 u8 | request u64 | status u8 | leader u128 | length u32 | bytes
+//! farewell  3 u8
+//! release   4 u8
 //! ```
 //!
 //! Numbers are little-endian. A command that a node refuses because it does not lead the shard is answered with status 1 and the node
 //! that does, 0 if that is unknown: it was certainly not applied. `round` is the sender's count of such answers for the shard; a node that
 //! has refused one command of a round refuses all that follow, so that none overtakes another.
+//!
+//! A node that is about to go down says farewell: it takes no more commands. Each worker that has asked it releases it when it has heard
+//! what became of everything that it had sent there; after that it sends no more commands until the node's link comes anew. A farewell has
+//! a frame of its own, because versions that do not know it read no further; they never release anybody.
 
 use ringfort_cluster::NodeId;
 
@@ -16,6 +22,8 @@ use crate::protocol::{Args, OwnedArgs, Proto};
 
 const COMMAND: u8 = 1;
 const REPLY: u8 = 2;
+const FAREWELL: u8 = 3;
+const RELEASE: u8 = 4;
 const UNTOUCHED: u8 = 1;
 /// Arguments of one command.
 const ARGS_MAX: usize = 1 << 20;
@@ -31,7 +39,14 @@ pub struct Command {
 #[derive(Debug, PartialEq)]
 pub enum Record<'a> {
     Command(Command),
-    Reply { request: u64, outcome: Outcome<'a> },
+    Reply {
+        request: u64,
+        outcome: Outcome<'a>,
+    },
+    /// Whoever sends this takes no more commands.
+    Farewell,
+    /// The worker that sends this wants nothing more of a node that has said farewell.
+    Release,
 }
 
 /// What became of a forwarded command.
@@ -83,6 +98,16 @@ pub fn put_reply(out: &mut Vec<u8>, request: u64, outcome: &Outcome) {
     out.extend_from_slice(bytes);
 }
 
+/// Appends that this node takes no more commands.
+pub fn put_farewell(out: &mut Vec<u8>) {
+    out.push(FAREWELL);
+}
+
+/// Appends that this worker expects nothing more.
+pub fn put_release(out: &mut Vec<u8>) {
+    out.push(RELEASE);
+}
+
 /// A walk over a frame. `None` stands where the bytes are no record; nothing follows it.
 pub struct Records<'a> {
     bytes: &'a [u8],
@@ -119,6 +144,8 @@ impl<'a> Records<'a> {
         match self.byte()? {
             COMMAND => self.command().map(Record::Command),
             REPLY => self.reply(),
+            FAREWELL => Some(Record::Farewell),
+            RELEASE => Some(Record::Release),
             _ => None,
         }
     }
@@ -226,12 +253,21 @@ mod tests {
             .iter()
             .map(|record| match record {
                 Record::Reply { request, outcome } => (*request, outcome),
-                Record::Command(_) => panic!("{records:?}"),
+                _ => panic!("{records:?}"),
             })
             .collect();
         assert_eq!(outcomes[0], (5, &Outcome::Reply(b"+OK\r\n")));
         assert_eq!(outcomes[1], (6, &Outcome::NotLeader(Some(NodeId(99)))));
         assert_eq!(outcomes[2], (7, &Outcome::NotLeader(None)));
+    }
+
+    #[test]
+    fn a_farewell_and_its_answer_arrive_as_they_were_sent() {
+        let mut frame = Vec::new();
+        put_farewell(&mut frame);
+        put_release(&mut frame);
+        let records: Vec<_> = Records::new(&frame).collect();
+        assert_eq!(records, [Some(Record::Farewell), Some(Record::Release)]);
     }
 
     #[test]

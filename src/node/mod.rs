@@ -8,6 +8,7 @@ mod cycle;
 pub mod digests;
 pub mod early;
 mod fan;
+mod farewell;
 mod follower_reads;
 mod forward;
 mod forward_wire;

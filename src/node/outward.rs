@@ -170,6 +170,15 @@ impl Outward {
         }
     }
 
+    /// Sends a frame that holds nothing but what `put` writes to a node, behind what was said before.
+    pub fn send_apart(&mut self, node: NodeId, put: impl FnOnce(&mut Vec<u8>)) {
+        let at = self.to(node);
+        self.send_kept(at);
+        self.send_forward(at);
+        put(&mut self.nodes[at].forward);
+        self.send_forward(at);
+    }
+
     fn send_kept(&mut self, at: usize) {
         let to = &mut self.nodes[at];
         if !to.kept.is_empty() && self.links.is_up(to.node, Channel::Forward) {

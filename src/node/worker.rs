@@ -289,6 +289,7 @@ impl Worker {
         if !self.io.remote.is_empty() {
             self.send_remote_replies();
         }
+        self.release_the_left();
         self.send_outward(may_wait);
         if let Some(peers) = &mut self.peers {
             peers.end_turn();

@@ -1,5 +1,6 @@
-//! The gentle end of a node among others: its workers hand the leadership of their groups over while connections are still served.
-//! Then its clients are told good-bye, each when it has been answered. Knows how long that may take, not how it is done.
+//! The gentle end of a node among others: its workers hand the leadership of their groups over while connections are still served, and
+//! take leave of the other nodes. Then its clients are told good-bye, each when it has been answered. Knows how long that may take, not
+//! how it is done.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout_at, Instant};
 
-use crate::node::{peers_of, Shared};
+use crate::node::{peers_of, Shared, Worker};
 
 use super::{Ending, Local, Workers};
 
@@ -16,8 +17,10 @@ use super::{Ending, Local, Workers};
 const HANDOVER_MAX: Duration = Duration::from_secs(3);
 /// Between two looks at the workers.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// The node stays so long after it leads nothing: others learn where to send their commands, and hear what became of those on their way.
+/// A node that has handed groups over stays so long at least: the others learn where to send clients of their cluster ports.
 const LINGER: Duration = Duration::from_millis(150);
+/// How long other nodes have to say that they expect no more answers. Those of a version that knows no farewell never do.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// How long clients have for what they have asked; whoever is not answered by then is cut off.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
@@ -58,7 +61,7 @@ pub(super) fn leave_clients_of(local: &Rc<Local>, ending: &Arc<Ending>) {
     });
 }
 
-/// Hands over what this node leads and another one could. Returns at once on a node alone.
+/// Hands over what this node leads and another one could, and takes leave of the other nodes. Returns at once on a node alone.
 pub async fn hand_over(shared: &Arc<Shared>) {
     let has_others = !peers_of(&shared.topology.current(), shared.node_id()).is_empty();
     if has_others {
@@ -69,39 +72,68 @@ pub async fn hand_over(shared: &Arc<Shared>) {
 /// As [`hand_over`], where there are other nodes.
 pub(super) async fn hand_over_to_others(shared: &Arc<Shared>) {
     let began = Instant::now();
-    let deadline = began + HANDOVER_MAX;
+    let handed = hand_all_over(shared, began + HANDOVER_MAX).await;
+    let given = handed.unwrap_or(0);
+    if handed.is_none() {
+        tracing::warn!("not all groups have another leader yet: stopping all the same");
+    } else if given > 0 {
+        let took_ms = began.elapsed().as_millis();
+        tracing::info!("{given} groups were handed over to other nodes in {took_ms} ms");
+    }
+    let linger = if given > 0 { LINGER } else { Duration::ZERO };
+    tokio::join!(sleep(linger), take_leave(shared));
+}
+
+/// Returns how many groups were handed over, or `None` when the time was over before all were.
+async fn hand_all_over(shared: &Arc<Shared>, deadline: Instant) -> Option<usize> {
     loop {
-        let Some((left, given)) = look(shared, deadline).await else {
-            tracing::warn!("not all groups have another leader yet: stopping all the same");
-            return;
+        let look = |there: &mut Worker| {
+            there.begin_to_leave();
+            (there.left_to_hand_over(), there.handed_over())
         };
+        let (left, given) = ask_all(shared, deadline, look).await?;
         if left == 0 {
-            if given > 0 {
-                let took_ms = began.elapsed().as_millis();
-                tracing::info!("{given} groups were handed over to other nodes in {took_ms} ms");
-                sleep(LINGER).await;
-            }
-            return;
+            return Some(given);
         }
         sleep(LOOK_EVERY).await;
     }
 }
 
-/// How many groups are left to hand over, and were handed over; `None` when the time is over.
-async fn look(shared: &Arc<Shared>, deadline: Instant) -> Option<(usize, usize)> {
+/// Says farewell to the other nodes, and waits until none of them expects an answer or sends more commands. What came back meanwhile is
+/// handed over again.
+async fn take_leave(shared: &Arc<Shared>) {
+    let deadline = Instant::now() + FAREWELL_MAX;
+    loop {
+        let look = |there: &mut Worker| {
+            there.say_farewell();
+            (there.left_to_hand_over(), there.left_to_release())
+        };
+        match ask_all(shared, deadline, look).await {
+            Some((0, 0)) => return,
+            Some(_) => sleep(LOOK_EVERY).await,
+            None => return tracing::info!("other nodes did not take leave in time"),
+        }
+    }
+}
+
+/// Asks all workers for two numbers and adds them up; `None` when the time is over.
+async fn ask_all(
+    shared: &Arc<Shared>,
+    deadline: Instant,
+    ask: impl Fn(&mut Worker) -> (usize, usize) + Copy + Send + 'static,
+) -> Option<(usize, usize)> {
     let (sender, mut answers) = mpsc::unbounded_channel();
     for worker in 0..shared.inboxes.len() as u16 {
         let sender = sender.clone();
         shared.task(worker, move |there| {
-            there.begin_to_leave();
-            let _ = sender.send((there.left_to_hand_over(), there.handed_over()));
+            let _ = sender.send(ask(there));
         });
     }
     drop(sender);
     let mut sum = (0, 0);
     loop {
         match timeout_at(deadline, answers.recv()).await {
-            Ok(Some((left, given))) => sum = (sum.0 + left, sum.1 + given),
+            Ok(Some((first, second))) => sum = (sum.0 + first, sum.1 + second),
             Ok(None) if Instant::now() < deadline => return Some(sum),
             _ => return None,
         }

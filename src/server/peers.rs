@@ -103,7 +103,13 @@ impl Incoming for Sink {
         if let Some(links) = self.links.get() {
             links.nudge(from.node);
         }
-        self.with(|local| local.shared.links.up(incoming(local, from, channel)));
+        self.with(|local| {
+            local.shared.links.up(incoming(local, from, channel));
+            if channel == Channel::Forward {
+                local.worker.borrow_mut().asker_came(from);
+                local.want_turn();
+            }
+        });
     }
 
     fn incoming_down(&self, from: Peer, channel: Channel) {
@@ -120,7 +126,11 @@ impl Incoming for Sink {
         tracing::debug!("the {channel:?} link to node {to} is up");
         self.with(|local| {
             local.shared.links.up(outgoing(local, to, channel));
-            local.worker.borrow_mut().retry_waiting();
+            let mut worker = local.worker.borrow_mut();
+            if channel == Channel::Forward {
+                worker.repeat_farewell(to);
+            }
+            worker.retry_waiting();
             local.want_turn();
         });
     }

@@ -44,6 +44,8 @@ pub(super) struct Link {
     has_task: Cell<bool>,
     /// There while the link is up; may be over already.
     connection: RefCell<Option<Rc<Connection>>>,
+    /// The other node has said that it goes down.
+    pub is_to_end: Cell<bool>,
     /// The owner's list of links to flush holds this one.
     pub is_listed: Cell<bool>,
     task: Wake,
@@ -60,6 +62,7 @@ impl Link {
             is_nudged: Cell::new(false),
             has_task: Cell::new(false),
             connection: RefCell::default(),
+            is_to_end: Cell::new(false),
             is_listed: Cell::new(false),
             task: Wake::default(),
         })
@@ -144,6 +147,7 @@ impl Link {
     }
 
     fn put_up(&self, connection: &Rc<Connection>) {
+        self.is_to_end.set(false);
         *self.connection.borrow_mut() = Some(connection.clone());
     }
 
@@ -333,10 +337,11 @@ fn failed(
     let text = format!("no connection to node {node} at {address}: {error}");
     // All links to a node fail for the same reason: one that always dials speaks for them.
     let is_news = *told != text;
-    if is_news && context.worker == 0 && link.channel == Channel::Forward {
-        tracing::warn!("{text}");
-    } else {
-        tracing::debug!("{text}");
+    let is_told = is_news && context.worker == 0 && link.channel == Channel::Forward;
+    match is_told {
+        true if link.is_to_end.get() => tracing::info!("{text}: it has said that it goes down"),
+        true => tracing::warn!("{text}"),
+        false => tracing::debug!("{text}"),
     }
     *told = text;
     if !is_news {

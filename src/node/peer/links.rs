@@ -141,6 +141,25 @@ impl Links {
             .unwrap_or(0)
     }
 
+    /// The nodes that there are links to.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        let peers = self.peers.borrow();
+        let wanted = peers.iter().filter(|peer| !peer.address.is_empty());
+        wanted.map(|peer| peer.node).collect()
+    }
+
+    /// The node has said that it goes down: that its links end is no news to an operator, until they are up again.
+    pub fn expect_end(&self, node: NodeId) {
+        for channel in Channel::ALL {
+            self.with(node, channel, |link| link.is_to_end.set(true));
+        }
+    }
+
+    /// Whether the end of a link was announced.
+    pub(super) fn is_end_expected(&self, node: NodeId, channel: Channel) -> bool {
+        self.with(node, channel, |link| link.is_to_end.get()) == Some(true)
+    }
+
     /// Where a node is, as [`Links::set_peers`] was told last.
     pub fn address(&self, node: NodeId) -> Option<String> {
         let peers = self.peers.borrow();

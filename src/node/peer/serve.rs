@@ -132,11 +132,18 @@ impl Serving {
             Err(error) => End::Failed(error),
         };
         let Peer { node, worker } = from;
+        let links = self.links.upgrade();
+        let is_expected = links.is_some_and(|links| links.is_end_expected(node, channel));
         match &end {
             // Told of by whoever wanted it.
             End::Cut(_) => {}
             End::Failed(FrameError::Closed) => {
                 tracing::debug!("node {node} closed its {channel:?} link of worker {worker}");
+            }
+            _ if is_expected => {
+                tracing::info!(
+                    "closed the {channel:?} link of node {node}, which goes down: {end}"
+                );
             }
             End::Silent => {
                 tracing::info!("closed the {channel:?} link of node {node}: {end}");
