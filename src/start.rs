@@ -12,7 +12,8 @@ use ringfort::node::{described_node, peers_of, process, recovery, removal, wall_
 use ringfort::node::{Node, Shared, Shutdown};
 use ringfort::server::formation::{form, setup, Announcing, Formation, FormationError, Formed};
 use ringfort::server::{
-    bind, hand_over, leave_clients, Accepted, Arrival, Listener, Office, PeerSetup, Port, Workers,
+    bind, hand_over, leave_clients, reserve, Accepted, Arrival, Listener, Office, PeerSetup, Port,
+    Workers,
 };
 use ringfort::settings::{Settings, Startup};
 use ringfort_cluster::forming::{Setup, Stored};
@@ -21,7 +22,7 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::AnyError;
 
-/// The sockets of a node, bound before anything is read, so that a port in use is told at once.
+/// The sockets of a node, reserved before anything is read, so that a port in use is told at once.
 struct Ports {
     clients: Listener,
     cluster: Option<Listener>,
@@ -60,7 +61,8 @@ fn peer_sockets(startup: &Startup) -> Result<Vec<TcpListener>, AnyError> {
             false => Err("join needs a peer-port, on which other nodes reach this one".into()),
         };
     }
-    match bind(&cluster.peer_bind, cluster.peer_port, startup.tcp_backlog) {
+    // A node that dials one that still loads would wait in vain for its handshake, and then pause: refused, it comes again at once.
+    match reserve(&cluster.peer_bind, cluster.peer_port) {
         Ok(listener) => Ok(listener.into_sockets()),
         Err(error) if cluster.join.is_empty() => {
             tracing::error!("{error}: no other node can join this one (see --peer-port)");

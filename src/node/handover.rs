@@ -195,7 +195,9 @@ impl Worker {
         let shard = &self.shards[place];
         let peers = self.peers.as_ref()?;
         let fit = |(id, node): &&(ReplicaId, NodeId)| {
-            peers.links.is_up(*node, Channel::Raft) && shard.replica.could_take_over(*id)
+            peers.links.is_up(*node, Channel::Raft)
+                && !self.forwarding.farewells.has_left(*node)
+                && shard.replica.could_take_over(*id)
         };
         let heirs: Vec<_> = shard.standing.nodes.iter().filter(fit).collect();
         let given = |node| self.leaving.as_ref()?.given.get(node).copied();

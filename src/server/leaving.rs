@@ -81,7 +81,7 @@ pub(super) async fn hand_over_to_others(shared: &Arc<Shared>) {
         tracing::info!("{given} groups were handed over to other nodes in {took_ms} ms");
     }
     let linger = if given > 0 { LINGER } else { Duration::ZERO };
-    tokio::join!(sleep(linger), take_leave(shared));
+    tokio::join!(sleep(linger), take_leave(shared, handed.is_some()));
 }
 
 /// Returns how many groups were handed over, or `None` when the time was over before all were.
@@ -99,9 +99,9 @@ async fn hand_all_over(shared: &Arc<Shared>, deadline: Instant) -> Option<usize>
     }
 }
 
-/// Says farewell to the other nodes, and waits until none of them expects an answer or sends more commands. What came back meanwhile is
-/// handed over again.
-async fn take_leave(shared: &Arc<Shared>) {
+/// Says farewell to the other nodes, and waits until none of them expects an answer or sends more commands. Where all groups could be handed
+/// over, those that came back meanwhile go again.
+async fn take_leave(shared: &Arc<Shared>, leads_nothing: bool) {
     let deadline = Instant::now() + FAREWELL_MAX;
     loop {
         let look = |there: &mut Worker| {
@@ -109,7 +109,7 @@ async fn take_leave(shared: &Arc<Shared>) {
             (there.left_to_hand_over(), there.left_to_release())
         };
         match ask_all(shared, deadline, look).await {
-            Some((0, 0)) => return,
+            Some((left, 0)) if left == 0 || !leads_nothing => return,
             Some(_) => sleep(LOOK_EVERY).await,
             None => return tracing::info!("other nodes did not take leave in time"),
         }

@@ -32,10 +32,22 @@ pub struct Listener {
 /// # Errors
 /// When an address cannot be bound; the text names it.
 pub fn bind(addresses: &[BindAddress], port: u16, backlog: u32) -> io::Result<Listener> {
+    let listener = reserve(addresses, port)?;
+    for socket in &listener.sockets {
+        SockRef::from(socket).listen(backlog.min(i32::MAX as u32) as i32)?;
+    }
+    Ok(listener)
+}
+
+/// Binds `port` on all addresses as [`bind`] does, but does not listen: whoever connects is refused at once, until somebody does.
+///
+/// # Errors
+/// When an address cannot be bound; the text names it.
+pub fn reserve(addresses: &[BindAddress], port: u16) -> io::Result<Listener> {
     let mut sockets = Vec::new();
     for address in addresses {
         let place = SocketAddr::new(address.ip, port);
-        match bind_one(place, backlog) {
+        match bind_one(place) {
             Ok(socket) => sockets.push(socket),
             Err(error) if address.optional && error.kind() == io::ErrorKind::AddrNotAvailable => {}
             Err(error) => {
@@ -53,14 +65,13 @@ pub fn bind(addresses: &[BindAddress], port: u16, backlog: u32) -> io::Result<Li
     Ok(Listener { sockets })
 }
 
-fn bind_one(address: SocketAddr, backlog: u32) -> io::Result<StdListener> {
+fn bind_one(address: SocketAddr) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(backlog.min(i32::MAX as u32) as i32)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
