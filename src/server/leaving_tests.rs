@@ -78,6 +78,86 @@ fn whoever_counts_at_the_other_nodes_notices_no_error_and_no_repetition() {
     assert_counted(counting, &mut nodes[0].client());
 }
 
+/// A key whose shard a node leads.
+fn key_led_by(node: &Member, client: &mut Client) -> String {
+    let leads = |slot: u16| node.led().contains(&(slot / (16_384 / SHARDS)));
+    let slot = |key: &str, client: &mut Client| client.ask(&format!("CLUSTER KEYSLOT {key}"));
+    let led = keys().find(|key| leads(slot(key, client)[1..].parse().expect("a slot")));
+    led.expect("a key of each shard")
+}
+
+/// Says farewell while it still leads, which no node does that goes down in order: so it shows what the others do about it.
+fn say_farewell(node: &Member) {
+    let (tell, told) = std::sync::mpsc::channel();
+    for worker in 0..node.shared.inboxes.len() as u16 {
+        let tell = tell.clone();
+        node.shared.task(worker, move |there| {
+            there.say_farewell();
+            let _ = tell.send(());
+        });
+    }
+    drop(tell);
+    while told.recv().is_ok() {}
+}
+
+/// Waits until nobody expects anything of a node that has said farewell.
+fn until_released(node: &Member) {
+    let ends = Instant::now() + DEADLINE;
+    loop {
+        let (tell, told) = std::sync::mpsc::channel();
+        for worker in 0..node.shared.inboxes.len() as u16 {
+            let tell = tell.clone();
+            node.shared.task(worker, move |there| {
+                let _ = tell.send(there.left_to_release());
+            });
+        }
+        drop(tell);
+        if told.iter().sum::<usize>() == 0 {
+            return;
+        }
+        assert!(Instant::now() < ends, "it is released");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A node lost what others sent it in its last milliseconds, and their clients were told that the outcome was unknown.
+#[test]
+fn what_is_asked_before_a_farewell_is_answered_and_what_is_asked_after_it_waits_for_the_next_leader(
+) {
+    const BEFORE: usize = 500;
+    let nodes = with_leaders();
+    let (mut before, mut after) = (nodes[1].client(), nodes[1].client());
+    let key = key_led_by(&nodes[0], &mut after);
+    let command = format!("INCR {key}");
+    assert_eq!(before.ask(&format!("SET {key} 0")), "+OK");
+    before.send(&vec![command.as_str(); BEFORE]);
+    say_farewell(&nodes[0]);
+    for count in 1..=BEFORE {
+        assert_eq!(before.reply(), format!(":{count}"));
+    }
+    until_released(&nodes[0]);
+    // The node leads still, and would answer.
+    let began = Instant::now();
+    let waiting = std::thread::spawn(move || (after.ask(&command), began.elapsed()));
+    std::thread::sleep(Duration::from_millis(300));
+    let read = nodes[0].client().ask(&format!("GET {key}"));
+    assert_eq!(read, BEFORE.to_string());
+    nodes[0].hand_over();
+    let (reply, took) = waiting.join().expect("a reply");
+    assert_eq!(reply, format!(":{}", BEFORE + 1));
+    assert!(took >= Duration::from_millis(300), "{took:?}");
+}
+
+#[test]
+fn a_node_that_has_said_farewell_is_given_no_leadership() {
+    let nodes = with_leaders();
+    say_farewell(&nodes[1]);
+    until_released(&nodes[1]);
+    let had = nodes[1].led();
+    nodes[0].hand_over();
+    assert_eq!(nodes[1].led(), had);
+}
+
 /// Counts up in pipelines until the connection ends. Returns how far the replies came.
 fn count_to_the_end(mut client: Client, key: &str) -> u64 {
     const TOGETHER: u64 = 4;
