@@ -167,3 +167,23 @@ fn admit(stream: TcpStream, peer: IpAddr, shared: &Shared) -> Option<std::net::T
     }
     stream.into_std().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream as StdTcpStream;
+
+    use super::*;
+    use crate::settings::Builder;
+
+    /// Where a node that loads took connections of others, each hung in its handshake for two seconds.
+    #[test]
+    fn a_reserved_port_refuses_connections_until_somebody_listens() {
+        let settings = Builder::new().build();
+        let listener = reserve(&settings.startup().cluster.peer_bind, 0).unwrap();
+        let address = listener.addresses()[0];
+        let refused = StdTcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        SockRef::from(&listener.sockets[0]).listen(1).unwrap();
+        assert!(StdTcpStream::connect(address).is_ok());
+    }
+}
