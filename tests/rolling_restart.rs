@@ -222,14 +222,14 @@ fn whoever_writes_while_each_node_is_started_anew_hears_of_no_error() {
     until("the cluster is whole", || is_whole(&nodes[0], &VOTES));
     let stop = Arc::new(AtomicBool::new(false));
     let clients = counting(&nodes, &stop);
-    for at in 0..NODES {
+    for node in &mut nodes {
         std::thread::sleep(Duration::from_millis(500));
-        nodes[at].stop();
+        node.stop();
         // The others notice that it is gone, as they do in an upgrade.
         std::thread::sleep(Duration::from_millis(300));
-        nodes[at].start();
+        node.start();
         until("the cluster is whole again", || {
-            is_whole(&nodes[at], &VOTES)
+            is_whole(node, &VOTES)
         });
         let failed = clients.iter().any(JoinHandle::is_finished);
         assert!(!failed, "a client has ended: its panic says why");
