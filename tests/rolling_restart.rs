@@ -228,9 +228,7 @@ fn whoever_writes_while_each_node_is_started_anew_hears_of_no_error() {
         // The others notice that it is gone, as they do in an upgrade.
         std::thread::sleep(Duration::from_millis(300));
         node.start();
-        until("the cluster is whole again", || {
-            is_whole(node, &VOTES)
-        });
+        until("the cluster is whole again", || is_whole(node, &VOTES));
         let failed = clients.iter().any(JoinHandle::is_finished);
         assert!(!failed, "a client has ended: its panic says why");
     }

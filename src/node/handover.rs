@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use ringfort_cluster::replica::TransferError;
-use ringfort_cluster::steward::{self, Order, OrderRefused};
+use ringfort_cluster::steward::{self, Order, OrderRefused, Task};
 use ringfort_cluster::{Monotonic, NodeId, ReplicaId, Term};
 
 use super::group::Standing;
@@ -115,6 +115,13 @@ impl Worker {
         order: &Order,
     ) -> Result<(), OrderRefused> {
         steward::check(order, &self.shards[place].replica)?;
+        if let Task::TransferLeader(to) = order.task {
+            // The steward may not know yet: it sees a node that leads nothing, and would give it back whatever it hands over.
+            let heir = self.shards[place].node_of(to);
+            if heir.is_some_and(|node| self.forwarding.farewells.has_left(node)) {
+                return Err(TransferError::NotFollowing(to).into());
+            }
+        }
         if self.shards[place].standing.gives_away() {
             return Err(TransferError::Busy.into());
         }

@@ -84,11 +84,13 @@ pub(super) async fn hand_over_to_others(shared: &Arc<Shared>) {
     tokio::join!(sleep(linger), take_leave(shared, handed.is_some()));
 }
 
-/// Returns how many groups were handed over, or `None` when the time was over before all were.
+/// Returns how many groups were handed over, or `None` when the time was over before all were. The others hear first that the node goes
+/// down, or they might give it back what it hands over.
 async fn hand_all_over(shared: &Arc<Shared>, deadline: Instant) -> Option<usize> {
     loop {
         let look = |there: &mut Worker| {
             there.begin_to_leave();
+            there.say_farewell();
             (there.left_to_hand_over(), there.handed_over())
         };
         let (left, given) = ask_all(shared, deadline, look).await?;
@@ -99,15 +101,12 @@ async fn hand_all_over(shared: &Arc<Shared>, deadline: Instant) -> Option<usize>
     }
 }
 
-/// Says farewell to the other nodes, and waits until none of them expects an answer or sends more commands. Where all groups could be handed
+/// Waits until none of the other nodes, to which farewell was said, expects an answer or sends more commands. Where all groups could be handed
 /// over, those that came back meanwhile go again.
 async fn take_leave(shared: &Arc<Shared>, leads_nothing: bool) {
     let deadline = Instant::now() + FAREWELL_MAX;
     loop {
-        let look = |there: &mut Worker| {
-            there.say_farewell();
-            (there.left_to_hand_over(), there.left_to_release())
-        };
+        let look = |there: &mut Worker| (there.left_to_hand_over(), there.left_to_release());
         match ask_all(shared, deadline, look).await {
             Some((left, 0)) if left == 0 || !leads_nothing => return,
             Some(_) => sleep(LOOK_EVERY).await,

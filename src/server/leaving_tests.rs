@@ -154,6 +154,9 @@ fn a_node_that_has_said_farewell_is_given_no_leadership() {
     say_farewell(&nodes[1]);
     until_released(&nodes[1]);
     let had = nodes[1].led();
+    order_all(&nodes[0], nodes[1].shared.node_id().0 as u64);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(nodes[1].led(), had);
     nodes[0].hand_over();
     assert_eq!(nodes[1].led(), had);
 }
