@@ -41,6 +41,18 @@ pub(super) fn not_leading() -> OperatorError {
     )
 }
 
+pub(super) fn conflict(reason: impl Into<String>) -> OperatorError {
+    OperatorError::new(Refusal::Conflict, reason)
+}
+
+/// Nobody knows whether an order was carried out.
+pub(super) fn unknown(reason: &str) -> OperatorError {
+    OperatorError::new(
+        Refusal::Unknown,
+        format!("{reason}; it may have been done: look with `ringfort status`, and repeat it if it was not"),
+    )
+}
+
 fn answer_of(answer: Answer) -> OperatorAnswer {
     answer.unwrap_or_else(OperatorAnswer::Refused)
 }
@@ -238,10 +250,7 @@ impl Govern {
 /// An answer that did not come.
 fn lost(question: &OperatorQuestion, what: &str) -> OperatorError {
     match question.changes() {
-        true => OperatorError::new(
-            Refusal::Unknown,
-            format!("{what}; it may have been done: look with `ringfort status`, and repeat it if it was not"),
-        ),
+        true => unknown(what),
         false => OperatorError::new(Refusal::Unavailable, what),
     }
 }

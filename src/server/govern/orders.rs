@@ -13,7 +13,7 @@ use crate::node::meta::Proposed;
 use crate::node::operator::{Done, OperatorAnswer, OperatorError, Refusal};
 
 use super::names::find_node;
-use super::operate::{no_shard, not_leading, Answer};
+use super::operate::{conflict, no_shard, not_leading, unknown, Answer};
 use super::overview::Overview;
 use super::problems::short;
 use super::Govern;
@@ -24,10 +24,6 @@ const TRANSFER_LIMIT: Duration = Duration::from_secs(5);
 const TRANSFER_LOOK: Duration = Duration::from_millis(50);
 /// For so long a transfer is ordered anew when the shard's leader refuses because it is busy.
 const TRANSFER_TRY: Duration = Duration::from_secs(3);
-
-fn conflict(reason: impl Into<String>) -> OperatorError {
-    OperatorError::new(Refusal::Conflict, reason)
-}
 
 fn refused(error: &MetaError) -> OperatorError {
     let kind = match error {
@@ -125,10 +121,7 @@ impl Govern {
             Proposed::Done(reply) => Ok(reply),
             Proposed::Refused(reason) => Err(conflict(reason)),
             Proposed::NotApplied(reason) => Err(OperatorError::new(Refusal::Unavailable, reason)),
-            Proposed::Unknown(reason) => Err(OperatorError::new(
-                Refusal::Unknown,
-                format!("{reason}; it may have been done: look with `ringfort status`, and repeat it if it was not"),
-            )),
+            Proposed::Unknown(reason) => Err(unknown(&reason)),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::node::operator::{OperatorAnswer, OperatorError, RecoverView, Recovere
 use crate::node::recovery::named;
 
 use super::names::find_node;
-use super::operate::{not_leading, Answer};
+use super::operate::{conflict, not_leading, Answer};
 use super::Govern;
 
 /// A lost node that has not answered for so long is not there.
@@ -98,10 +98,6 @@ fn notes(done: bool, some_are_empty: bool) -> Vec<String> {
     }
     notes.push("Never start a lost node again with its data: enough of them together would go on as the cluster that they remember. With an empty --dir each may join as a new node.".to_owned());
     notes
-}
-
-fn conflict(reason: impl Into<String>) -> OperatorError {
-    OperatorError::new(Refusal::Conflict, reason)
 }
 
 fn list(nodes: impl IntoIterator<Item = NodeId>) -> String {

@@ -18,7 +18,7 @@ use crate::node::operator::{OperatorAnswer, OperatorError, Refusal, VerifiedShar
 
 use self::compare::{is_mark_lost, note_passed_by, verified, view, Copy, Stand};
 use super::super::control::{Request, Response};
-use super::operate::{no_shard, Answer};
+use super::operate::{conflict, no_shard, Answer};
 use super::{encoded, Govern};
 
 /// Shards that are compared at the same time.
@@ -58,8 +58,7 @@ impl Govern {
     pub(super) async fn verify(self: &Rc<Self>, only: Option<u32>) -> Answer {
         let shards = self.shards_to_verify(only)?;
         let Ok(_turn) = self.verifying.try_acquire() else {
-            return Err(OperatorError::new(
-                Refusal::Conflict,
+            return Err(conflict(
                 "this node is comparing copies already: wait until it is done",
             ));
         };
