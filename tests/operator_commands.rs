@@ -1,44 +1,34 @@
 //! The operator's commands as processes against a real node: what they print and how they exit. Clusters of several nodes are tried in
 //! `src/server/operate_tests.rs`.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Output, Stdio};
+mod support;
+
+use std::io::{BufRead, Write};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-const START_MAX: Duration = Duration::from_secs(60);
+use support::{free_port, Connection, Node, START_MAX};
 
-/// A node alone, which ends with the test.
-struct Node {
-    process: Child,
+/// A node alone, and where its operator asks it.
+struct Alone {
+    node: Node,
     http: String,
-    _dir: tempfile::TempDir,
 }
 
-impl Node {
+impl Alone {
     fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let (port, http_port) = (free_port().to_string(), free_port().to_string());
-        let process = program()
-            .args(["serve", "--cluster-port", "0", "--threads", "1"])
-            .args(["--requirepass", "hush"])
-            .args(["--port", &port, "--http-port", &http_port])
-            .arg("--dir")
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the node starts");
-        let node = Self {
-            process,
+        let http_port = free_port().to_string();
+        let flags = ["--http-port", &http_port, "--threads", "1"];
+        let alone = Self {
+            node: Node::start(&[&flags[..], &["--requirepass", "hush"]].concat()),
             http: format!("127.0.0.1:{http_port}"),
-            _dir: dir,
         };
         let ends = Instant::now() + START_MAX;
-        while code(&node.run(&["status", "--check"])) != 0 {
-            assert!(Instant::now() < ends, "{}", said(&node.run(&["status"])));
+        while code(&alone.run(&["status", "--check"])) != 0 {
+            assert!(Instant::now() < ends, "{}", said(&alone.run(&["status"])));
             std::thread::sleep(Duration::from_millis(100));
         }
-        node
+        alone
     }
 
     fn run(&self, words: &[&str]) -> Output {
@@ -49,21 +39,18 @@ impl Node {
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    free.expect("a free port").port()
-}
-
 fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_ringfort"))
+}
+
+/// The first line of what a node answers to a command.
+fn ask(connection: &mut Connection, command: &str) -> String {
+    let stream = connection.0.get_mut();
+    let sent = stream.write_all(format!("{command}\r\n").as_bytes());
+    sent.expect("the node takes it");
+    let mut line = String::new();
+    connection.0.read_line(&mut line).expect("the node answers");
+    line.trim_end().to_owned()
 }
 
 fn code(output: &Output) -> i32 {
@@ -77,7 +64,10 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn a_node_alone_answers_its_operator() {
-    let node = Node::start();
+    let node = Alone::start();
+    let mut client = node.node.connect();
+    assert_eq!(ask(&mut client, "AUTH hush"), "+OK");
+    assert_eq!(ask(&mut client, "SET key value"), "+OK");
     let status = said(&node.run(&["status"]));
     assert!(status.contains("1 node, 64 shards"), "{status}");
     let id = status

@@ -15,17 +15,15 @@ pub struct Node {
 }
 
 impl Node {
-    /// With these flags beside port and directory. There is no cluster port unless they name one.
+    /// With these flags beside port and directory. There is no HTTP port and no cluster port unless they name one.
     pub fn start(flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let port = free_port();
-        let no_cluster_port: &[&str] = match flags.contains(&"--cluster-port") {
-            true => &[],
-            false => &["--cluster-port", "0"],
-        };
+        let others = ["--http-port", "--cluster-port"];
+        let closed = others.iter().filter(|port| !flags.contains(*port));
         let process = Command::new(env!("CARGO_BIN_EXE_ringfort"))
-            .args(["serve", "--http-port", "0", "--port", &port.to_string()])
-            .args(no_cluster_port)
+            .args(["serve", "--port", &port.to_string()])
+            .args(closed.flat_map(|port| [*port, "0"]))
             .args(flags)
             .arg("--dir")
             .arg(dir.path())
