@@ -181,7 +181,6 @@ impl Govern {
                 })
                 .await
             }
-            OperatorQuestion::Shards => self.overview(|all| shards_from(all, 0)).await,
             OperatorQuestion::ShardsFrom { first } => {
                 self.overview(|all| shards_from(all, *first)).await
             }
@@ -205,9 +204,13 @@ impl Govern {
             } => self.plan_add(*count, *weight, zone).await,
             OperatorQuestion::PlanRemove { node, force } => self.plan_remove(node, *force).await,
             OperatorQuestion::Rebalance => self.rebalance(),
-            OperatorQuestion::Verify { .. } | OperatorQuestion::Recover { .. } => Err(
-                OperatorError::new(Refusal::Invalid, "this version has no answer to it"),
-            ),
+            // The node that is asked answers these itself, the shards in parts.
+            OperatorQuestion::Shards
+            | OperatorQuestion::Verify { .. }
+            | OperatorQuestion::Recover { .. } => Err(OperatorError::new(
+                Refusal::Invalid,
+                "this version has no answer to it",
+            )),
         }
     }
 
