@@ -1,11 +1,12 @@
 //! Questions of operators: where this node leads the meta group they are answered here, else by the node that does. What is only read is
 //! asked again when the leader is lost; of an order nobody knows then whether it was carried out.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfort_cluster::ShardId;
+use ringfort_cluster::{NodeId, ShardId};
 use tokio::sync::{mpsc, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, Instant};
@@ -224,13 +225,14 @@ impl Govern {
         loop {
             let topology = self.topology();
             let looked = self.with_stewardship(|held, now| {
-                let has_reported = |id| {
-                    held.steward
-                        .reports()
-                        .any(|(report, _)| report.node.id == id)
+                let reported = || -> BTreeSet<NodeId> {
+                    let reports = held.steward.reports();
+                    reports.map(|(report, _)| report.node.id).collect()
                 };
-                let is_settled = now.since_us(held.since) >= down_after_us
-                    || topology.nodes.keys().all(|id| has_reported(*id));
+                let is_settled = now.since_us(held.since) >= down_after_us || {
+                    let reported = reported();
+                    topology.nodes.keys().all(|id| reported.contains(id))
+                };
                 if !is_settled {
                     return None;
                 }

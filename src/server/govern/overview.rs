@@ -34,14 +34,24 @@ pub(super) struct Overview<'a> {
 
 /// What a node has of the shards.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+pub(super) struct Tally {
     leads: u32,
     holds: u32,
     votes: u32,
     wished: u32,
-    needed_by: u32,
+    /// Groups that would miss it, the meta group among them.
+    pub needed_by: u32,
     lag_entries_max: u64,
     data_bytes: u64,
+}
+
+pub(super) type Tallies = BTreeMap<NodeId, Tally>;
+
+/// Shards that are not served as they should be.
+pub(super) struct Lacking {
+    pub leaderless: Vec<ShardId>,
+    /// Somebody leads them, with fewer voters that are up and have caught up than there should be.
+    pub short: Vec<ShardId>,
 }
 
 impl<'a> Overview<'a> {
@@ -143,30 +153,37 @@ impl<'a> Overview<'a> {
     // ---- views ---------------------------------------------------------------------------------------
 
     pub fn cluster(&self) -> ClusterView {
-        let wanted = self.voters_wanted();
         let count = |shards: usize| u32::try_from(shards).unwrap_or(u32::MAX);
-        let leaderless = self
-            .shards()
-            .filter(|(shard, _)| self.led(*shard).is_none());
-        let short = self
-            .shards()
-            .filter(|(shard, place)| self.sound_voters(*shard, place) < wanted);
+        let (tallies, lacking) = (self.tallies(), self.lacking());
         ClusterView {
             id: self.topology.cluster_id.to_string(),
             epoch: self.topology.epoch.0,
             leader: self.me.to_string(),
             replicas: self.topology.replicas,
             shards: count(self.topology.shards.len()),
-            shards_without_leader: count(leaderless.count()),
-            shards_short: count(short.count()),
+            shards_without_leader: count(lacking.leaderless.len()),
+            shards_short: count(lacking.leaderless.len() + lacking.short.len()),
             moves: self.moves(),
-            problems: problems::of(self),
-            nodes: self.nodes(),
+            problems: problems::of(self, &tallies, &lacking),
+            nodes: self.nodes(&tallies),
         }
     }
 
-    fn nodes(&self) -> Vec<NodeView> {
-        let tallies = self.tallies();
+    fn lacking(&self) -> Lacking {
+        let wanted = self.voters_wanted();
+        let (led, leaderless): (Vec<_>, Vec<_>) = self
+            .shards()
+            .partition(|(shard, _)| self.led(*shard).is_some());
+        let is_short =
+            |(shard, place): &(ShardId, &Place)| self.sound_voters(*shard, place) < wanted;
+        let number = |(shard, _)| shard;
+        Lacking {
+            leaderless: leaderless.into_iter().map(number).collect(),
+            short: led.into_iter().filter(is_short).map(number).collect(),
+        }
+    }
+
+    fn nodes(&self, tallies: &Tallies) -> Vec<NodeView> {
         let tally = |id| tallies.get(&id).copied().unwrap_or_default();
         let nodes = self.topology.nodes.values();
         nodes
@@ -223,8 +240,8 @@ impl<'a> Overview<'a> {
     }
 
     /// All nodes in one go over the groups.
-    fn tallies(&self) -> BTreeMap<NodeId, Tally> {
-        let mut tallies: BTreeMap<NodeId, Tally> = BTreeMap::new();
+    fn tallies(&self) -> Tallies {
+        let mut tallies = Tallies::new();
         for (shard, place) in self.topology.places() {
             let members = place.members.all();
             let nodes: BTreeSet<NodeId> =
