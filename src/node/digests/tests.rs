@@ -324,6 +324,28 @@ fn a_digest_that_nobody_asks_for_is_given_up_and_then_forgotten() {
 }
 
 #[test]
+fn a_comparison_that_was_ended_leaves_its_place_to_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = Alone::start(dir.path(), "none");
+    alone.write(0, 0..100, "v");
+    for token in [1, 2] {
+        let answer = alone.ask(DigestAsk::Await, token);
+        assert!(matches!(answer, DigestAnswer::Awaiting(..)), "{answer:?}");
+        // That of another is none of its business.
+        alone.ask(DigestAsk::End, token + 7);
+        assert_eq!(alone.worker.digests.open(), 1);
+        if token == 2 {
+            alone.mark(token);
+        }
+        let answer = alone.ask(DigestAsk::End, token);
+        assert!(matches!(answer, DigestAnswer::Failed(_)), "{answer:?}");
+        assert_eq!(alone.worker.digests.open(), 0);
+        assert!(!alone.worker.background_step());
+    }
+    alone.stop();
+}
+
+#[test]
 fn data_that_is_replaced_ends_a_walk_but_a_mark_may_come_behind_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut alone = Alone::start(dir.path(), "none");
