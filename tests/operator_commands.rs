@@ -4,6 +4,7 @@
 mod support;
 
 use std::io::{BufRead, Write};
+use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,12 @@ struct Alone {
 }
 
 impl Alone {
-    fn start() -> Self {
+    /// With these flags too.
+    fn start(flags: &[&str]) -> Self {
         let http_port = free_port().to_string();
-        let flags = ["--http-port", &http_port, "--threads", "1"];
+        let usual = ["--http-port", &http_port, "--threads", "1"];
         let alone = Self {
-            node: Node::start(&[&flags[..], &["--requirepass", "hush"]].concat()),
+            node: Node::start(&[&usual[..], &["--requirepass", "hush"], flags].concat()),
             http: format!("127.0.0.1:{http_port}"),
         };
         let ends = Instant::now() + START_MAX;
@@ -64,7 +66,10 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn a_node_alone_answers_its_operator() {
-    let node = Alone::start();
+    // It goes without a peer port where that one is taken.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = listener.local_addr().expect("a port").port().to_string();
+    let node = Alone::start(&["--peer-port", &taken]);
     let mut client = node.node.connect();
     assert_eq!(ask(&mut client, "AUTH hush"), "+OK");
     assert_eq!(ask(&mut client, "SET key value"), "+OK");
@@ -78,6 +83,7 @@ fn a_node_alone_answers_its_operator() {
     let shown = node.run(&["node", "show", id, "-o", "json"]);
     let json: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
     assert_eq!(json["leads"], 64);
+    assert_eq!(json["peer_port"], serde_json::Value::Null);
     assert_eq!(said(&node.run(&["shards"])).lines().count(), 65);
     assert_eq!(code(&node.run(&["plan", "add", "--count", "2"])), 0);
 

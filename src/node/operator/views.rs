@@ -60,8 +60,10 @@ pub struct NodeView {
     pub id: String,
     pub host: String,
     pub port: u16,
+    /// 0: it has none. So of the HTTP port.
     pub cluster_port: u16,
-    pub peer_port: u16,
+    /// None where it listens for no other nodes.
+    pub peer_port: Option<u16>,
     pub http_port: u16,
     pub zone: String,
     pub weight: u16,

@@ -48,7 +48,8 @@ fn at_address<'a>(
     let host = bare.unwrap_or(host);
     let port: u16 = port.parse().map_err(|_| malformed(port))?;
     let is_there = |node: &&Node| {
-        let ports = [node.port, node.cluster_port, node.peer_port, node.http_port];
+        let peer_port = node.open_peer_port().unwrap_or(0);
+        let ports = [node.port, node.cluster_port, peer_port, node.http_port];
         port > 0 && node.host.eq_ignore_ascii_case(host) && ports.contains(&port)
     };
     Ok(topology.nodes.values().filter(is_there).collect())

@@ -206,7 +206,7 @@ impl<'a> Overview<'a> {
             host: node.host.clone(),
             port: node.port,
             cluster_port: node.cluster_port,
-            peer_port: node.peer_port,
+            peer_port: node.open_peer_port(),
             http_port: node.http_port,
             zone: node.zone.clone(),
             weight: node.weight,
