@@ -15,7 +15,7 @@ pub struct ClusterView {
     /// Copies that every shard should have.
     pub replicas: u8,
     pub shards: u32,
-    /// Shards that nobody is known to lead.
+    /// Shards that nobody is known to lead, but for those that had a leader a moment ago.
     pub shards_without_leader: u32,
     /// Shards with fewer voters that are up and have caught up than they should have.
     pub shards_short: u32,

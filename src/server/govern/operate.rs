@@ -30,6 +30,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// A leader that was elected just now waits a little for the reports of the nodes, and looks so often whether they are there.
 const SETTLE_LOOK: Duration = Duration::from_millis(50);
+/// A shard without a leader for less than this has been handed over or is electing one, and is no problem.
+const LEADERLESS_US: u64 = 2_000_000;
 /// Shards of one answer between nodes, which has a bound in bytes.
 const SHARDS_OF_ANSWER_MAX: usize = 2048;
 
@@ -240,8 +242,9 @@ impl Govern {
                 let heard = heard.map(|(report, at)| (report, now.since_us(at)));
                 let heard =
                     heard.filter(|(report, _)| topology.nodes.contains_key(&report.node.id));
+                let passing = held.steward.lately_led(LEADERLESS_US, now);
                 let all = Overview::new(&topology, self.me(), heard, down_after_us);
-                Some(look(&all))
+                Some(look(&all.with_passing(passing)))
             });
             match looked {
                 None => return Err(not_leading()),

@@ -29,6 +29,8 @@ pub(super) struct Overview<'a> {
     heard: BTreeMap<NodeId, Heard<'a>>,
     down_after_us: u64,
     led: BTreeMap<ShardId, Led<'a>>,
+    /// Their leaders move just now: nothing is said of them that could pass within a moment.
+    passing: BTreeSet<ShardId>,
     copies: BTreeMap<(ShardId, NodeId), &'a GroupReport>,
 }
 
@@ -68,10 +70,17 @@ impl<'a> Overview<'a> {
             heard: heard.map(|heard| (heard.0.node.id, heard)).collect(),
             down_after_us,
             led: BTreeMap::new(),
+            passing: BTreeSet::new(),
             copies: BTreeMap::new(),
         };
         all.look_at_groups();
         all
+    }
+
+    /// With these shards, which had a leader a moment ago, taken as such that have one.
+    pub fn with_passing(mut self, shards: impl Iterator<Item = ShardId>) -> Self {
+        self.passing = shards.collect();
+        self
     }
 
     fn look_at_groups(&mut self) {
@@ -173,6 +182,7 @@ impl<'a> Overview<'a> {
         let wanted = self.voters_wanted();
         let (led, leaderless): (Vec<_>, Vec<_>) = self
             .shards()
+            .filter(|(shard, _)| self.led(*shard).is_some() || !self.passing.contains(shard))
             .partition(|(shard, _)| self.led(*shard).is_some());
         let is_short =
             |(shard, place): &(ShardId, &Place)| self.sound_voters(*shard, place) < wanted;
