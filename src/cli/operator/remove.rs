@@ -38,7 +38,7 @@ pub(super) fn remove(
         Err(Failure::Refused {
             kind: Refusal::NotFound,
             ..
-        }) if is_full_id(&leave.node) => {
+        }) if is_id(&leave.node) => {
             let done = session.client.delete::<Done>(&path(&leave.node))?;
             terminal.print(&format!("{}\n", said(&done.value)))?;
             return Ok(Outcome::Done);
@@ -68,9 +68,9 @@ pub(super) fn drain(
     Following::new(session, &node, false).follow(terminal, leave.within, &Stop::catch()?)
 }
 
-/// Nothing less can name a node that is no part of the cluster any more.
-fn is_full_id(node: &str) -> bool {
-    node.len() == 40 && node.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// Whether it is an id or a part of one: nothing else can name a node that is no part of the cluster any more.
+fn is_id(node: &str) -> bool {
+    node.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Says what will move, and gives the order.

@@ -12,7 +12,7 @@ use tokio::time::{sleep, Instant};
 use crate::node::meta::Proposed;
 use crate::node::operator::{Done, OperatorAnswer, OperatorError, Refusal};
 
-use super::names::find_node;
+use super::names::{find_node, find_removed};
 use super::operate::{conflict, no_shard, not_leading, unknown, Answer};
 use super::overview::Overview;
 use super::problems::short;
@@ -73,11 +73,7 @@ impl Govern {
     pub(super) async fn remove(&self, name: &str) -> Answer {
         let topology = self.topology();
         // Who asks again because the answer was lost is told that it is done.
-        if let Some(id) = name
-            .parse()
-            .ok()
-            .filter(|id| topology.removed.contains_key(id))
-        {
+        if let Some(id) = find_removed(&topology, name) {
             let reply = self.decide(&MetaCommand::Remove { node: id }).await?;
             return Ok(done(reply, format!("node {id} was removed before")));
         }

@@ -18,7 +18,7 @@ use tokio::time::{sleep, Instant};
 use crate::node::operator::{OperatorAnswer, OperatorError, RecoverView, RecoveredGroup, Refusal};
 use crate::node::recovery::named;
 
-use super::names::find_node;
+use super::names::{find_node, find_removed};
 use super::operate::{conflict, not_leading, Answer};
 use super::Govern;
 
@@ -131,8 +131,7 @@ impl Govern {
         let mut lost = BTreeSet::new();
         for name in names {
             // Who repeats it, because it was interrupted, names nodes that are out already.
-            let known: Option<NodeId> = name.parse().ok();
-            match known.filter(|id| topology.removed.contains_key(id)) {
+            match find_removed(&topology, name) {
                 Some(id) => lost.insert(id),
                 None => lost.insert(find_node(&topology, name)?.id),
             };
