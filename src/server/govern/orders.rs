@@ -22,7 +22,7 @@ use super::Govern;
 const TRANSFER_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks whether it has.
 const TRANSFER_LOOK: Duration = Duration::from_millis(50);
-/// For so long a transfer is ordered anew when the shard's leader refuses because it is busy.
+/// For so long a transfer is ordered anew when the shard has no leader, or that one refuses because it is busy.
 const TRANSFER_TRY: Duration = Duration::from_secs(3);
 
 fn refused(error: &MetaError) -> OperatorError {
@@ -140,6 +140,12 @@ impl Govern {
         };
         let until = Instant::now() + TRANSFER_TRY;
         loop {
+            let is_led = self.overview(|all| Ok(all.led(id).is_some())).await?;
+            if !is_led && Instant::now() < until {
+                // Its leader may be moving just now.
+                sleep(TRANSFER_LOOK).await;
+                continue;
+            }
             let order = self.overview(|all| transfer_order(all, id, &node)).await?;
             let hold = || self.with_stewardship(|held, now| held.steward.hold_leader(id, now));
             let Some(order) = order else {
