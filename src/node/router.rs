@@ -24,8 +24,9 @@ pub struct Question<'a> {
     pub proto: Proto,
 }
 
-/// Commands of one connection that are prepared together.
-pub const PREPARED_MAX: usize = 64;
+/// Commands of one connection that are prepared together: enough for look-ups to overlap, few enough for the nearest cache to keep
+/// what was fetched for them.
+pub const PREPARED_MAX: usize = 24;
 
 /// A command that was looked up, with the look-up of its key under way.
 #[derive(Clone, Copy)]

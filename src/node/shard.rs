@@ -376,7 +376,7 @@ impl Shard {
         // In a turn of its own the worker has begun with the first commands.
         let mut is_begun = asked.peek().is_some_and(|asked| asked.hash != 0);
         while group.fill(&mut cursor) {
-            self.begin_look_ups(&mut group, batch.bytes(), &mut writes);
+            self.begin_look_ups(&mut group, batch.bytes(), &mut writes, is_begun);
             for at in 0..group.len {
                 while let Some(read) = asked.next_if(|asked| asked.is_read) {
                     self.run_read(read, &mut queued, stamp, replies);
@@ -445,13 +445,16 @@ impl Shard {
         }
     }
 
-    /// Has the memory of the group's keys on its way before the first of them is needed.
+    /// Has the memory of the group's keys on its way before the first of them is needed. `is_begun`: somebody has done so for the
+    /// first [`PLACE_AHEAD`] of them.
     fn begin_look_ups<'a>(
         &self,
         group: &mut Group,
         bytes: &[u8],
         writes: &mut impl Iterator<Item = &'a Asked>,
+        is_begun: bool,
     ) {
+        let begun = if is_begun { PLACE_AHEAD } else { 0 };
         for at in 0..group.len {
             let keyspace = self.databases.keyspace(group.databases[at]);
             let asked = writes.next().filter(|asked| asked.hash != 0);
@@ -463,7 +466,7 @@ impl Shard {
                     (1, keyspace.hash(key))
                 }),
             };
-            if let Some((_, hash)) = key {
+            if let Some((_, hash)) = key.filter(|_| at >= begun) {
                 keyspace.prefetch_directory(hash);
             }
             group.look_ups[at] = LookUp {
@@ -472,7 +475,7 @@ impl Shard {
                 place: asked.and_then(|asked| asked.place),
             };
         }
-        for look_up in &group.look_ups[..group.len] {
+        for look_up in group.look_ups[..group.len].iter().skip(begun) {
             if let Some((_, hash)) = look_up.key {
                 let keyspace = self.databases.keyspace(look_up.database);
                 keyspace.prefetch_segment(hash);
