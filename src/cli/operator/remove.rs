@@ -33,6 +33,14 @@ pub(super) fn remove(
     terminal: &mut Terminal,
     leave: &Leave,
 ) -> Result<Outcome, Failure> {
+    begin_removal(session, terminal, leave).map_err(unread)
+}
+
+fn begin_removal(
+    session: &Session,
+    terminal: &mut Terminal,
+    leave: &Leave,
+) -> Result<Outcome, Failure> {
     let node = match begin(session, terminal, leave) {
         // An earlier run may have come to its end after it was cut off.
         Err(Failure::Refused {
@@ -60,12 +68,30 @@ pub(super) fn drain(
     terminal: &mut Terminal,
     leave: &Leave,
 ) -> Result<Outcome, Failure> {
+    begin_drain(session, terminal, leave).map_err(unread)
+}
+
+fn begin_drain(
+    session: &Session,
+    terminal: &mut Terminal,
+    leave: &Leave,
+) -> Result<Outcome, Failure> {
     let node = begin(session, terminal, leave)?;
     if !leave.waits {
         terminal.print("It is being drained. `ringfort status` shows how far it is.\n")?;
         return Ok(Outcome::Done);
     }
     Following::new(session, &node, false).follow(terminal, leave.within, &Stop::catch()?)
+}
+
+/// Without anybody who reads along nothing is done any more, and what was begun goes on: that is not done.
+fn unread(failure: Failure) -> Failure {
+    match failure {
+        Failure::Output(error) => Failure::Unknown(format!(
+            "cannot write the output: {error}. What has begun goes on: look with `ringfort status`, and repeat the command"
+        )),
+        failure => failure,
+    }
 }
 
 /// Whether it is an id or a part of one: nothing else can name a node that is no part of the cluster any more.
