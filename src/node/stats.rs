@@ -49,6 +49,7 @@ impl Counter {
 pub struct WorkerStats {
     pub connections_received: Counter,
     pub connections_rejected: Counter,
+    /// Of clients: what the node itself puts into its log is not counted.
     pub commands_processed: Counter,
     pub input_bytes: Counter,
     pub output_bytes: Counter,
@@ -99,6 +100,7 @@ pub struct WorkerStats {
 
 #[derive(Debug, Default)]
 struct CommandCounters {
+    is_internal: bool,
     calls: Counter,
     nanoseconds: Counter,
     rejected: Counter,
@@ -108,9 +110,13 @@ struct CommandCounters {
 }
 
 impl WorkerStats {
-    /// `commands`: how many command ids there are.
-    pub fn new(commands: usize) -> Arc<Self> {
+    /// `internal`: by command id, whether no client calls it.
+    pub fn new(internal: impl IntoIterator<Item = bool>) -> Arc<Self> {
         let counter = Counter::default;
+        let of_command = |is_internal| CommandCounters {
+            is_internal,
+            ..CommandCounters::default()
+        };
         Arc::new(Self {
             connections_received: counter(),
             connections_rejected: counter(),
@@ -145,7 +151,7 @@ impl WorkerStats {
             log_segments: counter(),
             log_syncs_pending: counter(),
             write_times: WriteTimes::default(),
-            commands: (0..commands).map(|_| CommandCounters::default()).collect(),
+            commands: internal.into_iter().map(of_command).collect(),
             errors: Mutex::default(),
             databases: Mutex::default(),
         })
@@ -165,7 +171,9 @@ impl WorkerStats {
         counters.nanoseconds.add(nanoseconds);
         let latency = counters.latency.get_or_init(no_latencies);
         latency[bucket_of(nanoseconds / calls.max(1))].add(calls);
-        self.commands_processed.add(calls);
+        if !counters.is_internal {
+            self.commands_processed.add(calls);
+        }
     }
 
     /// A command was refused before it ran (arity, NOAUTH, OOM).
@@ -501,8 +509,9 @@ mod tests {
     use super::*;
 
     fn node() -> NodeStats {
-        let workers = vec![WorkerStats::new(2), WorkerStats::new(2)];
-        NodeStats::new(workers, vec!["get".into(), "set".into()])
+        let workers = (0..2).map(|_| WorkerStats::new([false, false, true]));
+        let names = ["get", "set", "rf.sweep"];
+        NodeStats::new(workers.collect(), names.map(String::from).to_vec())
     }
 
     #[test]
@@ -518,6 +527,20 @@ mod tests {
         assert_eq!(get.microseconds(), 25);
         assert_eq!(get.latency.count(), 11);
         assert_eq!(node.totals().commands_processed, 11);
+    }
+
+    #[test]
+    fn what_a_node_does_for_itself_is_no_command_of_clients() {
+        let node = node();
+        for tick in 0..10u64 {
+            node.sample_rates(tick * 100_000);
+            node.workers()[0].called_often(2, 100, 0);
+            node.workers()[1].called(1, 5_000);
+        }
+        assert_eq!(node.totals().commands_processed, 10);
+        assert_eq!(node.rates().commands_per_second, 10);
+        let calls: Vec<u64> = node.commands().iter().map(|used| used.calls).collect();
+        assert_eq!(calls, [10, 1_000], "each is told by its name");
     }
 
     #[test]
