@@ -157,12 +157,6 @@ impl WorkerStats {
         })
     }
 
-    /// A command ran and took this long.
-    #[inline]
-    pub fn called(&self, command: usize, nanoseconds: u64) {
-        self.called_often(command, 1, nanoseconds);
-    }
-
     /// A command ran `calls` times and took this long in all: for runs too short to be timed one by one.
     #[inline]
     pub fn called_often(&self, command: usize, calls: u64, nanoseconds: u64) {
@@ -517,7 +511,7 @@ mod tests {
     #[test]
     fn figures_of_all_workers_add_up() {
         let node = node();
-        node.workers()[0].called(0, 5_000);
+        node.workers()[0].called_often(0, 1, 5_000);
         node.workers()[1].called_often(0, 10, 20_000);
         node.workers()[1].failed(0);
         let commands = node.commands();
@@ -535,7 +529,7 @@ mod tests {
         for tick in 0..10u64 {
             node.sample_rates(tick * 100_000);
             node.workers()[0].called_often(2, 100, 0);
-            node.workers()[1].called(1, 5_000);
+            node.workers()[1].called_often(1, 1, 5_000);
         }
         assert_eq!(node.totals().commands_processed, 10);
         assert_eq!(node.rates().commands_per_second, 10);
@@ -547,7 +541,7 @@ mod tests {
     fn a_reset_lets_counters_begin_anew() {
         let node = node();
         let worker = &node.workers()[0];
-        worker.called(0, 5_000);
+        worker.called_often(0, 1, 5_000);
         worker.rejected(1);
         worker.error_reply(b"ERR no");
         worker.connected_clients.add(3);
@@ -556,7 +550,7 @@ mod tests {
         assert!(node.errors().is_empty());
         assert_eq!(node.totals(), Totals::default());
         assert_eq!(node.sum(|w| &w.connected_clients), 3, "gauges stay");
-        worker.called(1, 1_000);
+        worker.called_often(1, 1, 1_000);
         assert_eq!(node.commands()[0].name, "set");
         assert_eq!(node.commands()[0].latency.count(), 1);
     }

@@ -205,7 +205,8 @@ fn the_next_segment_does_not_wait_behind_snapshots() {
     let disk: SharedDisk = Arc::new(RealDisk);
     let (worker, thread) = DiskWorker::start(None, Box::new(|_| {})).unwrap();
     let (go_on, busy) = std::sync::mpsc::channel::<()>();
-    worker.submit(move || drop(busy.recv())).unwrap();
+    let wait = move || assert!(busy.recv().is_err());
+    worker.submit(wait).unwrap();
     let (recovered, _) = read(&disk, dir.path());
     let options = WalOptions {
         disk_worker: worker,
