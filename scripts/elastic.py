@@ -42,6 +42,8 @@ class Watch(threading.Thread):
         self.run_ = run
         self.seen = {}
         self.moved = 0
+        # The run looks too, where a phase begins and ends.
+        self.lock = threading.Lock()
         self.stopped = threading.Event()
 
     def run(self):
@@ -49,14 +51,15 @@ class Watch(threading.Thread):
             self.look()
 
     def look(self):
-        for node in list(self.run_.cluster.nodes):
-            try:
-                now = groups.total(node.metrics(), "ringfort_move_sent_bytes_total")
-            except (OSError, ValueError, http.client.HTTPException):
-                continue
-            before = self.seen.get(node.number, 0)
-            self.seen[node.number] = now
-            self.moved += now - before if now >= before else now
+        with self.lock:
+            for node in list(self.run_.cluster.nodes):
+                try:
+                    now = groups.total(node.metrics(), "ringfort_move_sent_bytes_total")
+                except (OSError, ValueError, http.client.HTTPException):
+                    continue
+                before = self.seen.get(node.number, 0)
+                self.seen[node.number] = now
+                self.moved += now - before if now >= before else now
 
 
 class Run:
@@ -176,11 +179,14 @@ class Run:
         if self.options.kill:
             killer = threading.Thread(target=self.kill_one, args=(ended,))
             killer.start()
-        move()
-        seconds = time.monotonic() - began
-        ended.set()
-        if killer:
-            killer.join()
+        try:
+            move()
+            seconds = time.monotonic() - began
+        finally:
+            # Else it would start a node when all is over.
+            ended.set()
+            if killer:
+                killer.join()
         return seconds
 
     def kill_one(self, ended):
@@ -234,6 +240,9 @@ class Run:
             try:
                 return operator_api.of_any(others, method, f"/v1/nodes/127.0.0.1:{node.http_port}{path}", body)
             except (OSError, http.client.HTTPException, operator_api.Refused) as error:
+                # The answer to the order before was lost.
+                if method == "DELETE" and getattr(error, "status", None) == http.HTTPStatus.NOT_FOUND:
+                    return None
                 if time.monotonic() > deadline:
                     self.fail(f"{method} {node.name}{path}: {error}")
                     return None

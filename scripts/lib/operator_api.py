@@ -8,7 +8,11 @@ SECONDS_MAX = 10.0
 
 
 class Refused(Exception):
-    """The answer was no; the text says why."""
+    """The answer was no; the text says why, and the status, if it came from a node, what kind of no it is."""
+
+    def __init__(self, text, status=None):
+        super().__init__(text)
+        self.status = status
 
 
 def call(node, method, path, body=None):
@@ -22,7 +26,7 @@ def call(node, method, path, body=None):
     finally:
         connection.close()
     if answer.status // 100 != 2:
-        raise Refused(f"{method} {path}: {answer.status} {content.decode(errors='replace').strip()}")
+        raise Refused(f"{method} {path}: {answer.status} {content.decode(errors='replace').strip()}", answer.status)
     return json.loads(content) if content else None
 
 

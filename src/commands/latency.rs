@@ -49,7 +49,7 @@ impl Event {
     }
 }
 
-/// All events, by name: `command`, `fast-command`, `wal-fsync-always` ...
+/// All events, by name: `command`, `fast-command`, `aof-write` (the log), `expire-cycle` ...
 #[derive(Debug, Default)]
 pub struct LatencyLog {
     events: BTreeMap<&'static str, Event>,

@@ -1,5 +1,6 @@
-//! The background thread for disk work that must not hold up a worker's turn: syncs every second, snapshot chunks,
-//! segments made ahead, removals. Jobs run one after another in the order in which they were submitted.
+//! The background threads for disk work that must not hold up a worker's turn: one for syncs every second, snapshot chunks and
+//! removals, and one for the segments of the log that are made ahead, which a turn waits for when they are late. On each, jobs run one
+//! after another in the order in which they were submitted.
 
 use std::io;
 use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError, SyncSender};
@@ -21,22 +22,22 @@ pub type SyncFailed = Box<dyn FnMut(WalError) + Send>;
 #[error("the disk is behind: {DISK_JOBS_MAX} jobs are waiting")]
 pub struct QueueFull;
 
-/// A handle to the background thread; clones share it. The thread ends when the last handle is gone and its queue is empty.
+/// A handle to the background threads; clones share it. They end when the last handle is gone and their queues are empty.
 #[derive(Clone)]
 pub struct DiskWorker {
-    jobs: Jobs,
+    /// None: jobs run at once, in the caller; for the simulator and for tests, where order must be a function of the seed.
+    queues: Option<Queues>,
     syncers: Arc<Mutex<Vec<WalSyncer>>>,
 }
 
 #[derive(Clone)]
-enum Jobs {
-    Thread(SyncSender<Job>),
-    /// Jobs run at once, in the caller: for the simulator and for tests, where order must be a function of the seed.
-    Inline,
+struct Queues {
+    bulk: SyncSender<Job>,
+    log: SyncSender<Job>,
 }
 
 impl DiskWorker {
-    /// Starts the thread. With an interval it syncs the registered logs that often.
+    /// Starts the threads. With an interval the registered logs are synced that often. The handle ends behind both.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -44,7 +45,8 @@ impl DiskWorker {
         sync_every: Option<Duration>,
         sync_failed: SyncFailed,
     ) -> io::Result<(Self, JoinHandle<()>)> {
-        let (sender, receiver) = sync_channel(DISK_JOBS_MAX);
+        let (bulk, receiver) = sync_channel(DISK_JOBS_MAX);
+        let (log, of_log) = sync_channel::<Job>(DISK_JOBS_MAX);
         let syncers = Arc::new(Mutex::new(Vec::new()));
         let thread = Loop {
             receiver,
@@ -52,12 +54,19 @@ impl DiskWorker {
             sync_every,
             sync_failed,
         };
+        let log_thread = std::thread::Builder::new()
+            .name("ringfort-log".into())
+            .spawn(move || of_log.iter().for_each(|job| job()))?;
         let handle = std::thread::Builder::new()
             .name("ringfort-disk".into())
-            .spawn(move || thread.run())?;
+            .spawn(move || {
+                thread.run();
+                // A job that panicked there has said so.
+                let _ = log_thread.join();
+            })?;
         Ok((
             Self {
-                jobs: Jobs::Thread(sender),
+                queues: Some(Queues { bulk, log }),
                 syncers,
             },
             handle,
@@ -68,7 +77,7 @@ impl DiskWorker {
     #[must_use]
     pub fn inline() -> Self {
         Self {
-            jobs: Jobs::Inline,
+            queues: None,
             syncers: Arc::default(),
         }
     }
@@ -78,13 +87,28 @@ impl DiskWorker {
     /// # Errors
     /// `QueueFull`: the job was dropped.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), QueueFull> {
-        match &self.jobs {
-            Jobs::Thread(sender) => sender.try_send(Box::new(job)).map_err(|_| QueueFull),
-            Jobs::Inline => {
-                job();
-                Ok(())
-            }
-        }
+        self.hand_over(job, |queues| &queues.bulk)
+    }
+
+    /// As [`DiskWorker::submit`], for what a worker's turn may come to wait for: it waits for nothing else.
+    ///
+    /// # Errors
+    /// `QueueFull`: the job was dropped.
+    pub fn submit_for_log(&self, job: impl FnOnce() + Send + 'static) -> Result<(), QueueFull> {
+        self.hand_over(job, |queues| &queues.log)
+    }
+
+    fn hand_over(
+        &self,
+        job: impl FnOnce() + Send + 'static,
+        queue: impl Fn(&Queues) -> &SyncSender<Job>,
+    ) -> Result<(), QueueFull> {
+        let Some(queues) = &self.queues else {
+            job();
+            return Ok(());
+        };
+        let handed = queue(queues).try_send(Box::new(job));
+        handed.map_err(|_| QueueFull)
     }
 
     /// Has a log synced at every interval from now on.

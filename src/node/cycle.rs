@@ -36,7 +36,9 @@ impl Worker {
         self.take_up_changes();
         // On a full disk due keys stay where they are, unseen: the little room left is the operator's.
         if self.shared.active_expire.load(Relaxed) && self.write_error.is_none() {
+            let begun = self.io.ticks.raw();
             self.expire_cycle();
+            self.note_event("expire-cycle", begun);
         }
         self.keep_below_max();
         // Where memory is bounded the workers live by each other's figures.
@@ -218,6 +220,20 @@ impl Worker {
         if self.live.maxmemory_policy == MaxmemoryPolicy::Noeviction {
             return false;
         }
+        let begun = self.io.ticks.raw();
+        let has_room = self.evict_some(max);
+        self.note_event("eviction-cycle", begun);
+        has_room
+    }
+
+    /// Something that began at a reading of the worker's clock ends now: LATENCY shows it, if it took long.
+    fn note_event(&self, event: &'static str, begun: u64) {
+        let ticks = &self.io.ticks;
+        let took = ticks.delta_as_nanos(begun, ticks.raw());
+        self.io.slow.note_event(event, took);
+    }
+
+    fn evict_some(&mut self, max: u64) -> bool {
         // What waits for the end of the turn counts too.
         self.flush();
         for _ in 0..EVICTIONS_PER_WRITE_MAX {

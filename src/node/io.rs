@@ -305,17 +305,30 @@ impl Io {
         reply: &[u8],
         client: Option<(u16, u32)>,
     ) {
+        self.count_calls(command, args, reply, client, 1);
+    }
+
+    /// As [`Io::count`]; `calls` is 0 for a part of a command that another part stands for.
+    #[inline]
+    fn count_calls(
+        &mut self,
+        command: &Registered,
+        args: &Args,
+        reply: &[u8],
+        client: Option<(u16, u32)>,
+        calls: u64,
+    ) {
         let ended = self.ticks.raw();
         let ticks = ended.saturating_sub(self.since);
         self.since = ended;
         if ticks > self.brief.ticks_max || reply.first() == Some(&b'-') {
-            return self.count_alone(command, args, reply, client, ticks);
+            return self.count_alone(command, args, reply, client, (calls, ticks));
         }
         if self.brief.command != command.id {
             self.settle();
             self.brief.command = command.id;
         }
-        self.brief.calls += 1;
+        self.brief.calls += calls;
         self.brief.ticks += ticks;
     }
 
@@ -326,10 +339,10 @@ impl Io {
         args: &Args,
         reply: &[u8],
         client: Option<(u16, u32)>,
-        ticks: u64,
+        (calls, ticks): (u64, u64),
     ) {
         let nanos = self.ticks.delta_as_nanos(0, ticks);
-        self.stats.called(command.id, nanos);
+        self.stats.called_often(command.id, calls, nanos);
         if reply.first() == Some(&b'-') {
             self.stats.failed(command.id);
             self.stats.error_reply(&reply[1..]);
@@ -349,7 +362,7 @@ impl Io {
             std::mem::take(&mut self.brief.calls),
             std::mem::take(&mut self.brief.ticks),
         );
-        if calls > 0 {
+        if calls + ticks > 0 {
             let nanos = self.ticks.delta_as_nanos(0, ticks);
             self.stats.called_often(self.brief.command, calls, nanos);
         }
@@ -359,11 +372,13 @@ impl Io {
 impl Replies for Io {
     #[inline]
     fn reply(&mut self, asked: &Asked, args: &Args, reply: &[u8]) {
-        let client = match asked.target.waiter {
-            Waiter::Client { conn, .. } => Some((asked.target.worker, conn)),
-            _ => None,
+        let (client, calls) = match asked.target.waiter {
+            Waiter::Client { conn, .. } => (Some((asked.target.worker, conn)), 1),
+            // A command over several shards is one call, which its first part stands for.
+            Waiter::Part { part, .. } => (None, u64::from(part == 0)),
+            _ => (None, 1),
         };
-        self.count(asked.command, args, reply, client);
+        self.count_calls(asked.command, args, reply, client, calls);
         self.complete(asked.target, reply);
     }
 

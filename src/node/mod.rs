@@ -45,6 +45,8 @@ mod snapshots;
 mod spread;
 pub mod stats;
 mod suspects;
+#[cfg(test)]
+mod testing;
 mod tidying;
 pub mod topology;
 pub mod view;

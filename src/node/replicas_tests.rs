@@ -8,53 +8,18 @@ use ringfort_cluster::suspects::Agree;
 use ringfort_cluster::topology::{Topology, META_GROUP};
 use ringfort_cluster::{HardState, Index, MetaCommand, ReplicaId, ShardId, Term};
 
-use crate::commands::registry;
 use crate::durability::snapshot::find_snapshots;
 use crate::durability::{RealDisk, ReplicaError, SharedDisk};
 use crate::node::meta::Proposed;
-use crate::node::outbox::Target;
-use crate::node::report::Identity;
-use crate::node::worker::Worker;
-use crate::node::{Node, Shared};
-use crate::protocol::OwnedArgs;
-use crate::settings::Builder;
+use crate::node::testing::Alone;
 
 const ZERO: ShardId = ShardId(0);
 const FIRST: ReplicaId = ReplicaId(1);
 
-/// A node with one worker.
-struct Alone {
-    worker: Worker,
-    node: Node,
-}
-
-fn start(dir: &Path, durability: &str) -> Alone {
-    let flags = [
-        ("dir", dir.to_str().unwrap()),
-        ("shards", "2"),
-        ("threads", "1"),
-        ("durability", durability),
-    ];
-    let settings = Arc::new(Builder::new().flags(flags).unwrap().build());
-    let shared = Shared::new(settings, Identity::default(), 3);
-    let mut node = Node::load_alone(shared).unwrap();
-    let parts = node.take_parts().remove(0);
-    let worker = Worker::start(parts);
-    Alone { worker, node }
-}
-
 impl Alone {
-    fn write(&mut self, place: usize, keys: std::ops::Range<usize>) {
-        for key in keys {
-            let text = format!("key:{key}");
-            let args = OwnedArgs::new(["SET", &text, "value"]);
-            let set = registry().find(b"SET").unwrap();
-            let shard = &mut self.worker.shards[place];
-            let was_idle = shard.is_idle();
-            let asked = shard.ask_write(0, &args.as_args(), set, None, Target::NOBODY);
-            asked.unwrap();
-            self.worker.mark_dirty(place, was_idle, 100);
-        }
+    /// Sets keys of one shard, and ends the turn.
+    fn set(&mut self, place: usize, keys: std::ops::Range<usize>) {
+        self.write(place, keys, "value");
         self.worker.flush();
     }
 
@@ -78,11 +43,6 @@ impl Alone {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
-
-    fn stop(self) {
-        self.worker.stop();
-        self.node.close();
-    }
 }
 
 fn snapshots(dir: &Path) -> Vec<u16> {
@@ -94,11 +54,11 @@ fn snapshots(dir: &Path) -> Vec<u16> {
 #[test]
 fn a_replica_that_was_dropped_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "everysec");
-    alone.write(0, 0..10);
-    alone.write(1, 0..20);
+    let mut alone = Alone::start(dir.path(), "everysec");
+    alone.set(0, 0..10);
+    alone.set(1, 0..20);
     alone.snapshot_all();
-    alone.write(0, 10..15);
+    alone.set(0, 10..15);
     assert_eq!((alone.keys(0), snapshots(dir.path())), (15, vec![0, 1, 2]));
     assert!(alone.node.shared.leads(0));
     alone.worker.drop_replica(ZERO, FIRST).unwrap();
@@ -116,7 +76,7 @@ fn a_replica_that_was_dropped_leaves_nothing_behind() {
     assert!(matches!(refused, Err(ReplicaError::GivenUp(..))));
     alone.stop();
 
-    let alone = start(dir.path(), "everysec");
+    let alone = Alone::start(dir.path(), "everysec");
     assert!(!alone.worker.shards[0].standing.is_held);
     assert_eq!((alone.keys(0), alone.keys(1)), (0, 20));
     alone.stop();
@@ -125,8 +85,8 @@ fn a_replica_that_was_dropped_leaves_nothing_behind() {
 #[test]
 fn a_new_replica_begins_with_nothing_and_stays_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "everysec");
-    alone.write(0, 0..10);
+    let mut alone = Alone::start(dir.path(), "everysec");
+    alone.set(0, 0..10);
     let next = ReplicaId(4);
     let refused = alone.worker.start_replica(ZERO, next);
     assert!(matches!(refused, Err(ReplicaError::Occupied(_, FIRST))));
@@ -149,7 +109,7 @@ fn a_new_replica_begins_with_nothing_and_stays_over_a_restart() {
     // The process is killed.
     drop(alone.worker);
     alone.node.kill();
-    let mut alone = start(dir.path(), "everysec");
+    let mut alone = Alone::start(dir.path(), "everysec");
     check(&mut alone);
     alone.stop();
 }
@@ -159,7 +119,7 @@ fn a_new_replica_begins_with_nothing_and_stays_over_a_restart() {
 #[test]
 fn a_replica_that_was_noted_and_never_began_gives_way_to_the_next() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "everysec");
+    let mut alone = Alone::start(dir.path(), "everysec");
     alone.worker.drop_replica(ZERO, FIRST).unwrap();
     let state = alone.worker.shared.cluster_state().clone();
     state.begin_replicas(&[(ZERO, ReplicaId(2))]).unwrap();
@@ -176,9 +136,9 @@ fn a_replica_that_was_noted_and_never_began_gives_way_to_the_next() {
 #[test]
 fn a_snapshot_under_way_does_not_outlive_its_replica() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "everysec");
+    let mut alone = Alone::start(dir.path(), "everysec");
     for _ in 0..20 {
-        alone.write(0, 0..500);
+        alone.set(0, 0..500);
         alone.worker.snapshot_all();
         alone.worker.snapshot_step();
         alone.worker.snapshot_step();
@@ -188,7 +148,7 @@ fn a_snapshot_under_way_does_not_outlive_its_replica() {
         assert!(!snapshots(dir.path()).contains(&0));
         alone.stop();
         std::fs::remove_dir_all(dir.path()).unwrap();
-        alone = start(dir.path(), "everysec");
+        alone = Alone::start(dir.path(), "everysec");
     }
     alone.stop();
 }
@@ -196,7 +156,7 @@ fn a_snapshot_under_way_does_not_outlive_its_replica() {
 #[test]
 fn the_meta_group_ends_and_begins_like_any_other() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "none");
+    let mut alone = Alone::start(dir.path(), "none");
     assert!(alone.worker.shards[2].meta.is_some());
     alone.worker.drop_replica(META_GROUP, FIRST).unwrap();
     assert!(alone.worker.shards[2].meta.is_none());
@@ -213,7 +173,7 @@ fn the_meta_group_ends_and_begins_like_any_other() {
 #[test]
 fn only_who_leads_the_meta_group_proposes_to_it() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "none");
+    let mut alone = Alone::start(dir.path(), "none");
     let done = alone.propose(&MetaCommand::SetReplicas { replicas: 2 });
     assert!(matches!(done, Proposed::Done(_)), "{done:?}");
     let too_large = alone.propose(&MetaCommand::SetItem {
@@ -235,7 +195,7 @@ fn only_who_leads_the_meta_group_proposes_to_it() {
 #[test]
 fn what_was_heard_of_the_cluster_never_gets_into_the_way_of_the_log() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "none");
+    let mut alone = Alone::start(dir.path(), "none");
     let applied = alone.worker.shards[2].meta.clone().unwrap();
     let mut heard = Topology::clone(&applied);
     for replicas in [2, 3, 4] {
@@ -258,12 +218,12 @@ fn what_was_heard_of_the_cluster_never_gets_into_the_way_of_the_log() {
 #[test]
 fn a_suspect_that_is_trusted_goes_on_with_what_it_has() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "everysec");
-    alone.write(0, 0..10);
+    let mut alone = Alone::start(dir.path(), "everysec");
+    alone.set(0, 0..10);
     let state = alone.node.shared.cluster_state().clone();
     state.change(|state| state.suspects.extend([ZERO])).unwrap();
     alone.stop();
-    let mut alone = start(dir.path(), "everysec");
+    let mut alone = Alone::start(dir.path(), "everysec");
     let doubts = alone.node.shared.topology.doubts();
     assert_eq!(doubts.suspect, [(ZERO, FIRST)]);
     let refused = alone.worker.start_replica(ZERO, FIRST);
@@ -314,9 +274,9 @@ fn a_suspect_that_is_trusted_goes_on_with_what_it_has() {
     assert_eq!(alone.node.shared.cluster_state().suspects(), []);
     assert!(alone.worker.shards[0].leads());
     assert_eq!(alone.keys(0), 10);
-    alone.write(0, 10..12);
+    alone.set(0, 10..12);
     alone.stop();
-    let alone = start(dir.path(), "everysec");
+    let alone = Alone::start(dir.path(), "everysec");
     assert_eq!(alone.keys(0), 12);
     alone.stop();
 }

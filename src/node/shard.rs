@@ -20,7 +20,7 @@ use crate::store::{prefetch, Databases, Timestamp};
 
 use super::group::Standing;
 use super::look_ahead::{look_ahead, Step, ENTRY_AHEAD, PLACE_AHEAD};
-use super::outbox::Target;
+use super::outbox::{Target, Waiter};
 
 /// A command whose reply somebody waits for.
 #[derive(Clone, Copy)]
@@ -34,6 +34,12 @@ pub struct Asked {
     place: Option<u8>,
     /// Reads that follow a write of the same connection run between the writes, at their place.
     is_read: bool,
+}
+
+impl Asked {
+    fn is_awaited(&self) -> bool {
+        !matches!(self.target.waiter, Waiter::Nobody)
+    }
 }
 
 /// The commands of one turn, in the order in which they were asked.
@@ -403,7 +409,8 @@ impl Shard {
         for read in asked {
             self.run_read(read, &mut queued, stamp, replies);
         }
-        if !waiting.is_empty() {
+        // What the node proposed for itself tells nothing of how clients fare.
+        if waiting.iter().any(Asked::is_awaited) {
             replies.answered(asked_at, waiting.len());
         }
         for turn in &later {

@@ -14,7 +14,7 @@ use crate::commands::acl_log::AclLog;
 use crate::commands::latency::LatencyLog;
 use crate::commands::report::{ClientsReport, LogReport, MemoryReport, MovesReport, Report};
 use crate::commands::slowlog::SlowLog;
-use crate::commands::{registry, Pause, Shutdown};
+use crate::commands::{registry, Flags, Pause, Shutdown};
 use crate::durability::StateKeeper;
 use crate::settings::Settings;
 use crate::store::Timestamp;
@@ -117,9 +117,11 @@ impl Shared {
             .iter()
             .map(|command| command.full_name.clone())
             .collect();
-        let stats = (0..workers)
-            .map(|_| WorkerStats::new(names.len()))
-            .collect();
+        let internal = || {
+            let all = registry().by_id.iter();
+            all.map(|command| command.command.flags.has(Flags::INTERNAL))
+        };
+        let stats = (0..workers).map(|_| WorkerStats::new(internal())).collect();
         let replication_id = identity.replication_id.clone();
         let started = identity.started;
         Arc::new(Self {

@@ -1,4 +1,4 @@
-//! Decides which commands are slow and writes them down, for SLOWLOG and LATENCY.
+//! Decides which commands, and what else, are slow and writes them down, for SLOWLOG and LATENCY.
 
 use std::sync::{Arc, PoisonError};
 
@@ -71,21 +71,32 @@ impl Slow {
                 .unwrap_or_else(PoisonError::into_inner);
             slowlog.record(args, at_seconds, nanoseconds / 1_000, client, self.len_max);
         }
+        let event = match flags.has(Flags::FAST) {
+            true => "fast-command",
+            false => "command",
+        };
+        self.note_event(event, nanoseconds);
+    }
+
+    /// Something beside commands took this long; by Redis' name for it.
+    #[inline]
+    pub fn note_event(&self, event: &'static str, nanoseconds: u64) {
         if self.latency_ms > 0 && nanoseconds >= self.latency_ms * 1_000_000 {
-            let event = if flags.has(Flags::FAST) {
-                "fast-command"
-            } else {
-                "command"
-            };
-            let sample = Sample {
-                at_seconds,
-                duration_ms: nanoseconds / 1_000_000,
-            };
-            self.shared
-                .latency
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .record(event, sample);
+            self.record_event(event, nanoseconds);
         }
+    }
+
+    #[cold]
+    fn record_event(&self, event: &'static str, nanoseconds: u64) {
+        let sample = Sample {
+            at_seconds: wall_clock().0 / 1000,
+            duration_ms: nanoseconds / 1_000_000,
+        };
+        let mut latency = self
+            .shared
+            .latency
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        latency.record(event, sample);
     }
 }

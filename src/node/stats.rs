@@ -49,6 +49,7 @@ impl Counter {
 pub struct WorkerStats {
     pub connections_received: Counter,
     pub connections_rejected: Counter,
+    /// Of clients: what the node itself puts into its log is not counted.
     pub commands_processed: Counter,
     pub input_bytes: Counter,
     pub output_bytes: Counter,
@@ -99,6 +100,7 @@ pub struct WorkerStats {
 
 #[derive(Debug, Default)]
 struct CommandCounters {
+    is_internal: bool,
     calls: Counter,
     nanoseconds: Counter,
     rejected: Counter,
@@ -108,9 +110,13 @@ struct CommandCounters {
 }
 
 impl WorkerStats {
-    /// `commands`: how many command ids there are.
-    pub fn new(commands: usize) -> Arc<Self> {
+    /// `internal`: by command id, whether no client calls it.
+    pub fn new(internal: impl IntoIterator<Item = bool>) -> Arc<Self> {
         let counter = Counter::default;
+        let of_command = |is_internal| CommandCounters {
+            is_internal,
+            ..CommandCounters::default()
+        };
         Arc::new(Self {
             connections_received: counter(),
             connections_rejected: counter(),
@@ -145,16 +151,10 @@ impl WorkerStats {
             log_segments: counter(),
             log_syncs_pending: counter(),
             write_times: WriteTimes::default(),
-            commands: (0..commands).map(|_| CommandCounters::default()).collect(),
+            commands: internal.into_iter().map(of_command).collect(),
             errors: Mutex::default(),
             databases: Mutex::default(),
         })
-    }
-
-    /// A command ran and took this long.
-    #[inline]
-    pub fn called(&self, command: usize, nanoseconds: u64) {
-        self.called_often(command, 1, nanoseconds);
     }
 
     /// A command ran `calls` times and took this long in all: for runs too short to be timed one by one.
@@ -165,7 +165,9 @@ impl WorkerStats {
         counters.nanoseconds.add(nanoseconds);
         let latency = counters.latency.get_or_init(no_latencies);
         latency[bucket_of(nanoseconds / calls.max(1))].add(calls);
-        self.commands_processed.add(calls);
+        if !counters.is_internal {
+            self.commands_processed.add(calls);
+        }
     }
 
     /// A command was refused before it ran (arity, NOAUTH, OOM).
@@ -501,14 +503,15 @@ mod tests {
     use super::*;
 
     fn node() -> NodeStats {
-        let workers = vec![WorkerStats::new(2), WorkerStats::new(2)];
-        NodeStats::new(workers, vec!["get".into(), "set".into()])
+        let workers = (0..2).map(|_| WorkerStats::new([false, false, true]));
+        let names = ["get", "set", "rf.sweep"];
+        NodeStats::new(workers.collect(), names.map(String::from).to_vec())
     }
 
     #[test]
     fn figures_of_all_workers_add_up() {
         let node = node();
-        node.workers()[0].called(0, 5_000);
+        node.workers()[0].called_often(0, 1, 5_000);
         node.workers()[1].called_often(0, 10, 20_000);
         node.workers()[1].failed(0);
         let commands = node.commands();
@@ -521,10 +524,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_node_does_for_itself_is_no_command_of_clients() {
+        let node = node();
+        for tick in 0..10u64 {
+            node.sample_rates(tick * 100_000);
+            node.workers()[0].called_often(2, 100, 0);
+            node.workers()[1].called_often(1, 1, 5_000);
+        }
+        assert_eq!(node.totals().commands_processed, 10);
+        assert_eq!(node.rates().commands_per_second, 10);
+        let calls: Vec<u64> = node.commands().iter().map(|used| used.calls).collect();
+        assert_eq!(calls, [10, 1_000], "each is told by its name");
+    }
+
+    #[test]
     fn a_reset_lets_counters_begin_anew() {
         let node = node();
         let worker = &node.workers()[0];
-        worker.called(0, 5_000);
+        worker.called_often(0, 1, 5_000);
         worker.rejected(1);
         worker.error_reply(b"ERR no");
         worker.connected_clients.add(3);
@@ -533,7 +550,7 @@ mod tests {
         assert!(node.errors().is_empty());
         assert_eq!(node.totals(), Totals::default());
         assert_eq!(node.sum(|w| &w.connected_clients), 3, "gauges stay");
-        worker.called(1, 1_000);
+        worker.called_often(1, 1, 1_000);
         assert_eq!(node.commands()[0].name, "set");
         assert_eq!(node.commands()[0].latency.count(), 1);
     }

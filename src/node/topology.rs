@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use ringfort_cluster::steward::{duties, Since};
-use ringfort_cluster::topology::{Node, Place, Ports, ReplicaFate, Topology};
+use ringfort_cluster::topology::{Node, Place, Ports, ReplicaFate, Topology, PEER_PORT_NONE};
 use ringfort_cluster::{Epoch, MetaError, NodeId, ReplicaId, ShardId};
 use tokio::sync::Notify;
 
@@ -169,7 +169,10 @@ pub fn described_node(id: NodeId, startup: &Startup, identity: &Identity, peer_p
         plain: shown.plain_port,
         cluster: shown.port,
         // A node of a cluster has one; where nobody listens nobody is looked for, as long as the node stays alone.
-        peer: peer_port.max(1),
+        peer: match peer_port {
+            0 => PEER_PORT_NONE,
+            port => port,
+        },
         http: startup.http_port,
     };
     Node {

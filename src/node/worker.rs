@@ -32,6 +32,9 @@ pub const TURN_BYTES_MAX: usize = 4 << 20;
 /// Messages for other nodes that are longer than this, in bytes, leave before the node writes its own log.
 const EARLY_BYTES: usize = 16 << 10;
 
+/// The operator hears of a disk that holds clients up for longer, in nanoseconds.
+const SLOW_DISK_NS: u64 = 250_000_000;
+
 /// How old a reading of the wall clock may be: a part of the millisecond in which it counts.
 const CLOCK_STEP_NS: u64 = 200_000;
 
@@ -433,15 +436,34 @@ impl Worker {
         };
         // The room was reserved; what fails now is the disk itself, and entries are half in Raft's hands:
         // going on could acknowledge what is not there.
+        let begun = self.io.ticks.raw();
         if let Err(error) = wal.write() {
             super::stop_the_process(&error);
         }
+        let begun = self.disk_took("aof-write", begun);
         if self.sync_always {
+            let Some(wal) = &mut self.wal else { return };
             if let Err(error) = wal.sync() {
                 super::stop_the_process(&error);
             }
             self.io.stats.log_syncs.add(1);
+            self.disk_took("aof-fsync-always", begun);
         }
+    }
+
+    /// Notes how long the disk held the worker up; gives the time.
+    #[inline]
+    fn disk_took(&mut self, event: &'static str, begun: u64) -> u64 {
+        let now = self.io.ticks.raw();
+        let nanos = self.io.ticks.delta_as_nanos(begun, now);
+        self.io.slow.note_event(event, nanos);
+        if nanos > SLOW_DISK_NS {
+            tracing::warn!(
+                "the disk took {} ms to take in the log ({event}): clients waited",
+                nanos / 1_000_000
+            );
+        }
+        now
     }
 
     fn apply_committed(&mut self, place: usize) {

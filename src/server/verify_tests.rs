@@ -168,6 +168,27 @@ fn a_copy_that_differs_is_told_and_the_others_are_equal() {
     assert_eq!(error.kind, Refusal::NotFound);
 }
 
+/// A copy that moved while it was compared made its shard incomplete, and an operator had to find out by hand that nothing was wrong.
+#[test]
+fn copies_that_were_disturbed_are_compared_again() {
+    let members = three();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (stopped, disturbed) = (stop.clone(), members[1].shared().clone());
+    // Nothing can be compared while this goes on.
+    let disturber = std::thread::spawn(move || {
+        let until = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < until && !stopped.load(Ordering::Relaxed) {
+            disturbed.task(0, |worker| worker.give_up_digests("a test disturbs it"));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+    let view = members[0].verify();
+    stop.store(true, Ordering::Relaxed);
+    disturber.join().unwrap();
+    let counts = (view.equal as usize, view.differ, view.incomplete);
+    assert_eq!(counts, (SHARDS, 0, 0), "{view:?}");
+}
+
 #[test]
 fn a_node_that_is_down_leaves_the_comparison_incomplete_and_is_named() {
     let mut members = three();

@@ -2,6 +2,7 @@
 
 use std::io::BufReader;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,26 +10,30 @@ pub const START_MAX: Duration = Duration::from_secs(30);
 
 /// A node that ends with the test.
 pub struct Node {
-    process: Child,
+    pub process: Child,
     port: u16,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl Node {
-    /// With these flags beside port and directory. There is no cluster port unless they name one.
+    /// With these flags beside port and directory. There is no HTTP port and no cluster port unless they name one.
     pub fn start(flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let port = free_port();
-        let no_cluster_port: &[&str] = match flags.contains(&"--cluster-port") {
-            true => &[],
-            false => &["--cluster-port", "0"],
-        };
+        let mut node = Self::start_in(dir.path(), free_port(), flags);
+        node._dir = Some(dir);
+        node
+    }
+
+    /// On this port, with data that outlives it.
+    pub fn start_in(dir: &Path, port: u16, flags: &[&str]) -> Self {
+        let others = ["--http-port", "--cluster-port"];
+        let closed = others.iter().filter(|port| !flags.contains(*port));
         let process = Command::new(env!("CARGO_BIN_EXE_ringfort"))
-            .args(["serve", "--http-port", "0", "--port", &port.to_string()])
-            .args(no_cluster_port)
+            .args(["serve", "--port", &port.to_string()])
+            .args(closed.flat_map(|port| [*port, "0"]))
             .args(flags)
             .arg("--dir")
-            .arg(dir.path())
+            .arg(dir)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -36,7 +41,7 @@ impl Node {
         Self {
             process,
             port,
-            _dir: dir,
+            _dir: None,
         }
     }
 

@@ -35,7 +35,7 @@ pub enum MetaError {
     SemanticsNotNewer { asked: u32, current: u32 },
     #[error("the last node that holds data cannot leave: add another node first")]
     LastNode,
-    #[error("{left} nodes would be left for {replicas} replicas of each shard: add a node first, or force it (--force), and each shard has {left} copies")]
+    #[error("{} would be left for {replicas} replicas of each shard: add a node first, or force it (--force), and each shard has {}", counted(*left, "node", "nodes"), counted(*left, "copy", "copies"))]
     TooFewNodes { left: usize, replicas: u8 },
     #[error("node {0} has not left: drain it first (ringfort node drain)")]
     NotDraining(NodeId),
@@ -79,4 +79,8 @@ pub enum MetaError {
     Topology(String),
     #[error("shard {0} has no replica {1}")]
     NoSuchReplica(ShardId, ReplicaId),
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -7,13 +7,13 @@
 //! restart needs to know nothing of how it came about.
 
 use super::lease::Lease;
-use super::{no_logger, EntryKind, HardState, LogStore, Membership, MembershipChange, Replica};
+use super::{EntryKind, HardState, Membership, MembershipChange, Replica};
 use crate::codec;
 use crate::types::{Epoch, Index, ReplicaId, Term};
 use raft::eraftpb::{
     ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState,
 };
-use raft::{RawNode, StateRole, INVALID_ID};
+use raft::{StateRole, INVALID_ID};
 
 /// How a replica is to decide alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,16 +90,10 @@ impl Replica {
 
     /// Makes a `raft` over the same log that knows nobody else with a vote, and leads in that term.
     fn begin_alone(&mut self, state: HardState, membership: Membership, term: Term) {
-        let mut store: LogStore = std::mem::take(self.raw.raft.mut_store());
+        let mut store = std::mem::take(self.raw.raft.mut_store());
         store.note_hard_state(state);
         store.set_membership(membership);
-        let config = raft::Config {
-            applied: self.applied.get(),
-            ..self.raft_config.clone()
-        };
-        self.raw =
-            RawNode::new(&config, store, &no_logger()).expect("settings and log were good before");
-        let raft = &mut self.raw.raft;
+        let raft = self.renew_raft(store);
         // Invariant 5: it votes for itself in a term in which it has not voted, and that is written with the entries.
         raft.become_follower(term.get() - 1, INVALID_ID);
         raft.become_candidate();

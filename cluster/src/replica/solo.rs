@@ -25,7 +25,7 @@ use super::{
 };
 use crate::types::{Index, Term};
 use bytes::Bytes;
-use raft::{RawNode, StateRole};
+use raft::{Raft, RawNode, StateRole};
 
 /// What `raft` would keep.
 #[derive(Debug)]
@@ -238,7 +238,7 @@ impl Replica {
 
     /// Makes a `raft` that leads in the same term, with a log that begins behind what is applied.
     fn lead_again(&mut self, state: HardState) {
-        let mut store: LogStore = std::mem::take(self.raw.raft.mut_store());
+        let mut store = std::mem::take(self.raw.raft.mut_store());
         store.begin_behind(self.applied, self.applied_term);
         // Invariant 5: term and vote have been written since it was elected.
         assert!(
@@ -247,13 +247,7 @@ impl Replica {
             self.shard,
             self.term
         );
-        let config = raft::Config {
-            applied: self.applied.get(),
-            ..self.raft_config.clone()
-        };
-        self.raw =
-            RawNode::new(&config, store, &no_logger()).expect("settings and log were good before");
-        let raft = &mut self.raw.raft;
+        let raft = self.renew_raft(store);
         // What `Raft::become_leader` comes to, without its empty entry.
         let id = raft.id;
         raft.state = StateRole::Leader;
@@ -261,5 +255,16 @@ impl Replica {
         if let Some(progress) = raft.mut_prs().get_mut(id) {
             progress.become_replicate();
         }
+    }
+
+    /// Makes a new `raft`, which follows, over the log of the one before.
+    pub(super) fn renew_raft(&mut self, store: LogStore) -> &mut Raft<LogStore> {
+        let config = raft::Config {
+            applied: self.applied.get(),
+            ..self.raft_config.clone()
+        };
+        self.raw =
+            RawNode::new(&config, store, &no_logger()).expect("settings and log were good before");
+        &mut self.raw.raft
     }
 }

@@ -14,6 +14,7 @@ mod members;
 mod order;
 mod report;
 mod under_way;
+mod vacancies;
 
 pub use duties::{duties, Duties, Since};
 pub use order::{carry_out, check, Begun, Order, OrderRefused, Task};
@@ -31,6 +32,7 @@ use bincode::{Decode, Encode};
 use look::{Decided, Look};
 use std::collections::{BTreeMap, BTreeSet};
 use under_way::UnderWay;
+use vacancies::Vacancies;
 
 /// The layout of reports and orders, and of what nodes with suspects ask.
 const SCHEMA: u16 = 2;
@@ -134,6 +136,7 @@ pub struct Steward {
     /// What was decided last.
     decided: Option<Decided>,
     under_way: UnderWay,
+    vacancies: Vacancies,
     /// Leaders that were moved by hand, and when.
     held: BTreeMap<ShardId, Monotonic>,
     /// Since when all is being evened out.
@@ -162,6 +165,7 @@ impl Steward {
             news_count: 0,
             decided: None,
             under_way: UnderWay::default(),
+            vacancies: Vacancies::default(),
             held: BTreeMap::new(),
             rebalancing: None,
         }
@@ -235,7 +239,11 @@ impl Steward {
         // Mostly nothing has changed since: what was decided still is, and is only repeated where it has had no effect.
         let decided = match self.decided.take() {
             Some(decided) if decided.look == look => decided,
-            _ => self.decide(now, since, look, topology),
+            _ => {
+                let decided = self.decide(now, since, look, topology);
+                self.vacancies.note(&decided.seen, now);
+                decided
+            }
         };
         self.under_way.forget(now, &self.limits, &decided.seen);
         let begin = |action: &&StewardAction| self.under_way.begin(action, now, &self.limits);

@@ -190,6 +190,29 @@ fn of_two_that_say_they_lead_the_newer_term_counts_and_strangers_never() {
 }
 
 #[test]
+fn a_group_that_loses_its_leader_was_led_lately_until_it_is_led_again_or_time_passes() {
+    let topology = cluster(1);
+    let mut steward = Steward::new(StewardLimits::default());
+    let mut lately = |report: &NodeReport, ms: u64| -> Vec<ShardId> {
+        steward.heard(report.clone(), at(ms));
+        steward.tick(at(ms), &topology);
+        steward.lately_led(2_000_000, at(ms)).collect()
+    };
+    let whole = leads_all(&topology);
+    let mut without = whole.clone();
+    without.groups[0].leads = None;
+    let nobody: [ShardId; 0] = [];
+    assert_eq!(lately(&without, 0), nobody, "nobody has ever led it");
+    assert_eq!(lately(&whole, 100), nobody);
+    assert_eq!(lately(&without, 1_000), [SHARD]);
+    assert_eq!(lately(&without, 2_900), [SHARD]);
+    assert_eq!(lately(&without, 3_000), nobody, "for too long");
+    assert_eq!(lately(&whole, 3_100), nobody);
+    assert_eq!(lately(&without, 3_200), [SHARD]);
+    assert_eq!(lately(&whole, 3_300), nobody);
+}
+
+#[test]
 fn a_node_without_reports_is_down_and_its_groups_are_left_alone() {
     let (mut steward, topology) = deciding();
     assert!(steward.is_up(NodeId(2), at(3_000)));

@@ -10,7 +10,9 @@ mod place;
 pub(crate) use check::shelf_fits;
 pub use check::TopologyError;
 pub use leaders::Leaders;
-pub use node::{Node, NodeError, Ports, HOST_BYTES_MAX, VERSION_BYTES_MAX, ZONE_BYTES_MAX};
+pub use node::{
+    Node, NodeError, Ports, HOST_BYTES_MAX, PEER_PORT_NONE, VERSION_BYTES_MAX, ZONE_BYTES_MAX,
+};
 pub use place::{Members, Place, Replica, ReplicaFate, Wish, REPLICAS_OF_SHARD_MAX};
 
 use crate::codec::{self, CodecError};

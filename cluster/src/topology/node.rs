@@ -41,6 +41,9 @@ impl Default for Ports {
     }
 }
 
+/// The peer port of a node that is alone and listens for no others: one that nobody listens on.
+pub const PEER_PORT_NONE: u16 = 1;
+
 /// A node that belongs to the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Node {
@@ -51,7 +54,7 @@ pub struct Node {
     pub port: u16,
     /// Cluster-aware clients.
     pub cluster_port: u16,
-    /// Other nodes.
+    /// Other nodes, or [`PEER_PORT_NONE`].
     pub peer_port: u16,
     /// Operators.
     pub http_port: u16,
@@ -134,6 +137,12 @@ impl Node {
             _ if self.peer_port == 0 => Err(NodeError::NoPeerPort),
             _ => Ok(()),
         }
+    }
+
+    /// Where it listens for other nodes, if it does.
+    #[must_use]
+    pub fn open_peer_port(&self) -> Option<u16> {
+        (self.peer_port != PEER_PORT_NONE).then_some(self.peer_port)
     }
 
     /// Where other nodes call it: `host:port`, with brackets around an IPv6 address.

@@ -2,22 +2,14 @@
 
 use std::collections::BTreeSet;
 
-pub const SLOTS: usize = 16384;
+use ringfort_cluster::slot_of;
 
-/// CRC16 (XMODEM) of a key without a hash tag, as Redis Cluster takes it.
+/// How many slots there are.
+pub const SLOTS: usize = ringfort_cluster::SLOTS as usize;
+
+/// The slot of a key.
 pub fn slot(key: &str) -> usize {
-    let mut crc = 0u16;
-    for byte in key.bytes() {
-        crc ^= u16::from(byte) << 8;
-        for _ in 0..8 {
-            crc = if crc & 0x8000 != 0 {
-                (crc << 1) ^ 0x1021
-            } else {
-                crc << 1
-            };
-        }
-    }
-    usize::from(crc) % SLOTS
+    slot_of(key.as_bytes()).0.into()
 }
 
 /// By slot: the number of its node in `nodes`.

@@ -7,7 +7,7 @@ use base64::Engine;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::{header, Method, Request, Response};
-use ureq::{Agent, Body, Timeout};
+use ureq::{Agent, AsSendBody, Body, Timeout};
 
 use super::failure::Failure;
 use super::target::Target;
@@ -228,29 +228,25 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        let response = match &ask.body {
+        match &ask.body {
             Some(body) => {
-                let request = request
-                    .header(header::CONTENT_TYPE, "application/json")
-                    .body(body)?;
-                let request = self
-                    .agent
-                    .configure_request(request)
-                    .timeout_global(Some(ask.within))
-                    .build();
-                self.agent.run(request)?
+                let request = request.header(header::CONTENT_TYPE, "application/json");
+                self.run(request.body(body.as_str())?, ask.within)
             }
-            None => {
-                let request = request.body(())?;
-                let request = self
-                    .agent
-                    .configure_request(request)
-                    .timeout_global(Some(ask.within))
-                    .build();
-                self.agent.run(request)?
-            }
-        };
-        read(response)
+            None => self.run(request.body(())?, ask.within),
+        }
+    }
+
+    fn run(
+        &self,
+        request: Request<impl AsSendBody>,
+        within: Duration,
+    ) -> Result<(u16, String), ureq::Error> {
+        let request = self.agent.configure_request(request);
+        read(
+            self.agent
+                .run(request.timeout_global(Some(within)).build())?,
+        )
     }
 
     /// What an answer means.

@@ -124,19 +124,20 @@ impl Session {
         Client::for_polling(&self.target)
     }
 
-    /// An answer as it came, or as text for people.
+    /// An answer as it came, or as text for people. That the reader has seen enough changes nothing of what was found.
     fn print<T>(
         &self,
         terminal: &mut Terminal,
         answer: &Answer<T>,
         text: impl FnOnce(Paint) -> String,
     ) -> io::Result<()> {
-        match self.format {
-            Format::Json => terminal.print(&format!("{}\n", clean_json(&answer.body))),
-            Format::Text => {
-                let text = text(terminal.paint);
-                terminal.print(&text)
-            }
+        let text = match self.format {
+            Format::Json => format!("{}\n", clean_json(&answer.body)),
+            Format::Text => text(terminal.paint),
+        };
+        match terminal.print(&text) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            printed => printed,
         }
     }
 }

@@ -64,7 +64,9 @@ fn render(node: &NodeView, paint: Paint) -> String {
             "ports",
             format!(
                 "cluster {}, peers {}, HTTP {}",
-                node.cluster_port, node.peer_port, node.http_port
+                port(node.cluster_port),
+                port(node.peer_port.unwrap_or(0)),
+                port(node.http_port)
             )
             .into(),
         ),
@@ -113,6 +115,14 @@ fn render(node: &NodeView, paint: Paint) -> String {
     table.render(paint)
 }
 
+/// 0 is no port.
+fn port(number: u16) -> String {
+    match number {
+        0 => "-".into(),
+        number => number.to_string(),
+    }
+}
+
 fn or_none(text: &str) -> String {
     match text.is_empty() {
         true => "none".into(),
@@ -148,6 +158,15 @@ mod tests {
              ops/s          81,200\n\
              p99            1.2 ms\n"
         );
+    }
+
+    #[test]
+    fn ports_that_a_node_has_not_got_are_not_shown_as_numbers() {
+        let mut node = cluster().nodes[2].clone();
+        (node.peer_port, node.cluster_port) = (None, 0);
+        let text = render(&node, Paint(false));
+        let line = "ports          cluster -, peers -, HTTP 8379\n";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

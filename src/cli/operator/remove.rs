@@ -33,12 +33,20 @@ pub(super) fn remove(
     terminal: &mut Terminal,
     leave: &Leave,
 ) -> Result<Outcome, Failure> {
+    begin_removal(session, terminal, leave).map_err(unread)
+}
+
+fn begin_removal(
+    session: &Session,
+    terminal: &mut Terminal,
+    leave: &Leave,
+) -> Result<Outcome, Failure> {
     let node = match begin(session, terminal, leave) {
         // An earlier run may have come to its end after it was cut off.
         Err(Failure::Refused {
             kind: Refusal::NotFound,
             ..
-        }) if is_full_id(&leave.node) => {
+        }) if is_id(&leave.node) => {
             let done = session.client.delete::<Done>(&path(&leave.node))?;
             terminal.print(&format!("{}\n", said(&done.value)))?;
             return Ok(Outcome::Done);
@@ -60,6 +68,14 @@ pub(super) fn drain(
     terminal: &mut Terminal,
     leave: &Leave,
 ) -> Result<Outcome, Failure> {
+    begin_drain(session, terminal, leave).map_err(unread)
+}
+
+fn begin_drain(
+    session: &Session,
+    terminal: &mut Terminal,
+    leave: &Leave,
+) -> Result<Outcome, Failure> {
     let node = begin(session, terminal, leave)?;
     if !leave.waits {
         terminal.print("It is being drained. `ringfort status` shows how far it is.\n")?;
@@ -68,9 +84,19 @@ pub(super) fn drain(
     Following::new(session, &node, false).follow(terminal, leave.within, &Stop::catch()?)
 }
 
-/// Nothing less can name a node that is no part of the cluster any more.
-fn is_full_id(node: &str) -> bool {
-    node.len() == 40 && node.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// Without anybody who reads along nothing is done any more, and what was begun goes on: that is not done.
+fn unread(failure: Failure) -> Failure {
+    match failure {
+        Failure::Output(error) => Failure::Unknown(format!(
+            "cannot write the output: {error}. What has begun goes on: look with `ringfort status`, and repeat the command"
+        )),
+        failure => failure,
+    }
+}
+
+/// Whether it is an id or a part of one: nothing else can name a node that is no part of the cluster any more.
+fn is_id(node: &str) -> bool {
+    node.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Says what will move, and gives the order.

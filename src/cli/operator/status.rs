@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::failure::{Failure, Outcome};
 use super::table::{Align, Cell, Mood, Paint, Table};
 use super::terminal::Terminal;
-use super::text::{bytes, clean, count, counted, digits_to_tell_apart, duration, micros, short};
+use super::text::{
+    bytes, clean, clean_json, count, counted, digits_to_tell_apart, duration, micros, short,
+};
 use super::watch::{observe, Stop};
 use super::{Format, Session};
 use crate::admin::api::{ClusterView, NodeState, NodeView};
@@ -34,7 +36,7 @@ pub(super) fn status(
     while let Some(observation) = observations.next(&stop) {
         match observation {
             Ok(answer) => match session.format {
-                Format::Json => session.print(terminal, &answer, |_| String::new())?,
+                Format::Json => terminal.print(&format!("{}\n", clean_json(&answer.body)))?,
                 Format::Text => terminal.redraw(&render(&answer.value, terminal.paint))?,
             },
             // Watching goes on: it may come back.

@@ -20,7 +20,7 @@ fn node(start: &str, host: &str) -> NodeView {
         host: host.into(),
         port: 6379,
         cluster_port: 7379,
-        peer_port: 16379,
+        peer_port: Some(16379),
         http_port: 8379,
         weight: 100,
         version: "0.1.0".into(),

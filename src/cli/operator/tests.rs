@@ -455,7 +455,12 @@ fn a_removal_that_was_done_before_is_done() {
     });
     let (code, out, _) = ran(&server.address, &["node", "remove", &id("a1")]);
     assert_eq!((code, out.as_str()), (0, "it was removed before\n"));
-    assert_eq!(ran(&server.address, &["node", "remove", "a1"]).0, 1);
+    // It is shown by the beginning of its id, and repeated by that.
+    assert_eq!(ran(&server.address, &["node", "remove", "a100"]).0, 0);
+    assert_eq!(
+        ran(&server.address, &["node", "remove", "a1.example:1"]).0,
+        1
+    );
     assert_eq!(ran(&server.address, &["node", "drain", &id("a1")]).0, 1);
 }
 
@@ -507,4 +512,54 @@ fn a_removal_that_takes_too_long_says_that_it_goes_on() {
     let (code, out, _) = ran(&server.address, &["node", "drain", "a1", "--no-wait"]);
     assert_eq!(code, 0);
     assert!(out.contains("ringfort status"), "{out}");
+}
+
+/// A reader that has gone away.
+struct Closed;
+
+impl std::io::Write for Closed {
+    fn write(&mut self, _bytes: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_hides_neither_what_is_wrong_nor_that_nothing_was_done() {
+    let well = Server::fixed(200, &serde_json::to_string(&cluster()).unwrap());
+    let mut ill = cluster();
+    ill.shards_short = 1;
+    let ill = Server::fixed(200, &serde_json::to_string(&ill).unwrap());
+    let node = json(&cluster().nodes[2]);
+    let plan = json(&PlanView::default());
+    let nodes = Server::start(move |request| match request.starts_with("GET /v1/plan/") {
+        true => plan.clone(),
+        false => node.clone(),
+    });
+    for (server, words, expected) in [
+        (&well, &["status"][..], 0),
+        (&ill, &["status", "--check"], 1),
+        (&nodes, &["node", "remove", "a1"], 4),
+        (&nodes, &["node", "drain", "a1"], 4),
+    ] {
+        let (mut out, mut err) = (Closed, Vec::new());
+        let code = run_on(
+            &operation(&server.address, words),
+            &mut Terminal::new(&mut out, &mut err),
+        );
+        assert_eq!(
+            code,
+            expected,
+            "{words:?}: {}",
+            String::from_utf8_lossy(&err)
+        );
+    }
+    let seen = nodes.seen();
+    assert!(
+        !seen.iter().any(|request| request.contains("/drain")),
+        "{seen:?}"
+    );
 }

@@ -55,6 +55,8 @@ pub use recover::{
 };
 pub use sync::WalSyncer;
 
+/// The next segment is asked for when this part of the current one is used: early, because a busy disk takes long to make it.
+const AHEAD_BEHIND: u64 = 8;
 /// Size of a segment file unless set otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 16 << 20;
 
@@ -274,8 +276,8 @@ impl Wal {
             self.hard_states.raise_commit(shard, commit);
         }
         self.builder.begin();
-        if self.current.tail * 2 > self.current.capacity && self.asked_ahead < self.current.sequence
-        {
+        let is_used = self.current.tail > self.current.capacity / AHEAD_BEHIND;
+        if is_used && self.asked_ahead < self.current.sequence {
             self.prepare_next();
         }
         Ok(position)

@@ -1,4 +1,4 @@
-//! The next segment of a log: made ahead of need on the background thread, or on the spot where that failed.
+//! The next segment of a log: made ahead of need on a background thread of the log's own, or on the spot where that failed.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -39,7 +39,7 @@ pub(super) struct NextSegment {
 }
 
 impl NextSegment {
-    /// Starts making the segment on the background thread unless that has been done.
+    /// Starts making the segment on the log's background thread unless that has been done.
     pub fn prepare_ahead(self: &Arc<Self>, worker: &DiskWorker, plan: impl FnOnce() -> Plan) {
         let mut state = self.lock();
         if !matches!(state.ahead, Ahead::Nothing) {
@@ -55,7 +55,7 @@ impl NextSegment {
             made: Ahead::Failed,
         };
         // A full queue drops the job, which marks it as failed.
-        let _ = worker.submit(move || job.run());
+        let _ = worker.submit_for_log(move || job.run());
     }
 
     /// The segment of this plan: the one made ahead, else one made now.

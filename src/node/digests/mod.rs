@@ -129,6 +129,7 @@ impl Worker {
             DigestAsk::Await => self.await_mark(place, question.token),
             DigestAsk::Mark => self.put_mark(place, question.token),
             DigestAsk::Tell => self.tell_digest(place, question.token),
+            DigestAsk::End => self.end_digest(place, question.token),
         }
     }
 
@@ -204,6 +205,15 @@ impl Worker {
         }
     }
 
+    /// Makes place for the next comparison of the shard.
+    fn end_digest(&mut self, place: usize, token: u64) -> DigestAnswer {
+        let known = self.digests.known.get(&place);
+        if known.is_some_and(|known| known.token == token) {
+            self.give_up_digest(place, "the comparison was ended");
+        }
+        self.tell_digest(place, token)
+    }
+
     /// A walk that has begun where its entry was applied is taken up.
     fn settle_digest(&mut self, place: usize) {
         let Some(known) = self.digests.known.get_mut(&place) else {
@@ -239,7 +249,7 @@ impl Worker {
     }
 
     /// Gives up all of them.
-    pub(super) fn give_up_digests(&mut self, why: &str) {
+    pub(crate) fn give_up_digests(&mut self, why: &str) {
         let places: Vec<usize> = self.digests.known.keys().copied().collect();
         for place in places {
             self.give_up_digest(place, why);

@@ -1,19 +1,11 @@
 //! Digests of a shard that goes on changing, against those of a shard that stands still; and what a worker does about marks.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use proptest::prelude::*;
 use ringfort_cluster::{ReplicaId, ShardId};
 
 use super::*;
-use crate::commands::registry;
 use crate::commands::testing;
-use crate::node::outbox::Target;
-use crate::node::report::Identity;
-use crate::node::{Node, Shared};
-use crate::protocol::OwnedArgs;
-use crate::settings::Builder;
+use crate::node::testing::Alone;
 use crate::store::rdb::{put_record, Records};
 use crate::store::{Databases, Deadline, Limits, Timestamp};
 
@@ -181,40 +173,7 @@ fn a_key_that_is_due_counts_until_it_is_removed() {
 
 // ---- on a worker -------------------------------------------------------------------------------------
 
-struct Alone {
-    worker: Worker,
-    node: Node,
-}
-
-fn start(dir: &Path, durability: &str) -> Alone {
-    let flags = [
-        ("dir", dir.to_str().unwrap()),
-        ("shards", "2"),
-        ("threads", "1"),
-        ("durability", durability),
-    ];
-    let settings = Arc::new(Builder::new().flags(flags).unwrap().build());
-    let shared = Shared::new(settings, Identity::default(), 3);
-    let mut node = Node::load_alone(shared).unwrap();
-    let parts = node.take_parts().remove(0);
-    let worker = Worker::start(parts);
-    Alone { worker, node }
-}
-
 impl Alone {
-    fn write(&mut self, keys: std::ops::Range<usize>, value: &str) {
-        for key in keys {
-            let text = format!("key:{key}");
-            let args = OwnedArgs::new(["SET", &text, value]);
-            let set = registry().find(b"SET").unwrap();
-            let shard = &mut self.worker.shards[0];
-            let was_idle = shard.is_idle();
-            let asked = shard.ask_write(0, &args.as_args(), set, None, Target::NOBODY);
-            asked.unwrap();
-            self.worker.mark_dirty(0, was_idle, 100);
-        }
-    }
-
     fn ask(&mut self, ask: DigestAsk, token: u64) -> DigestAnswer {
         self.worker.answer_digest(DigestQuestion {
             shard: ZERO,
@@ -242,25 +201,20 @@ impl Alone {
     fn digest(&self) -> Digest {
         self.worker.shards[0].databases.digest()
     }
-
-    fn stop(self) {
-        self.worker.stop();
-        self.node.close();
-    }
 }
 
 #[test]
 fn the_state_behind_the_mark_is_told_while_writes_go_on() {
     for durability in ["everysec", "none"] {
         let dir = tempfile::tempdir().unwrap();
-        let mut alone = start(dir.path(), durability);
-        alone.write(0..3000, "before");
+        let mut alone = Alone::start(dir.path(), durability);
+        alone.write(0, 0..3000, "before");
         alone.worker.flush();
         let answer = alone.ask(DigestAsk::Await, 5);
         assert!(matches!(answer, DigestAnswer::Awaiting(ReplicaId(1), _)));
         let wanted = alone.digest();
         // What waits for the end of the turn comes behind the mark.
-        alone.write(3000..3001, "in the same turn");
+        alone.write(0, 3000..3001, "in the same turn");
         let answer = alone.ask(DigestAsk::Mark, 5);
         let DigestAnswer::Marked(index) = answer else {
             panic!("{answer:?}");
@@ -272,7 +226,7 @@ fn the_state_behind_the_mark_is_told_while_writes_go_on() {
             DigestAnswer::Walking(index, 0)
         );
         for turn in 0..100 {
-            alone.write(turn * 7..turn * 40 + 10, "after");
+            alone.write(0, turn * 7..turn * 40 + 10, "after");
             alone.worker.flush();
             alone.worker.background_step();
         }
@@ -295,8 +249,8 @@ fn the_state_behind_the_mark_is_told_while_writes_go_on() {
 #[test]
 fn a_mark_that_nobody_awaits_begins_nothing_and_a_replay_neither() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "everysec");
-    alone.write(0..100, "v");
+    let mut alone = Alone::start(dir.path(), "everysec");
+    alone.write(0, 0..100, "v");
     alone.mark(1);
     assert!(!alone.worker.background_step());
     alone.ask(DigestAsk::Await, 2);
@@ -306,7 +260,7 @@ fn a_mark_that_nobody_awaits_begins_nothing_and_a_replay_neither() {
     assert!(alone.worker.digests.open() == 1);
     let before = alone.digest();
     alone.stop();
-    let mut alone = start(dir.path(), "everysec");
+    let mut alone = Alone::start(dir.path(), "everysec");
     assert_eq!(alone.digest(), before);
     assert!(!alone.worker.background_step());
     let answer = alone.ask(DigestAsk::Tell, 2);
@@ -317,8 +271,8 @@ fn a_mark_that_nobody_awaits_begins_nothing_and_a_replay_neither() {
 #[test]
 fn a_snapshot_and_a_digest_of_one_shard_wait_for_each_other() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "everysec");
-    alone.write(0..2000, "v");
+    let mut alone = Alone::start(dir.path(), "everysec");
+    alone.write(0, 0..2000, "v");
     alone.worker.flush();
     alone.worker.snapshot_all();
     alone.worker.background_step();
@@ -349,7 +303,7 @@ fn a_snapshot_and_a_digest_of_one_shard_wait_for_each_other() {
 #[test]
 fn a_digest_that_nobody_asks_for_is_given_up_and_then_forgotten() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "none");
+    let mut alone = Alone::start(dir.path(), "none");
     alone.ask(DigestAsk::Await, 1);
     let answer = alone.ask(DigestAsk::Await, 2);
     assert!(matches!(answer, DigestAnswer::Busy(_)), "{answer:?}");
@@ -370,10 +324,32 @@ fn a_digest_that_nobody_asks_for_is_given_up_and_then_forgotten() {
 }
 
 #[test]
+fn a_comparison_that_was_ended_leaves_its_place_to_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = Alone::start(dir.path(), "none");
+    alone.write(0, 0..100, "v");
+    for token in [1, 2] {
+        let answer = alone.ask(DigestAsk::Await, token);
+        assert!(matches!(answer, DigestAnswer::Awaiting(..)), "{answer:?}");
+        // That of another is none of its business.
+        alone.ask(DigestAsk::End, token + 7);
+        assert_eq!(alone.worker.digests.open(), 1);
+        if token == 2 {
+            alone.mark(token);
+        }
+        let answer = alone.ask(DigestAsk::End, token);
+        assert!(matches!(answer, DigestAnswer::Failed(_)), "{answer:?}");
+        assert_eq!(alone.worker.digests.open(), 0);
+        assert!(!alone.worker.background_step());
+    }
+    alone.stop();
+}
+
+#[test]
 fn data_that_is_replaced_ends_a_walk_but_a_mark_may_come_behind_it() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "none");
-    alone.write(0..100, "v");
+    let mut alone = Alone::start(dir.path(), "none");
+    alone.write(0, 0..100, "v");
     alone.ask(DigestAsk::Await, 1);
     alone.worker.digest_replaced(0);
     let index = alone.mark(1);
@@ -395,7 +371,7 @@ fn data_that_is_replaced_ends_a_walk_but_a_mark_may_come_behind_it() {
 #[test]
 fn only_a_shard_that_is_here_is_looked_at() {
     let dir = tempfile::tempdir().unwrap();
-    let mut alone = start(dir.path(), "everysec");
+    let mut alone = Alone::start(dir.path(), "everysec");
     for shard in [2, 700, u16::MAX] {
         let answer = alone.worker.answer_digest(DigestQuestion {
             shard: ShardId(shard),

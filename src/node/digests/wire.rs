@@ -17,6 +17,8 @@ pub enum DigestAsk {
     Mark,
     /// How far it has come.
     Tell,
+    /// To await the mark no longer: the comparison is over. Nodes of an earlier version do not understand it, and end by themselves.
+    End,
 }
 
 /// A question about one shard. The token names the comparison: it is the mark's.
@@ -125,7 +127,12 @@ mod tests {
 
     #[test]
     fn what_is_asked_and_answered_comes_back_as_it_went() {
-        for ask in [DigestAsk::Await, DigestAsk::Mark, DigestAsk::Tell] {
+        for ask in [
+            DigestAsk::Await,
+            DigestAsk::Mark,
+            DigestAsk::Tell,
+            DigestAsk::End,
+        ] {
             let question = DigestQuestion {
                 shard: ShardId(7),
                 token: u64::MAX,

@@ -15,7 +15,7 @@ pub struct ClusterView {
     /// Copies that every shard should have.
     pub replicas: u8,
     pub shards: u32,
-    /// Shards that nobody is known to lead.
+    /// Shards that nobody is known to lead, but for those that had a leader a moment ago.
     pub shards_without_leader: u32,
     /// Shards with fewer voters that are up and have caught up than they should have.
     pub shards_short: u32,
@@ -60,8 +60,10 @@ pub struct NodeView {
     pub id: String,
     pub host: String,
     pub port: u16,
+    /// 0: it has none. So of the HTTP port.
     pub cluster_port: u16,
-    pub peer_port: u16,
+    /// None where it listens for no other nodes.
+    pub peer_port: Option<u16>,
     pub http_port: u16,
     pub zone: String,
     pub weight: u16,

@@ -40,8 +40,8 @@ pub use extra::{describe, read_snapshot, LoadedSnapshot, SnapshotExtra};
 pub use replicas::{group_of, restored};
 pub(in crate::node) use replicas::{newcomer, placeholder};
 
-pub(crate) use rebuild::named;
 use rebuild::Rebuild;
+pub(crate) use rebuild::{named, named_few};
 use replicas::Makings;
 use snapshots::{load_snapshots, Snapshots};
 

@@ -178,14 +178,22 @@ impl<'m, 'a> Rebuild<'m, 'a> {
 
 /// Groups by their names.
 pub fn named(groups: &[ShardId]) -> String {
+    named_few(groups, groups.len())
+}
+
+/// Groups by their names; where there are more than `max` shards, by their number and the first ones.
+pub fn named_few(groups: &[ShardId], max: usize) -> String {
     let shards = groups.iter().filter(|group| **group != META_GROUP);
     let shards: Vec<String> = shards.map(ShardId::to_string).collect();
-    let has_meta = groups.contains(&META_GROUP);
-    match (&shards[..], has_meta) {
-        ([], _) => "the meta group".into(),
-        (shards, true) => format!("shards {} and the meta group", shards.join(", ")),
-        ([one], false) => format!("shard {one}"),
-        (shards, false) => format!("shards {}", shards.join(", ")),
+    let text = match &shards[..] {
+        [] => return "the meta group".into(),
+        [one] => format!("shard {one}"),
+        few if few.len() <= max => format!("shards {}", few.join(", ")),
+        many => format!("{} shards: {}, ...", many.len(), many[..max].join(", ")),
+    };
+    match groups.contains(&META_GROUP) {
+        true => format!("{text} and the meta group"),
+        false => text,
     }
 }
 

@@ -1,5 +1,6 @@
 //! How an operator names a node: by its id, by the beginning of that, or by one of its addresses. Pure.
 
+use ringfort_cluster::meta::MetaError;
 use ringfort_cluster::topology::{Node, Topology};
 use ringfort_cluster::NodeId;
 
@@ -25,7 +26,12 @@ pub(super) fn find_node<'a>(topology: &'a Topology, name: &str) -> Result<&'a No
         [node] => Ok(node),
         [] => Err(OperatorError::new(
             Refusal::NotFound,
-            format!("there is no node {shown} in this cluster: `ringfort status` lists the nodes"),
+            match find_removed(topology, name) {
+                Some(id) => MetaError::Removed(id, topology.removed[&id]).to_string(),
+                None => format!(
+                    "there is no node {shown} in this cluster: `ringfort status` lists the nodes"
+                ),
+            },
         )),
         _ => Err(OperatorError::new(
             Refusal::Invalid,
@@ -35,6 +41,19 @@ pub(super) fn find_node<'a>(topology: &'a Topology, name: &str) -> Result<&'a No
             ),
         )),
     }
+}
+
+/// The removed node that is meant by its id, or by a beginning of it with which no other begins. Whoever repeats an order does so with the
+/// name that was good when it was given first.
+pub(super) fn find_removed(topology: &Topology, name: &str) -> Option<NodeId> {
+    let digits = name.to_ascii_lowercase();
+    let begins = |id: &&NodeId| id.to_string().starts_with(&digits);
+    let mut removed = topology.removed.keys().filter(begins);
+    let found = removed.next().copied();
+    let is_one = digits.len() >= DIGITS_MIN
+        && removed.next().is_none()
+        && !topology.nodes.keys().any(|id| begins(&id));
+    found.filter(|_| is_one)
 }
 
 fn at_address<'a>(
@@ -48,7 +67,8 @@ fn at_address<'a>(
     let host = bare.unwrap_or(host);
     let port: u16 = port.parse().map_err(|_| malformed(port))?;
     let is_there = |node: &&Node| {
-        let ports = [node.port, node.cluster_port, node.peer_port, node.http_port];
+        let peer_port = node.open_peer_port().unwrap_or(0);
+        let ports = [node.port, node.cluster_port, peer_port, node.http_port];
         port > 0 && node.host.eq_ignore_ascii_case(host) && ports.contains(&port)
     };
     Ok(topology.nodes.values().filter(is_there).collect())
@@ -64,12 +84,6 @@ fn by_digits<'a>(topology: &'a Topology, name: &str) -> Result<Vec<&'a Node>, Op
         let id: NodeId = digits
             .parse()
             .map_err(|error| OperatorError::new(Refusal::Invalid, format!("{error}")))?;
-        if let Some(epoch) = topology.removed.get(&id) {
-            return Err(OperatorError::new(
-                Refusal::NotFound,
-                format!("node {id} was removed from the cluster at epoch {epoch}"),
-            ));
-        }
         return Ok(topology.nodes.get(&id).into_iter().collect());
     }
     let begins = |node: &&Node| node.id.to_string().starts_with(&digits);
@@ -176,8 +190,24 @@ mod tests {
     #[test]
     fn of_a_removed_node_it_is_said_that_it_was_removed() {
         let mut topology = topology();
-        topology.removed.insert(NodeId(9), topology.epoch);
-        let error = find_node(&topology, &NodeId(9).to_string()).unwrap_err();
-        assert!(error.reason.contains("was removed"), "{error}");
+        let gone = NodeId(0xEEEE_0001 << 96);
+        topology.removed.insert(gone, topology.epoch);
+        for name in [&gone.to_string(), "EEEE0001", "eeee"] {
+            let error = find_node(&topology, name).unwrap_err();
+            assert_eq!(error.kind, Refusal::NotFound);
+            assert!(error.reason.contains("was removed"), "{error}");
+            assert_eq!(find_removed(&topology, name), Some(gone), "{name}");
+        }
+        // It may mean another as well.
+        topology
+            .removed
+            .insert(NodeId(0xABCD_0003 << 96), topology.epoch);
+        for name in ["abcd", "eee", "eeee:1", "", "ffff"] {
+            assert_eq!(find_removed(&topology, name), None, "{name}");
+        }
+        assert!(find_removed(&topology, "abcd0003").is_some());
+        let other = NodeId(0xEEEE_0002 << 96);
+        topology.removed.insert(other, topology.epoch);
+        assert_eq!(find_removed(&topology, "eeee"), None);
     }
 }

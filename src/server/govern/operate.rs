@@ -1,11 +1,12 @@
 //! Questions of operators: where this node leads the meta group they are answered here, else by the node that does. What is only read is
 //! asked again when the leader is lost; of an order nobody knows then whether it was carried out.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfort_cluster::ShardId;
+use ringfort_cluster::{NodeId, ShardId};
 use tokio::sync::{mpsc, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, Instant};
@@ -29,6 +30,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// A leader that was elected just now waits a little for the reports of the nodes, and looks so often whether they are there.
 const SETTLE_LOOK: Duration = Duration::from_millis(50);
+/// A shard without a leader for less than this has been handed over or is electing one, and is no problem.
+const LEADERLESS_US: u64 = 2_000_000;
 /// Shards of one answer between nodes, which has a bound in bytes.
 const SHARDS_OF_ANSWER_MAX: usize = 2048;
 
@@ -38,6 +41,18 @@ pub(super) fn not_leading() -> OperatorError {
     OperatorError::new(
         Refusal::Unavailable,
         "nobody leads the cluster now: its nodes elect a leader as soon as most of them reach each other; ask again then",
+    )
+}
+
+pub(super) fn conflict(reason: impl Into<String>) -> OperatorError {
+    OperatorError::new(Refusal::Conflict, reason)
+}
+
+/// Nobody knows whether an order was carried out.
+pub(super) fn unknown(reason: &str) -> OperatorError {
+    OperatorError::new(
+        Refusal::Unknown,
+        format!("{reason}; it may have been done: look with `ringfort status`, and repeat it if it was not"),
     )
 }
 
@@ -169,7 +184,6 @@ impl Govern {
                 })
                 .await
             }
-            OperatorQuestion::Shards => self.overview(|all| shards_from(all, 0)).await,
             OperatorQuestion::ShardsFrom { first } => {
                 self.overview(|all| shards_from(all, *first)).await
             }
@@ -193,9 +207,13 @@ impl Govern {
             } => self.plan_add(*count, *weight, zone).await,
             OperatorQuestion::PlanRemove { node, force } => self.plan_remove(node, *force).await,
             OperatorQuestion::Rebalance => self.rebalance(),
-            OperatorQuestion::Verify { .. } | OperatorQuestion::Recover { .. } => Err(
-                OperatorError::new(Refusal::Invalid, "this version has no answer to it"),
-            ),
+            // The node that is asked answers these itself, the shards in parts.
+            OperatorQuestion::Shards
+            | OperatorQuestion::Verify { .. }
+            | OperatorQuestion::Recover { .. } => Err(OperatorError::new(
+                Refusal::Invalid,
+                "this version has no answer to it",
+            )),
         }
     }
 
@@ -209,13 +227,14 @@ impl Govern {
         loop {
             let topology = self.topology();
             let looked = self.with_stewardship(|held, now| {
-                let has_reported = |id| {
-                    held.steward
-                        .reports()
-                        .any(|(report, _)| report.node.id == id)
+                let reported = || -> BTreeSet<NodeId> {
+                    let reports = held.steward.reports();
+                    reports.map(|(report, _)| report.node.id).collect()
                 };
-                let is_settled = now.since_us(held.since) >= down_after_us
-                    || topology.nodes.keys().all(|id| has_reported(*id));
+                let is_settled = now.since_us(held.since) >= down_after_us || {
+                    let reported = reported();
+                    topology.nodes.keys().all(|id| reported.contains(id))
+                };
                 if !is_settled {
                     return None;
                 }
@@ -223,8 +242,9 @@ impl Govern {
                 let heard = heard.map(|(report, at)| (report, now.since_us(at)));
                 let heard =
                     heard.filter(|(report, _)| topology.nodes.contains_key(&report.node.id));
+                let passing = held.steward.lately_led(LEADERLESS_US, now);
                 let all = Overview::new(&topology, self.me(), heard, down_after_us);
-                Some(look(&all))
+                Some(look(&all.with_passing(passing)))
             });
             match looked {
                 None => return Err(not_leading()),
@@ -238,10 +258,7 @@ impl Govern {
 /// An answer that did not come.
 fn lost(question: &OperatorQuestion, what: &str) -> OperatorError {
     match question.changes() {
-        true => OperatorError::new(
-            Refusal::Unknown,
-            format!("{what}; it may have been done: look with `ringfort status`, and repeat it if it was not"),
-        ),
+        true => unknown(what),
         false => OperatorError::new(Refusal::Unavailable, what),
     }
 }

@@ -12,8 +12,8 @@ use tokio::time::{sleep, Instant};
 use crate::node::meta::Proposed;
 use crate::node::operator::{Done, OperatorAnswer, OperatorError, Refusal};
 
-use super::names::find_node;
-use super::operate::{no_shard, not_leading, Answer};
+use super::names::{find_node, find_removed};
+use super::operate::{conflict, no_shard, not_leading, unknown, Answer};
 use super::overview::Overview;
 use super::problems::short;
 use super::Govern;
@@ -22,12 +22,8 @@ use super::Govern;
 const TRANSFER_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks whether it has.
 const TRANSFER_LOOK: Duration = Duration::from_millis(50);
-/// For so long a transfer is ordered anew when the shard's leader refuses because it is busy.
+/// For so long a transfer is ordered anew when the shard has no leader, or that one refuses because it is busy.
 const TRANSFER_TRY: Duration = Duration::from_secs(3);
-
-fn conflict(reason: impl Into<String>) -> OperatorError {
-    OperatorError::new(Refusal::Conflict, reason)
-}
 
 fn refused(error: &MetaError) -> OperatorError {
     let kind = match error {
@@ -77,11 +73,7 @@ impl Govern {
     pub(super) async fn remove(&self, name: &str) -> Answer {
         let topology = self.topology();
         // Who asks again because the answer was lost is told that it is done.
-        if let Some(id) = name
-            .parse()
-            .ok()
-            .filter(|id| topology.removed.contains_key(id))
-        {
+        if let Some(id) = find_removed(&topology, name) {
             let reply = self.decide(&MetaCommand::Remove { node: id }).await?;
             return Ok(done(reply, format!("node {id} was removed before")));
         }
@@ -125,10 +117,7 @@ impl Govern {
             Proposed::Done(reply) => Ok(reply),
             Proposed::Refused(reason) => Err(conflict(reason)),
             Proposed::NotApplied(reason) => Err(OperatorError::new(Refusal::Unavailable, reason)),
-            Proposed::Unknown(reason) => Err(OperatorError::new(
-                Refusal::Unknown,
-                format!("{reason}; it may have been done: look with `ringfort status`, and repeat it if it was not"),
-            )),
+            Proposed::Unknown(reason) => Err(unknown(&reason)),
         }
     }
 
@@ -151,6 +140,12 @@ impl Govern {
         };
         let until = Instant::now() + TRANSFER_TRY;
         loop {
+            let is_led = self.overview(|all| Ok(all.led(id).is_some())).await?;
+            if !is_led && Instant::now() < until {
+                // Its leader may be moving just now.
+                sleep(TRANSFER_LOOK).await;
+                continue;
+            }
             let order = self.overview(|all| transfer_order(all, id, &node)).await?;
             let hold = || self.with_stewardship(|held, now| held.steward.hold_leader(id, now));
             let Some(order) = order else {

@@ -29,19 +29,31 @@ pub(super) struct Overview<'a> {
     heard: BTreeMap<NodeId, Heard<'a>>,
     down_after_us: u64,
     led: BTreeMap<ShardId, Led<'a>>,
+    /// Their leaders move just now: nothing is said of them that could pass within a moment.
+    passing: BTreeSet<ShardId>,
     copies: BTreeMap<(ShardId, NodeId), &'a GroupReport>,
 }
 
 /// What a node has of the shards.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+pub(super) struct Tally {
     leads: u32,
     holds: u32,
     votes: u32,
     wished: u32,
-    needed_by: u32,
+    /// Groups that would miss it, the meta group among them.
+    pub needed_by: u32,
     lag_entries_max: u64,
     data_bytes: u64,
+}
+
+pub(super) type Tallies = BTreeMap<NodeId, Tally>;
+
+/// Shards that are not served as they should be.
+pub(super) struct Lacking {
+    pub leaderless: Vec<ShardId>,
+    /// Somebody leads them, with fewer voters that are up and have caught up than there should be.
+    pub short: Vec<ShardId>,
 }
 
 impl<'a> Overview<'a> {
@@ -58,10 +70,17 @@ impl<'a> Overview<'a> {
             heard: heard.map(|heard| (heard.0.node.id, heard)).collect(),
             down_after_us,
             led: BTreeMap::new(),
+            passing: BTreeSet::new(),
             copies: BTreeMap::new(),
         };
         all.look_at_groups();
         all
+    }
+
+    /// With these shards, which had a leader a moment ago, taken as such that have one.
+    pub fn with_passing(mut self, shards: impl Iterator<Item = ShardId>) -> Self {
+        self.passing = shards.collect();
+        self
     }
 
     fn look_at_groups(&mut self) {
@@ -143,30 +162,38 @@ impl<'a> Overview<'a> {
     // ---- views ---------------------------------------------------------------------------------------
 
     pub fn cluster(&self) -> ClusterView {
-        let wanted = self.voters_wanted();
         let count = |shards: usize| u32::try_from(shards).unwrap_or(u32::MAX);
-        let leaderless = self
-            .shards()
-            .filter(|(shard, _)| self.led(*shard).is_none());
-        let short = self
-            .shards()
-            .filter(|(shard, place)| self.sound_voters(*shard, place) < wanted);
+        let (tallies, lacking) = (self.tallies(), self.lacking());
         ClusterView {
             id: self.topology.cluster_id.to_string(),
             epoch: self.topology.epoch.0,
             leader: self.me.to_string(),
             replicas: self.topology.replicas,
             shards: count(self.topology.shards.len()),
-            shards_without_leader: count(leaderless.count()),
-            shards_short: count(short.count()),
+            shards_without_leader: count(lacking.leaderless.len()),
+            shards_short: count(lacking.leaderless.len() + lacking.short.len()),
             moves: self.moves(),
-            problems: problems::of(self),
-            nodes: self.nodes(),
+            problems: problems::of(self, &tallies, &lacking),
+            nodes: self.nodes(&tallies),
         }
     }
 
-    fn nodes(&self) -> Vec<NodeView> {
-        let tallies = self.tallies();
+    fn lacking(&self) -> Lacking {
+        let wanted = self.voters_wanted();
+        let (led, leaderless): (Vec<_>, Vec<_>) = self
+            .shards()
+            .filter(|(shard, _)| self.led(*shard).is_some() || !self.passing.contains(shard))
+            .partition(|(shard, _)| self.led(*shard).is_some());
+        let is_short =
+            |(shard, place): &(ShardId, &Place)| self.sound_voters(*shard, place) < wanted;
+        let number = |(shard, _)| shard;
+        Lacking {
+            leaderless: leaderless.into_iter().map(number).collect(),
+            short: led.into_iter().filter(is_short).map(number).collect(),
+        }
+    }
+
+    fn nodes(&self, tallies: &Tallies) -> Vec<NodeView> {
         let tally = |id| tallies.get(&id).copied().unwrap_or_default();
         let nodes = self.topology.nodes.values();
         nodes
@@ -189,7 +216,7 @@ impl<'a> Overview<'a> {
             host: node.host.clone(),
             port: node.port,
             cluster_port: node.cluster_port,
-            peer_port: node.peer_port,
+            peer_port: node.open_peer_port(),
             http_port: node.http_port,
             zone: node.zone.clone(),
             weight: node.weight,
@@ -223,8 +250,8 @@ impl<'a> Overview<'a> {
     }
 
     /// All nodes in one go over the groups.
-    fn tallies(&self) -> BTreeMap<NodeId, Tally> {
-        let mut tallies: BTreeMap<NodeId, Tally> = BTreeMap::new();
+    fn tallies(&self) -> Tallies {
+        let mut tallies = Tallies::new();
         for (shard, place) in self.topology.places() {
             let members = place.members.all();
             let nodes: BTreeSet<NodeId> =

@@ -228,6 +228,24 @@ fn a_node_that_is_silent_is_down_and_what_it_led_has_no_leader() {
 }
 
 #[test]
+fn a_shard_whose_leader_moves_is_no_problem() {
+    let topology = whole(&["", "", ""]);
+    let mut reports = reports(&topology, &[]);
+    let of_second = |group: &&mut GroupReport| group.shard == ShardId(1);
+    let groups = reports.iter_mut().flat_map(|report| &mut report.groups);
+    groups
+        .filter(of_second)
+        .for_each(|group| group.leads = None);
+    let view = look(&topology, &reports, &[]);
+    assert_eq!((view.shards_without_leader, view.shards_short), (1, 1));
+    assert_eq!(view.problems, ["nobody leads shard 1"]);
+    let all = overview(&topology, &reports, &[]);
+    let view = all.with_passing([ShardId(1)].into_iter()).cluster();
+    assert_eq!((view.shards_without_leader, view.shards_short), (0, 0));
+    assert_eq!(view.problems, Vec::<String>::new());
+}
+
+#[test]
 fn a_copy_that_lags_is_shown_with_the_entries_that_it_lacks() {
     let topology = whole(&["", "", ""]);
     let reports = reports(&topology, &[3]);

@@ -3,22 +3,26 @@
 use std::collections::BTreeSet;
 
 use ringfort_cluster::topology::Node;
-use ringfort_cluster::ShardId;
 
-use super::overview::Overview;
+use crate::node::recovery::named_few;
+
+use super::overview::{Lacking, Overview, Tallies};
 
 /// Shards that a line names; of more their number is told.
 const NAMED_MAX: usize = 8;
 
 /// All of it; nothing where all is well.
-pub(super) fn of(all: &Overview) -> Vec<String> {
-    let mut problems: Vec<String> = all
-        .topology
-        .nodes
-        .values()
-        .flat_map(|node| of_node(all, node))
+pub(super) fn of(all: &Overview, tallies: &Tallies, lacking: &Lacking) -> Vec<String> {
+    let holds = |node: &Node| {
+        tallies
+            .get(&node.id)
+            .is_some_and(|tally| tally.needed_by > 0)
+    };
+    let nodes = all.topology.nodes.values();
+    let mut problems: Vec<String> = nodes
+        .flat_map(|node| of_node(all, node, holds(node)))
         .collect();
-    problems.extend(of_shards(all));
+    problems.extend(of_shards(all, lacking));
     problems.extend(of_zones(all));
     problems
 }
@@ -29,10 +33,10 @@ pub(super) fn short(node: &Node) -> String {
     format!("{} ({}:{})", &id[..8], node.host, node.port)
 }
 
-fn of_node(all: &Overview, node: &Node) -> Vec<String> {
+/// `holds`: there are groups that would miss it.
+fn of_node(all: &Overview, node: &Node, holds: bool) -> Vec<String> {
     let mut problems = Vec::new();
     let name = short(node);
-    let holds = all.topology.groups_that_need(node.id) > 0;
     if node.suspect {
         problems.push(format!(
             "another node has turned up at the address of node {name}: if that one is gone for good, run `ringfort node remove` with its id"
@@ -48,13 +52,8 @@ fn of_node(all: &Overview, node: &Node) -> Vec<String> {
             ),
         });
     }
-    let staying = all.topology.staying();
-    let up = staying.filter(|node| all.is_up(node.id)).count();
-    let copies = usize::from(all.topology.replicas).min(all.topology.staying().count());
-    if node.draining && holds && up < copies {
-        problems.push(format!(
-            "node {name} cannot be emptied: {copies} nodes are to take its copies, of which {up} are up"
-        ));
+    if node.draining && holds {
+        problems.extend(of_draining(all, &name));
     }
     let Some(report) = all.report(node.id).filter(|_| all.is_up(node.id)) else {
         return problems;
@@ -73,27 +72,28 @@ fn of_node(all: &Overview, node: &Node) -> Vec<String> {
     problems
 }
 
-fn of_shards(all: &Overview) -> Vec<String> {
+fn of_draining(all: &Overview, name: &str) -> Option<String> {
+    let staying = || all.topology.staying();
+    let up = staying().filter(|node| all.is_up(node.id)).count();
+    let copies = usize::from(all.topology.replicas).min(staying().count());
+    (up < copies).then(|| {
+        format!(
+            "node {name} cannot be emptied: {copies} nodes are to take its copies, of which {up} are up"
+        )
+    })
+}
+
+fn of_shards(all: &Overview, lacking: &Lacking) -> Vec<String> {
     let mut problems = Vec::new();
-    let wanted = all.voters_wanted();
-    let shards = || all.shards();
-    let leaderless: Vec<ShardId> = shards()
-        .map(|(shard, _)| shard)
-        .filter(|shard| all.led(*shard).is_none())
-        .collect();
-    if !leaderless.is_empty() {
-        problems.push(format!("nobody leads {}", named(&leaderless)));
+    if !lacking.leaderless.is_empty() {
+        let which = named_few(&lacking.leaderless, NAMED_MAX);
+        problems.push(format!("nobody leads {which}"));
     }
-    let is_short =
-        |shard, place| all.led(shard).is_some() && all.sound_voters(shard, place) < wanted;
-    let short: Vec<ShardId> = shards()
-        .filter(|(shard, place)| is_short(*shard, place))
-        .map(|(shard, _)| shard)
-        .collect();
-    if !short.is_empty() {
+    if !lacking.short.is_empty() {
         problems.push(format!(
-            "fewer than {wanted} voting copies are up and complete of {}",
-            named(&short)
+            "fewer than {} voting copies are up and complete of {}",
+            all.voters_wanted(),
+            named_few(&lacking.short, NAMED_MAX)
         ));
     }
     problems
@@ -114,18 +114,4 @@ fn of_zones(all: &Overview) -> Option<String> {
             zones.len()
         )
     })
-}
-
-fn named(shards: &[ShardId]) -> String {
-    let names: Vec<String> = shards
-        .iter()
-        .take(NAMED_MAX)
-        .map(ToString::to_string)
-        .collect();
-    let names = names.join(", ");
-    match shards.len() {
-        1 => format!("shard {names}"),
-        count if count <= NAMED_MAX => format!("shards {names}"),
-        count => format!("{count} shards: {names}, ..."),
-    }
 }

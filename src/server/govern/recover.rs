@@ -18,8 +18,8 @@ use tokio::time::{sleep, Instant};
 use crate::node::operator::{OperatorAnswer, OperatorError, RecoverView, RecoveredGroup, Refusal};
 use crate::node::recovery::named;
 
-use super::names::find_node;
-use super::operate::{not_leading, Answer};
+use super::names::{find_node, find_removed};
+use super::operate::{conflict, not_leading, Answer};
 use super::Govern;
 
 /// A lost node that has not answered for so long is not there.
@@ -100,10 +100,6 @@ fn notes(done: bool, some_are_empty: bool) -> Vec<String> {
     notes
 }
 
-fn conflict(reason: impl Into<String>) -> OperatorError {
-    OperatorError::new(Refusal::Conflict, reason)
-}
-
 fn list(nodes: impl IntoIterator<Item = NodeId>) -> String {
     let all: Vec<String> = nodes.into_iter().map(|id| id.to_string()).collect();
     match all.len() {
@@ -135,8 +131,7 @@ impl Govern {
         let mut lost = BTreeSet::new();
         for name in names {
             // Who repeats it, because it was interrupted, names nodes that are out already.
-            let known: Option<NodeId> = name.parse().ok();
-            match known.filter(|id| topology.removed.contains_key(id)) {
+            match find_removed(&topology, name) {
                 Some(id) => lost.insert(id),
                 None => lost.insert(find_node(&topology, name)?.id),
             };

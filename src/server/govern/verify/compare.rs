@@ -1,6 +1,6 @@
 //! What follows from what the copies of a shard say of their digests. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ringfort_cluster::{Index, NodeId, ReplicaId, ShardId};
 
@@ -17,13 +17,20 @@ pub enum Stand {
     /// It adds up what is behind the entry.
     Walking(Index),
     Done(Index, Digest),
+    /// It changed too much to be compared this time: it may be the next time.
+    Missed(String),
     Failed(String),
 }
 
 impl Stand {
     /// Nothing more is to be heard of it.
     pub fn is_over(&self) -> bool {
-        matches!(self, Self::Done(..) | Self::Failed(_))
+        matches!(self, Self::Done(..) | Self::Missed(_) | Self::Failed(_))
+    }
+
+    /// Its node may await the mark still when all is over.
+    pub fn is_left_open(&self) -> bool {
+        matches!(self, Self::Awaiting(_) | Self::Missed(_))
     }
 
     pub fn awaits(&self) -> bool {
@@ -49,15 +56,28 @@ impl Stand {
 pub struct Copy {
     pub replica: ReplicaId,
     pub node: NodeId,
+    /// It may be so new that it has got nothing yet.
+    pub votes: bool,
     pub stand: Stand,
 }
 
 impl Copy {
+    /// It awaits a mark, and comes no nearer to it: one that has a vote should; another may still be waiting for a snapshot.
+    pub fn give_up(&mut self) {
+        if let Stand::Awaiting(applied) = self.stand {
+            let why = format!("it has not come to the entry: its last is {applied}");
+            self.stand = match self.votes {
+                true => Stand::Failed(why),
+                false => Stand::Missed(why),
+            };
+        }
+    }
+
     /// Takes an answer in. Returns whether the copy is alive and moves: it has come further, or is adding up.
     pub fn heard(&mut self, answer: DigestAnswer) -> bool {
         let next = match answer {
             DigestAnswer::Awaiting(replica, _) if replica != self.replica => {
-                Stand::Failed(format!("the node has replica {replica} in its place"))
+                Stand::Missed(format!("the node has replica {replica} in its place"))
             }
             DigestAnswer::Awaiting(_, applied) => Stand::Awaiting(applied),
             DigestAnswer::Walking(index, _) => {
@@ -66,7 +86,7 @@ impl Copy {
             }
             DigestAnswer::Done { index, sum, keys } => Stand::Done(index, Digest { sum, keys }),
             DigestAnswer::Busy(why) => Stand::Asked(why),
-            DigestAnswer::Failed(why) => Stand::Failed(why),
+            DigestAnswer::Failed(why) => Stand::Missed(why),
             DigestAnswer::Marked(_) => Stand::Failed("it gives another answer".into()),
         };
         let moves = next != self.stand;
@@ -83,7 +103,7 @@ pub fn note_passed_by(copies: &mut [Copy]) {
     for copy in copies {
         if matches!(copy.stand, Stand::Awaiting(applied) if applied >= index) {
             let why = format!("it got past entry {index} by a snapshot: compare again");
-            copy.stand = Stand::Failed(why);
+            copy.stand = Stand::Missed(why);
         }
     }
 }
@@ -94,6 +114,21 @@ pub fn is_mark_lost(copies: &[Copy], index: Index) -> bool {
     let is_behind =
         |copy: &Copy| matches!(copy.stand, Stand::Awaiting(applied) if applied >= index);
     !met && copies.iter().any(is_behind)
+}
+
+/// Whether to compare a shard again, of which the topology has these replicas now: it was not all compared, and what kept it from being
+/// so may have passed. Copies that differ do so whatever became of the others.
+pub fn is_worth_again(copies: &[Copy], now: &BTreeSet<ReplicaId>) -> bool {
+    let found = verified(ShardId(0), copies);
+    let has_passed = |(copy, shown): (&Copy, &VerifiedReplica)| match copy.stand {
+        Stand::Failed(_) | Stand::Asked(_) => !now.contains(&copy.replica),
+        _ => shown.digest.is_none(),
+    };
+    let mut pairs = copies.iter().zip(&found.replicas);
+    match view(vec![found.clone()]) {
+        view if view.incomplete == 0 => false,
+        _ => copies.is_empty() || pairs.any(has_passed),
+    }
 }
 
 /// What was found of a shard. Compared is what most copies looked at, the state behind one entry.
@@ -122,7 +157,7 @@ fn shown(copy: &Copy, index: Index) -> VerifiedReplica {
                 "it looked at the state behind entry {at}: compare again"
             )),
         ),
-        Stand::Asked(why) | Stand::Failed(why) => (None, Some(why.clone())),
+        Stand::Asked(why) | Stand::Missed(why) | Stand::Failed(why) => (None, Some(why.clone())),
         Stand::Awaiting(applied) => (
             None,
             Some(format!(
@@ -168,6 +203,7 @@ mod tests {
         let copy = |(number, stand): (u64, Stand)| Copy {
             replica: ReplicaId(number + 1),
             node: NodeId(u128::from(number) + 1),
+            votes: true,
             stand,
         };
         (0..).zip(stands).map(copy).collect()
@@ -229,7 +265,7 @@ mod tests {
         ]);
         note_passed_by(&mut all);
         assert!(all[1].stand.awaits());
-        assert!(matches!(&all[2].stand, Stand::Failed(why) if why.contains("entry 5")));
+        assert!(matches!(&all[2].stand, Stand::Missed(why) if why.contains("entry 5")));
     }
 
     #[test]
@@ -250,6 +286,24 @@ mod tests {
         assert!(!all[0].heard(DigestAnswer::Awaiting(ReplicaId(1), Index(3))));
         assert!(all[0].heard(DigestAnswer::Awaiting(ReplicaId(1), Index(4))));
         all[0].heard(DigestAnswer::Awaiting(ReplicaId(9), Index(3)));
-        assert!(matches!(&all[0].stand, Stand::Failed(why) if why.contains('9')));
+        assert!(matches!(&all[0].stand, Stand::Missed(why) if why.contains('9')));
+    }
+
+    #[test]
+    fn a_shard_is_compared_again_when_what_kept_it_from_being_compared_may_have_passed() {
+        let all: BTreeSet<ReplicaId> = (1..4).map(ReplicaId).collect();
+        let again = |stands| is_worth_again(&copies::<3>(stands), &all);
+        let missed = || Stand::Missed("moved".into());
+        let failed = || Stand::Failed("down".into());
+        assert!(!again([done(5, 1), done(5, 1), done(5, 1)]));
+        assert!(again([done(5, 1), missed(), done(5, 1)]));
+        assert!(again([done(5, 1), done(6, 1), done(5, 1)]));
+        assert!(again([failed(), Stand::Awaiting(Index(3)), done(5, 1)]));
+        assert!(!again([done(5, 1), failed(), done(5, 1)]));
+        assert!(!again([done(5, 1), missed(), done(5, 2)]), "they differ");
+        // The one that failed is none of the shard's any more.
+        let now = (2..4).map(ReplicaId).collect();
+        let stands = copies([failed(), done(5, 1), done(5, 1)]);
+        assert!(is_worth_again(&stands, &now));
     }
 }

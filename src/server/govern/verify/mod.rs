@@ -16,9 +16,9 @@ use tokio::time::{sleep, timeout, Instant};
 use crate::node::digests::{DigestAnswer, DigestAsk, DigestQuestion};
 use crate::node::operator::{OperatorAnswer, OperatorError, Refusal, VerifiedShard};
 
-use self::compare::{is_mark_lost, note_passed_by, verified, view, Copy, Stand};
+use self::compare::{is_mark_lost, is_worth_again, note_passed_by, verified, view, Copy, Stand};
 use super::super::control::{Request, Response};
-use super::operate::{no_shard, Answer};
+use super::operate::{conflict, no_shard, Answer};
 use super::{encoded, Govern};
 
 /// Shards that are compared at the same time.
@@ -31,6 +31,9 @@ const READY_LIMIT: Duration = Duration::from_secs(120);
 const READY_TRIES: usize = 2;
 /// For the leader to put the mark into the log, over changes of the leader.
 const MARK_LIMIT: Duration = Duration::from_secs(15);
+/// How often a shard is compared whose copies move or change their leader meanwhile, and how long to wait before it is compared again.
+const COMPARISONS_MAX: usize = 5;
+const AGAIN_PAUSE: Duration = Duration::from_secs(1);
 /// Marks that may be lost with their leaders.
 const MARKS_MAX: usize = 3;
 /// A copy that does not answer, or comes no nearer to the mark, for so long is not waited for.
@@ -58,8 +61,7 @@ impl Govern {
     pub(super) async fn verify(self: &Rc<Self>, only: Option<u32>) -> Answer {
         let shards = self.shards_to_verify(only)?;
         let Ok(_turn) = self.verifying.try_acquire() else {
-            return Err(OperatorError::new(
-                Refusal::Conflict,
+            return Err(conflict(
                 "this node is comparing copies already: wait until it is done",
             ));
         };
@@ -100,7 +102,22 @@ impl Govern {
         }
     }
 
+    /// Compares the copies of a shard, and does it again where it was not all compared because it was changing.
     async fn verify_shard(self: Rc<Self>, shard: ShardId, until: Instant) -> VerifiedShard {
+        for _ in 1..COMPARISONS_MAX {
+            let copies = self.compare(shard, until).await;
+            let now = self.copies_of(shard);
+            let now = now.iter().map(|copy| copy.replica).collect();
+            let is_late = Instant::now() + AGAIN_PAUSE >= until;
+            if is_late || !is_worth_again(&copies, &now) {
+                return verified(shard, &copies);
+            }
+            sleep(AGAIN_PAUSE).await;
+        }
+        verified(shard, &self.compare(shard, until).await)
+    }
+
+    async fn compare(self: &Rc<Self>, shard: ShardId, until: Instant) -> Vec<Copy> {
         let copies = self.copies_of(shard);
         let mut all = Comparing {
             shard,
@@ -120,17 +137,22 @@ impl Govern {
                 Err(why) => all.fail(|stand| stand.awaits(), &why),
             }
         }
-        verified(shard, &all.copies)
+        // Else the next comparison would find them busy.
+        let left_open = |stand: &Stand| stand.is_left_open();
+        self.ask_copies(&all, DigestAsk::End, left_open).await;
+        all.copies
     }
 
     fn copies_of(&self, shard: ShardId) -> Vec<Copy> {
         let topology = self.topology();
         let place = topology.shards.get(shard.as_usize());
         let replicas = place.into_iter().flat_map(|place| &place.replicas);
+        let votes = |id: &ReplicaId| place.is_some_and(|place| place.members.voters.contains(id));
         let down = self.down.borrow();
         let copy = |(id, held): (&ReplicaId, &Replica)| Copy {
             replica: *id,
             node: held.node,
+            votes: votes(id),
             stand: match () {
                 () if held.lost => Stand::Failed("its node has lost it".into()),
                 () if down.contains(&held.node) => Stand::Failed("its node is down".into()),
@@ -146,7 +168,7 @@ impl Govern {
         let mut unheard = vec![0; all.copies.len()];
         while Instant::now() < ends {
             // Those that await it already are asked too, so that they go on awaiting it.
-            for (at, answer) in self.ask_copies(all, DigestAsk::Await).await {
+            for (at, answer) in self.ask_open(all, DigestAsk::Await).await {
                 match answer {
                     Ok(answer) => all.heard(at, answer),
                     Err(why) => {
@@ -204,7 +226,7 @@ impl Govern {
         loop {
             sleep(pause).await;
             pause = (pause * 3 / 2).min(PAUSE_MAX);
-            for (at, answer) in self.ask_copies(all, DigestAsk::Tell).await {
+            for (at, answer) in self.ask_open(all, DigestAsk::Tell).await {
                 match answer {
                     Ok(answer) => all.heard(at, answer),
                     Err(why) => all.unheard(at, &why),
@@ -221,15 +243,24 @@ impl Govern {
     }
 
     /// Asks all copies of which something is still to be heard, at once.
-    async fn ask_copies(
+    async fn ask_open(
         self: &Rc<Self>,
         all: &Comparing,
         ask: DigestAsk,
     ) -> Vec<(usize, Result<DigestAnswer, String>)> {
+        self.ask_copies(all, ask, |stand| !stand.is_over()).await
+    }
+
+    async fn ask_copies(
+        self: &Rc<Self>,
+        all: &Comparing,
+        ask: DigestAsk,
+        which: impl Fn(&Stand) -> bool,
+    ) -> Vec<(usize, Result<DigestAnswer, String>)> {
         let question = all.question(ask);
         let mut asked = JoinSet::new();
         for (at, copy) in all.copies.iter().enumerate() {
-            if !copy.stand.is_over() {
+            if which(&copy.stand) {
                 let (govern, node) = (self.clone(), copy.node);
                 asked.spawn_local(async move { (at, govern.ask_digest(node, question).await) });
             }
@@ -301,12 +332,9 @@ impl Comparing {
 
     /// Gives up the copies that come no nearer.
     fn give_up_standing(&mut self) {
-        for (copy, moved) in self.copies.iter_mut().zip(&self.moved) {
-            if let (Stand::Awaiting(applied), true) = (&copy.stand, moved.elapsed() >= STALL_LIMIT)
-            {
-                let why = format!("it has not come to the entry: its last is {applied}");
-                copy.stand = Stand::Failed(why);
-            }
+        let copies = self.copies.iter_mut().zip(&self.moved);
+        for (copy, _) in copies.filter(|(_, moved)| moved.elapsed() >= STALL_LIMIT) {
+            copy.give_up();
         }
     }
 
