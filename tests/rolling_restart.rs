@@ -1,13 +1,14 @@
 //! A cluster of real nodes under load whose nodes are stopped and started one after another, as for an upgrade: whoever writes through
 //! the others hears of no error, and nothing is done twice. One of the nodes holds no shard, so that all it is asked it asks others.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Three that hold the shards, and one that holds none.
 const NODES: usize = 4;
@@ -17,6 +18,10 @@ const CLIENTS_OF_EACH: usize = 3;
 const TOGETHER: u64 = 4;
 /// For whatever a cluster must come to: so long that a slow machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Looks for that, ten a second.
+const LOOKS_MAX: u32 = 1_200;
+/// For an answer by HTTP.
+const HTTP_MAX: Duration = Duration::from_secs(5);
 
 struct Node {
     flags: Vec<String>,
@@ -59,13 +64,15 @@ impl Node {
     }
 
     fn start(&mut self) {
+        let log = self.dir.path().join("log");
+        let log = File::options().create(true).append(true).open(log);
         let process = Command::new(env!("CARGO_BIN_EXE_ringfort"))
             .arg("serve")
             .args(&self.flags)
             .arg("--dir")
-            .arg(self.dir.path())
+            .arg(self.dir.path().join("data"))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log.expect("a file for its log"))
             .spawn();
         self.process = Some(process.expect("the node starts"));
     }
@@ -81,7 +88,7 @@ impl Node {
     /// What its HTTP port answers, where it does.
     fn get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http_port)).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.set_read_timeout(Some(HTTP_MAX)).ok()?;
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).ok()?;
@@ -96,6 +103,14 @@ impl Drop for Node {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
+        }
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.dir.path().join("log"));
+            eprintln!(
+                "--- node at port {}:\n{}",
+                self.port,
+                log.unwrap_or_default()
+            );
         }
     }
 }
@@ -123,12 +138,15 @@ fn is_whole(asked: &Node, expected: &[u64]) -> bool {
         && is_zero(&view["moves"]["waiting"])
 }
 
+/// Looks are counted, not time: a pause of the machine is no failure.
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let ends = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < ends, "waited in vain until {what}");
+    for _ in 0..LOOKS_MAX {
+        if holds() {
+            return;
+        }
         std::thread::sleep(Duration::from_millis(100));
     }
+    panic!("waited in vain until {what}");
 }
 
 type Connection = BufReader<TcpStream>;
