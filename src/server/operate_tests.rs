@@ -196,10 +196,13 @@ fn a_shard_is_handed_to_the_node_that_is_named() {
         to: to.to_string(),
     };
     // The balance of leaders may have the shard moving just then; from then on it leaves it.
-    until("it is where it was sent", || {
-        members[1].order(transfer(0, &leader)).is_ok()
-    });
-    assert!(!members[1].order(transfer(0, &leader)).unwrap().changed);
+    until(
+        "it is where it was sent, and asking again changes nothing",
+        || {
+            let answer = members[1].order(transfer(0, &leader));
+            answer.is_ok_and(|done| !done.changed)
+        },
+    );
     let ordered = until_done("it is handed over", || {
         members[1].order(transfer(0, &members[2].id()))
     });
