@@ -1,7 +1,6 @@
 """The fault run behind scripts/faults.sh: a cluster, clients, faults one after the other, and the verdict on what the clients saw."""
 
 import argparse
-import multiprocessing
 import os
 import random
 import shlex
@@ -215,38 +214,36 @@ class Run:
                 self.fail(f"{node.name} panicked {len(lines)} times: {lines[0]}")
 
 
-def judge_all(keys):
-    """(key, verdict) for each, on all processors."""
-    with multiprocessing.Pool(os.cpu_count()) as pool:
-        return list(zip(keys, pool.map(history.judge, [key.history for key in keys], chunksize=16)))
+def judge(run):
+    """Judges all keys and reports on them; the verdicts with their keys."""
+    keys = run.load.pool.keys()
+    operations = sum(len(key.history) for key in keys)
+    started = time.monotonic()
+    print(f"judging {operations:,} operations on {len(keys):,} keys, for {run.options.judge_seconds:.0f} s at most", flush=True)
+    verdicts = list(zip(keys, history.judge_all((key.history for key in keys), run.options.judge_seconds)))
+    print(f"{operations:,} operations on {len(keys):,} keys judged in {time.monotonic() - started:.1f} s")
+    report(run, verdicts)
+    return verdicts
 
 
-def report_violations(run, verdicts):
-    """Returns how many histories nothing explains."""
+def report(run, verdicts):
+    """Says what nothing explains and what could not be judged, and keeps the histories of both; with --keep all of them."""
     bad = [(key, verdict) for key, verdict in verdicts if verdict.good is False]
-    undecided = sum(1 for _, verdict in verdicts if verdict.good is None)
-    if undecided:
-        print(f"faults: {undecided} keys could not be judged: too many operations without an answer")
+    undecided = [(key, verdict) for key, verdict in verdicts if verdict.good is None]
     for key, verdict in bad[:WORDS_AT_END_MAX]:
         at = verdict.culprit.invoked
         since = verdict.around[-1].invoked if verdict.around else at
         during = [f"{window.name} ({window.what})" for window in run.windows if since - 1 < window.end and window.begin < at]
-        print(f"VIOLATION {key.name}: {verdict.why}; {at - run.began:.3f} s into the run, {' and '.join(during) or 'between faults'}")
-        for one in verdict.around:
-            print(f"    {shifted(one, run.began)}")
-        print(f"  > {shifted(verdict.culprit, run.began)}")
-    if bad:
-        path = os.path.join(run.directory, "violations.txt")
-        with open(path, "w") as file:
-            for key, verdict in bad:
-                file.write(f"{key.name}: {verdict.why}\n")
-                file.writelines(f"  {shifted(one, run.began)}\n" for one in sorted(key.history, key=lambda one: one.invoked))
-        print(f"  whole histories: {path}")
-    return len(bad)
-
-
-def shifted(operation, by):
-    return operation._replace(invoked=operation.invoked - by, returned=operation.returned - by)
+        print(f"{at - run.began:.3f} s into the run, {' and '.join(during) or 'between faults'}:")
+        print("\n".join(history.described(key.name, key.history, verdict, run.began)))
+    if undecided:
+        named = ", ".join(f"{key.name} ({verdict.why})" for key, verdict in undecided[:WORDS_AT_END_MAX])
+        run.fail(f"{len(undecided)} keys are undecided, nobody knows whether they are in order: {named}")
+    kept = verdicts if run.options.keep else bad + undecided
+    if kept:
+        path = os.path.join(run.directory, "histories.jsonl")
+        again = history.save(path, ((key.name, key.history) for key, _ in kept))
+        print(f"  whole histories: {path}\n  judge them again: {again}")
 
 
 def table(run):
@@ -278,12 +275,9 @@ def conclude(run):
     unexpected = [text for worker in run.load.workers for text in worker.unexpected]
     for text in unexpected[:WORDS_AT_END_MAX]:
         run.fail(f"an error that is neither definite nor UNKNOWN: {text}")
-    started = time.monotonic()
-    verdicts = judge_all(run.load.pool.keys())
-    operations = sum(len(key.history) for key, _ in verdicts)
-    print(f"{operations:,} operations on {len(verdicts):,} keys judged in {time.monotonic() - started:.1f} s")
-    violations = report_violations(run, verdicts)
+    verdicts = judge(run)
     words = [verdict.why.split(":")[0] for _, verdict in verdicts if verdict.good is False]
+    violations = len(words)
     counted = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
     stale = words.count("stale read")
     print(f"acknowledged writes lost (or applied twice): {violations - stale}, stale reads: {stale}")
@@ -311,10 +305,11 @@ def execute(run):
 
 def parse():
     parser = argparse.ArgumentParser(prog="faults.sh", description=__doc__)
-    parser.add_argument("seconds", type=float, nargs="?", default=180, help="how long faults are injected")
-    parser.add_argument("seed", type=int, nargs="?", default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument("--seconds", type=float, dest="seconds", default=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, dest="seed", default=argparse.SUPPRESS)
+    parser.add_argument("seconds", type=float, nargs="?", help="how long faults are injected (default 180)")
+    parser.add_argument("seed", type=int, nargs="?", help="by chance if not given")
+    # Destinations of their own: a positional argument that is not there would take back what the flag has set.
+    parser.add_argument("--seconds", type=float, dest="seconds_flag")
+    parser.add_argument("--seed", type=int, dest="seed_flag")
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--scenario", action="append", choices=sorted(KINDS), help="only this kind of fault; may be given again")
@@ -324,13 +319,21 @@ def parse():
     parser.add_argument("--progress-seconds", type=float, default=30, help="bound until every node answers after a fault")
     parser.add_argument("--settle-seconds", type=float, default=90, help="bound until every shard has all its voters")
     parser.add_argument("--failures-max", type=int, default=10, help="failures after which the run ends early")
+    parser.add_argument("--judge-seconds", type=float, default=history.SECONDS_MAX,
+                        help="bound for the verdict on what the clients saw; what is undecided by then has failed")
     parser.add_argument("--durability", default="everysec", choices=("always", "everysec"))
     parser.add_argument("--threads", type=int, default=2, help="workers a node")
     parser.add_argument("--keep", action="store_true", help="keep data and logs of a run without failures too")
     options = parser.parse_args()
+    options.seconds = first_of(options.seconds_flag, options.seconds, 180.0)
+    options.seed = first_of(options.seed_flag, options.seed, random.SystemRandom().randrange(1 << 32))
     if options.failover:
         options.scenario, options.no_network = ["kill-leader"], True
     return options
+
+
+def first_of(*values):
+    return next(value for value in values if value is not None)
 
 
 def main():

@@ -8,7 +8,8 @@
 #
 # Needs Python 3 and cargo; network faults need root and `ip` (Debian: iproute2), a full disk needs root. `--no-network` does
 # without, `--network-if-possible` where it must. RINGFORT_BIN names another program. The data lies under target/scripts (RINGFORT_WORK_DIR), kept when something fails.
-# Exit code 1 on any violation, and when the cluster does not answer again in time after a fault.
+# Exit code 1 on any violation, when a key cannot be judged within --judge-seconds, and when the cluster does not answer again in time after a
+# fault. Histories that are not in order, or undecided, are kept: python3 scripts/lib/history.py FILE judges them again.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 need_python
