@@ -2,7 +2,6 @@
 
 import argparse
 import http.client
-import multiprocessing
 import os
 import random
 import signal
@@ -29,6 +28,10 @@ FORMING_SECONDS_MAX = 90.0
 LOOK_SECONDS = 0.25
 # The placement must be done for so long: between two steps of it nothing seems to be left.
 DONE_SECONDS = 2.0
+# For a command to end beyond the time that it was given.
+COMMAND_END_SECONDS_MAX = 30.0
+# Nobody was reached, or the outcome is unknown: the help of each command says to repeat it.
+EXIT_CODES_AGAIN = (3, 4)
 RESTART_SECONDS = (2.0, 5.0)
 ONE_SHARD_RATE = 500
 WORDS_AT_END_MAX = 10
@@ -115,17 +118,15 @@ class Run:
     def node_view(self, view, node):
         return next((one for one in view["nodes"] if one["http_port"] == node.http_port), None)
 
-    def is_done(self, node, is_leaving):
-        """Whether the placement has done what it was asked for with this node."""
+    def is_done(self, node):
+        """Whether the placement has given this node its share."""
         view = self.view()
         mine = self.node_view(view, node)
-        if is_leaving:
-            return mine is None or mine["state"] == "drained" and mine["needed_by"] == 0
         moves = view["moves"]
         # What a cluster needs nobody for holds nothing: then it must have looked at it for a while.
         return mine is not None and (mine["holds"] > 0 or self.options.one_shard) and moves["copying"] == 0 and moves["waiting"] == 0
 
-    def await_done(self, node, is_leaving):
+    def await_done(self, node):
         deadline = time.monotonic() + self.options.move_seconds
         since = None
         while True:
@@ -133,11 +134,11 @@ class Run:
                 self.fail(f"{node.name}: its move is not done after {self.options.move_seconds:.0f} s: {self.why()}")
                 return
             try:
-                done = self.is_done(node, is_leaving)
+                done = self.is_done(node)
             except (OSError, http.client.HTTPException, operator_api.Refused):
                 done = False
             since = (since or time.monotonic()) if done else None
-            if since and (is_leaving or time.monotonic() - since > DONE_SECONDS):
+            if since and time.monotonic() - since > DONE_SECONDS:
                 return
             time.sleep(LOOK_SECONDS)
 
@@ -163,7 +164,7 @@ class Run:
         row = self.load.ask("phase between")
         row.update(moved=self.watch.moved - moved, balanced=balanced)
         self.rows.append(row)
-        self.say(f"{name}: {row['per_second']:,.0f} ops/s, lowest {row['lowest_second']:,}, p50 {row['p50_us'] / 1000:.2f} ms, "
+        self.say(f"{name}: {row['per_second']:,.0f} ops/s, lowest {row['lowest_second']:,} at {row['lowest_at']:.1f} s, p50 {row['p50_us'] / 1000:.2f} ms, "
                  f"p99 {row['p99_us'] / 1000:.2f} ms, longest gap {row['gap_us'] / 1000:.0f} ms, moved {row['moved'] / 2**20:,.0f} MiB"
                  + (f", done after {balanced:.1f} s" if balanced else "") + (f", tried again: {row['retried']}" if row["retried"] else ""))
         return row
@@ -203,8 +204,10 @@ class Run:
         self.say(f"{victim.name} was killed")
         time.sleep(self.random.uniform(*RESTART_SECONDS))
         victim.spawn()
+        self.say(f"{victim.name} is started again")
         try:
             victim.wait_ready()
+            self.say(f"{victim.name} is ready")
         except servers.StartError as error:
             self.fail(str(error))
 
@@ -214,39 +217,46 @@ class Run:
         def move():
             node.spawn()
             node.wait_ready()
-            self.await_done(node, False)
+            self.await_done(node)
 
         return self.with_kill(move)
 
     def shrink(self, node=None):
         node = node or self.cluster.nodes[-1]
 
-        def move():
-            self.tell("POST", node, "/drain", {"force": False})
-            self.await_done(node, True)
-
-        seconds = self.with_kill(move)
-        self.tell("DELETE", node, "")
+        # One that was killed comes back to its cluster: it must not have been let go meanwhile.
+        seconds = self.with_kill(lambda: self.order("drain" if self.options.kill else "remove", node))
+        if self.options.kill:
+            self.order("remove", node)
         node.stop()
         self.cluster.nodes.remove(node)
         self.gone.append(node)
         return seconds
 
-    def tell(self, method, node, path, body=None):
-        """An order about a node; said again while there is nobody to take it."""
-        others = self.cluster.others(node)
-        deadline = time.monotonic() + 30
+    def order(self, verb, node):
+        """Has the command line drain or remove a node, and waits until it has; given again where its exit code says to."""
+        try:
+            name = self.node_view(self.view(), node)["id"]
+        except (OSError, http.client.HTTPException, operator_api.Refused, TypeError) as error:
+            self.fail(f"{verb} {node.name}: what its id is cannot be asked: {error}")
+            return
+        deadline = time.monotonic() + self.options.move_seconds
         while True:
-            try:
-                return operator_api.of_any(others, method, f"/v1/nodes/127.0.0.1:{node.http_port}{path}", body)
-            except (OSError, http.client.HTTPException, operator_api.Refused) as error:
-                # The answer to the order before was lost.
-                if method == "DELETE" and getattr(error, "status", None) == http.HTTPStatus.NOT_FOUND:
-                    return None
-                if time.monotonic() > deadline:
-                    self.fail(f"{method} {node.name}{path}: {error}")
-                    return None
-                time.sleep(LOOK_SECONDS)
+            left = max(1, int(deadline - time.monotonic()))
+            words = ["node", verb, name, "--timeout", f"{left}s"]
+            code, out, err = operator_api.command(self.cluster.others(node), words, left + COMMAND_END_SECONDS_MAX)
+            with open(os.path.join(self.directory, "operator.log"), "a") as log:
+                log.write(f"$ ringfort {' '.join(words)}\n{out}{err}exit code {code}\n")
+            for line in out.splitlines():
+                self.say(f"ringfort node {verb}: {line}")
+            if code == 0:
+                return
+            said = "; ".join(err.splitlines()[-WORDS_AT_END_MAX:])
+            if code not in EXIT_CODES_AGAIN or time.monotonic() >= deadline:
+                self.fail(f"ringfort {' '.join(words)} ({node.name}): exit code {code}: {said}; {self.why()}")
+                return
+            self.say(f"ringfort node {verb}: exit code {code}, once more: {said}")
+            time.sleep(LOOK_SECONDS)
 
     # ---- the runs ------------------------------------------------------------------------------------
 
@@ -298,14 +308,19 @@ class Run:
         if self.lost:
             self.fail(f"{self.lost} acknowledged writes are lost: {'; '.join(checked['examples'])}")
         keys = self.load.quit()
-        with multiprocessing.Pool(os.cpu_count()) as pool:
-            verdicts = pool.map(history.judge, keys.values(), chunksize=8)
-        bad = [(key, verdict) for key, verdict in zip(keys, verdicts) if verdict.good is False]
-        undecided = sum(1 for verdict in verdicts if verdict.good is None)
+        verdicts = dict(zip(keys, history.judge_all(keys.values(), self.options.judge_seconds)))
+        bad = [key for key, verdict in verdicts.items() if verdict.good is False]
+        undecided = [key for key, verdict in verdicts.items() if verdict.good is None]
         self.say(f"{checked['checked']:,} keys read back, {self.lost} lost; {sum(map(len, keys.values())):,} operations on {len(keys):,} shared "
-                 f"keys judged: {len(bad)} not linearizable, {undecided} undecided")
-        for key, verdict in bad[:WORDS_AT_END_MAX]:
-            self.fail(f"shared:{key}: {verdict.why}\n    " + "\n    ".join(map(str, (*verdict.around, verdict.culprit))))
+                 f"keys judged: {len(bad)} not linearizable, {len(undecided)} undecided")
+        for key in bad[:WORDS_AT_END_MAX]:
+            self.fail("\n    ".join(history.described(f"shared:{key}", keys[key], verdicts[key])))
+        if undecided:
+            named = ", ".join(f"shared:{key} ({verdicts[key].why})" for key in undecided[:WORDS_AT_END_MAX])
+            self.fail(f"{len(undecided)} keys are undecided, nobody knows whether they are in order: {named}")
+        if bad or undecided:
+            path = os.path.join(self.directory, "histories.jsonl")
+            self.say(f"judge them again: {history.save(path, ((key, keys[key]) for key in bad + undecided))}")
 
     def judge_figures(self):
         before = self.rows[0]
@@ -387,6 +402,7 @@ def parse():
     parser.add_argument("--wal-max", default="256mb")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of every node")
     parser.add_argument("--move-seconds", type=float, default=600, help="bound for each move")
+    parser.add_argument("--judge-seconds", type=float, default=history.SECONDS_MAX, help="bound for the verdict on the shared keys")
     parser.add_argument("--keep", action="store_true", help="keep data and logs of a run without failures too")
     return parser.parse_args()
 

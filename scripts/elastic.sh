@@ -9,7 +9,8 @@
 #
 # Needs Python 3 and cargo. RINGFORT_BIN names another program, ELASTIC_LOAD another load. The data lies under target/scripts
 # (RINGFORT_WORK_DIR), kept when something fails. Exit code 1 with the reason when a limit is missed; with --report-only only
-# for lost writes, errors and histories that nothing explains.
+# for lost writes, errors and histories that nothing explains or that cannot be judged within --judge-seconds (they are kept for
+# scripts/lib/history.py).
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 need_python

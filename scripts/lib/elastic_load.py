@@ -47,16 +47,7 @@ class Load:
         self.order("quit")
         if self.process.wait(ANSWER_SECONDS_MAX) != 0:
             raise LoadError("the load did not end well")
-        keys = {}
-        with open(self.history_path) as lines:
-            for line in lines:
-                key, client, kind, argument, invoked, returned, outcome, value = json.loads(line)
-                # Values are numbers; a write is acknowledged with OK, which is what the judge expects of it.
-                seen = b"OK" if kind == "set" and outcome == history.OK else value
-                returned = history.NEVER if returned is None else returned
-                operation = history.Operation(client, kind, argument, invoked, returned, outcome, seen)
-                keys.setdefault(key, []).append(operation)
-        return keys
+        return history.load(self.history_path)
 
     def kill(self):
         if self.process.poll() is None:

@@ -1,18 +1,17 @@
-"""What an operator asks of a cluster over HTTP, and tells it: the same REST calls that the command line makes."""
+"""What an operator asks of a cluster, and tells it: by the REST calls that the command line makes, and by the command line itself."""
 
 import http.client
 import json
+import subprocess
+
+import server as servers
 
 # A node that is asked while it is busy with others' questions.
 SECONDS_MAX = 10.0
 
 
 class Refused(Exception):
-    """The answer was no; the text says why, and the status, if it came from a node, what kind of no it is."""
-
-    def __init__(self, text, status=None):
-        super().__init__(text)
-        self.status = status
+    """The answer was no; the text says why."""
 
 
 def call(node, method, path, body=None):
@@ -26,8 +25,22 @@ def call(node, method, path, body=None):
     finally:
         connection.close()
     if answer.status // 100 != 2:
-        raise Refused(f"{method} {path}: {answer.status} {content.decode(errors='replace').strip()}", answer.status)
+        raise Refused(f"{method} {path}: {answer.status} {content.decode(errors='replace').strip()}")
     return json.loads(content) if content else None
+
+
+def command(nodes, words, seconds):
+    """An operator's command of the program under test, which asks these nodes: exit code (None where it did not end in time), and what it printed
+    to standard output and to standard error."""
+    http = ",".join(f"{node.host}:{node.http_port}" for node in nodes)
+    process = subprocess.Popen([servers.ringfort_binary(), *words], text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=servers.clean_environment(RINGFORT_HTTP=http))
+    try:
+        out, err = process.communicate(timeout=seconds)
+        return process.returncode, out, err
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return (None, *process.communicate())
 
 
 def of_any(nodes, method, path, body=None):

@@ -113,21 +113,22 @@ impl Phase {
         self.gave_up += 1;
     }
 
-    /// Commands acknowledged in the worst second, whenever that began; those of the mean second in a shorter phase.
-    fn lowest_second(&self, now_us: u64) -> u64 {
+    /// Commands acknowledged in the worst second, and when in the phase that began, in seconds; those of the mean second in a shorter phase.
+    fn lowest_second(&self, now_us: u64) -> (u64, f64) {
         let whole = (now_us.saturating_sub(self.began_us) / SLOT_US) as usize;
         let slot = |at: usize| u64::from(self.slots.get(at).copied().unwrap_or(0));
         if whole < SLOTS_PER_SECOND {
-            return self.per_second(now_us) as u64;
+            return (self.per_second(now_us) as u64, 0.0);
         }
         let mut sum: u64 = (0..SLOTS_PER_SECOND).map(slot).sum();
-        let mut lowest = sum;
+        let mut lowest = (sum, 0);
         for end in SLOTS_PER_SECOND..whole {
             sum += slot(end);
             sum -= slot(end - SLOTS_PER_SECOND);
-            lowest = lowest.min(sum);
+            lowest = lowest.min((sum, end + 1 - SLOTS_PER_SECOND));
         }
-        lowest
+        let seconds = lowest.1 as f64 / SLOTS_PER_SECOND as f64;
+        (lowest.0, seconds)
     }
 
     fn per_second(&self, now_us: u64) -> f64 {
@@ -139,15 +140,15 @@ impl Phase {
     pub fn report(&self, now_us: u64) -> String {
         let mut text = String::new();
         let seconds = now_us.saturating_sub(self.began_us) as f64 / 1e6;
+        let (lowest, lowest_at) = self.lowest_second(now_us);
         let _ = write!(
             text,
             "{{\"phase\":\"{}\",\"began\":{:.3},\"seconds\":{seconds:.3},\"acknowledged\":{},\"per_second\":{:.1},\
-             \"lowest_second\":{},\"p50_us\":{},\"p99_us\":{},\"max_us\":{},\"gap_us\":{},\"gave_up\":{},\"retried\":{{",
+             \"lowest_second\":{lowest},\"lowest_at\":{lowest_at:.2},\"p50_us\":{},\"p99_us\":{},\"max_us\":{},\"gap_us\":{},\"gave_up\":{},\"retried\":{{",
             self.name,
             self.began_us as f64 / 1e6,
             self.acknowledged,
             self.per_second(now_us),
-            self.lowest_second(now_us),
             self.latencies.at(0.5),
             self.latencies.at(0.99),
             self.latencies.max,
@@ -189,7 +190,7 @@ mod tests {
                 phase.answered(at, at, at);
             }
         }
-        assert_eq!(phase.lowest_second(4_000_000), 200);
+        assert_eq!(phase.lowest_second(4_000_000), (200, 1.3));
     }
 
     #[test]
