@@ -12,8 +12,8 @@ use ringfort::node::{described_node, peers_of, process, recovery, removal, wall_
 use ringfort::node::{Node, Shared, Shutdown};
 use ringfort::server::formation::{form, setup, Announcing, Formation, FormationError, Formed};
 use ringfort::server::{
-    bind, hand_over, leave_clients, reserve, Accepted, Arrival, Listener, Office, PeerSetup, Port,
-    Workers,
+    bind, hand_over, leave_clients, listen, reserve, Accepted, Arrival, Listener, Office,
+    PeerSetup, Port, Workers,
 };
 use ringfort::settings::{Settings, Startup};
 use ringfort_cluster::forming::{Setup, Stored};
@@ -186,7 +186,8 @@ pub fn serve(settings: &Arc<Settings>) -> Result<(), AnyError> {
         if let Some(cluster) = ports.cluster.take() {
             accepting.extend(cluster.accept(Port::Cluster, &shared, &workers.accepted)?);
         }
-        let met = meet(std::mem::take(&mut ports.peers), home, &workers.accepted);
+        let sockets = std::mem::take(&mut ports.peers);
+        let met = meet(sockets, startup.tcp_backlog, home, &workers.accepted);
         shared.set_state(State::Ready);
         announce(settings, &shared, &cluster_addresses, &http_addresses);
         wait_for_stop(&shared, &mut signals, logs.as_ref()).await;
@@ -283,7 +284,8 @@ async fn find_place(
         }),
         waits: Box::new(move |why| early.waits(why)),
     };
-    let (topology, announcing) = match form(formation, &ports.peers).await? {
+    let formed = form(formation, &ports.peers, startup.tcp_backlog).await?;
+    let (topology, announcing) = match formed {
         Formed::Founded(_) => (directory.topology()?, None),
         Formed::Joined(topology) => (Some(*topology), None),
         Formed::Member(announcing) => match known {
@@ -308,9 +310,10 @@ async fn taken_in(announcing: Announcing) -> Result<Option<Topology>, AnyError> 
     Ok(topology.map(|topology| *topology))
 }
 
-/// Accepts what other nodes dial.
+/// Accepts what other nodes dial: from now on this one can answer.
 fn meet(
     sockets: Vec<TcpListener>,
+    backlog: u32,
     home: Arc<Home>,
     workers: &[Accepted],
 ) -> Vec<tokio::task::JoinHandle<()>> {
@@ -322,7 +325,11 @@ fn meet(
                 // One that is full makes the dialer try again.
                 let _ = workers[usize::from(worker)].try_send(Arrival::Node(Box::new(node)));
             };
-            if let Err(error) = accept_loop(socket, home, count, hand_over).await {
+            let met = async {
+                listen(&socket, backlog)?;
+                accept_loop(socket, home, count, hand_over).await
+            };
+            if let Err(error) = met.await {
                 tracing::error!("the peer port: {error}");
             }
         })

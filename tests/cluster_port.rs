@@ -5,7 +5,9 @@ mod support;
 use std::collections::{BTreeSet, HashSet};
 use std::io::{BufRead, Read, Write};
 
-use support::{connect_to, free_port, Connection, Node};
+use support::connection::{connect_to, Connection};
+use support::ports::free_port;
+use support::Node;
 
 /// More than there are shards and workers, so that all of them get some.
 const KEYS: usize = 3_000;

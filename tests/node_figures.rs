@@ -6,7 +6,8 @@ mod support;
 use std::io::{BufRead, Read, Write};
 use std::time::Duration;
 
-use support::{Connection, Node, START_MAX};
+use support::connection::{Connection, START_MAX};
+use support::Node;
 
 const KEYS: usize = 200_000;
 const PIPELINE: usize = 500;

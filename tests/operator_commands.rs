@@ -8,7 +8,9 @@ use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use support::{free_port, Connection, Node, START_MAX};
+use support::connection::{Connection, START_MAX};
+use support::ports::free_port;
+use support::Node;
 
 /// A node alone, and where its operator asks it.
 struct Alone {

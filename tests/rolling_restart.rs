@@ -1,14 +1,22 @@
 //! A cluster of real nodes under load whose nodes are stopped and started one after another, as for an upgrade: whoever writes through
 //! the others hears of no error, and nothing is done twice. One of the nodes holds no shard, so that all it is asked it asks others.
 
+#[path = "support/connection.rs"]
+mod connection;
+#[path = "support/ports.rs"]
+mod ports;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use connection::connect_to;
+use ports::free_port;
 
 /// Three that hold the shards, and one that holds none.
 const NODES: usize = 4;
@@ -149,36 +157,15 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("waited in vain until {what}");
 }
 
-type Connection = BufReader<TcpStream>;
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    free.expect("a free port").port()
-}
-
-/// A connection, as soon as the node listens.
-fn connect_to(port: u16) -> Connection {
-    let mut stream = None;
-    until("a node listens", || {
-        stream = TcpStream::connect(("127.0.0.1", port)).ok();
-        stream.is_some()
-    });
-    let stream = stream.expect("it has been waited for");
-    let timeout = stream.set_read_timeout(Some(PATIENCE));
-    timeout.expect("a time limit");
-    BufReader::new(stream)
-}
-
 /// A line of a reply, or nothing where the connection has ended.
-fn line(connection: &mut Connection) -> Option<String> {
+fn line(connection: &mut BufReader<TcpStream>) -> Option<String> {
     let mut line = String::new();
     let is_there = connection.read_line(&mut line).is_ok_and(|bytes| bytes > 0);
     is_there.then(|| line.trim_end().to_string())
 }
 
 /// Counts up until told to stop, or until the node takes leave. Returns how far the replies came.
-fn count_up(connection: &mut Connection, key: &str, from: u64, stop: &AtomicBool) -> u64 {
+fn count_up(connection: &mut BufReader<TcpStream>, key: &str, from: u64, stop: &AtomicBool) -> u64 {
     let commands = format!("INCR {key}\r\n").repeat(TOGETHER as usize);
     let mut count = from;
     while !stop.load(Relaxed) && connection.get_mut().write_all(commands.as_bytes()).is_ok() {
@@ -198,7 +185,9 @@ fn count_up(connection: &mut Connection, key: &str, from: u64, stop: &AtomicBool
 fn count_for_ever(port: u16, key: &str, stop: &AtomicBool) -> u64 {
     let mut count = 0;
     while !stop.load(Relaxed) {
-        let mut connection = connect_to(port);
+        let mut connection = connect_to(port).0;
+        let timeout = connection.get_ref().set_read_timeout(Some(PATIENCE));
+        timeout.expect("a time limit");
         // A node that is about to end may still let somebody in, and closes without a word.
         let asked = connection
             .get_mut()

@@ -6,7 +6,8 @@ mod support;
 
 use std::io::{BufRead, Read, Write};
 
-use support::{Connection, Node};
+use support::connection::Connection;
+use support::Node;
 
 const PUSHES: usize = 400;
 

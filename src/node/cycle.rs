@@ -226,13 +226,6 @@ impl Worker {
         has_room
     }
 
-    /// Something that began at a reading of the worker's clock ends now: LATENCY shows it, if it took long.
-    fn note_event(&self, event: &'static str, begun: u64) {
-        let ticks = &self.io.ticks;
-        let took = ticks.delta_as_nanos(begun, ticks.raw());
-        self.io.slow.note_event(event, took);
-    }
-
     fn evict_some(&mut self, max: u64) -> bool {
         // What waits for the end of the turn counts too.
         self.flush();

@@ -23,7 +23,7 @@ pub struct Farewells {
 impl Farewells {
     /// Whether a node takes no more commands.
     pub fn has_left(&self, node: NodeId) -> bool {
-        !self.left.is_empty() && self.left.contains_key(&node)
+        self.left.contains_key(&node)
     }
 
     /// A worker of another node will send no more commands.
@@ -75,22 +75,18 @@ impl Worker {
     pub fn asker_came(&mut self, peer: Peer) {
         let key = (peer.node, peer.worker);
         self.forwarding.farewells.askers.insert(key, false);
-        for worker in 0..self.workers {
-            self.task(worker, move |there| {
-                if there.forwarding.farewells.left.remove(&peer.node).is_some() {
-                    there.forwarding.is_to_retry = true;
-                    there.flush_wanted = true;
-                }
-            });
-        }
+        self.task_everywhere(move |there| {
+            if there.forwarding.farewells.left.remove(&peer.node).is_some() {
+                there.forwarding.is_to_retry = true;
+                there.flush_wanted = true;
+            }
+        });
         self.repeat_farewell(peer.node);
     }
 
     /// A node takes no more commands.
     pub(super) fn take_farewell(&mut self, from: NodeId) {
-        for worker in 0..self.workers {
-            self.task(worker, move |there| there.hear_farewell(from));
-        }
+        self.task_everywhere(move |there| there.hear_farewell(from));
     }
 
     fn hear_farewell(&mut self, from: NodeId) {

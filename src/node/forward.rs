@@ -213,10 +213,13 @@ impl Worker {
         let named = hint.and_then(|hint| hint.leader).filter(fits);
         named.or_else(|| {
             // Any may say who leads, but for the one that has just been asked: it is the last to be asked again.
-            let nodes: Vec<NodeId> = held.standing.nodes.iter().map(|(_, node)| *node).collect();
-            let is_refuser = |node: &NodeId| hint.is_some_and(|hint| hint.refused_by == *node);
-            let next = nodes.iter().position(is_refuser).map_or(0, |at| at + 1);
-            let mut in_turn = nodes[next..].iter().chain(&nodes[..next]).copied();
+            let nodes = &held.standing.nodes;
+            let asked = hint.and_then(|hint| {
+                let mut nodes = nodes.iter();
+                nodes.position(|(_, node)| *node == hint.refused_by)
+            });
+            let (first, last) = nodes.split_at(asked.map_or(0, |at| at + 1));
+            let mut in_turn = last.iter().chain(first).map(|(_, node)| *node);
             in_turn.find(fits)
         })
     }
@@ -277,6 +280,11 @@ impl Worker {
     }
 
     fn retry(&mut self, held: Held, now: Monotonic) -> Result<(), Held> {
+        if self.is_removed {
+            self.forwarding.held_bytes -= held.cost();
+            self.complete_error(held.target, REMOVED);
+            return Ok(());
+        }
         let shard = &self.shards[self.place(held.shard)];
         let runs_here = match held.command.is_write {
             true => shard.leads(),
@@ -434,27 +442,29 @@ impl Worker {
         self.flush_wanted = true;
     }
 
+    /// The cluster has removed this node: the others answer it no more, whatever they have got of it.
+    pub(super) fn give_up_as_removed(&mut self) {
+        self.give_up(|_, _| true);
+        self.retry_waiting();
+    }
+
     /// Another node's worker sends here no more: if it comes again it counts its rounds anew, and replies that it had for any worker of
     /// this node may be lost with the link, while the one on which they were asked goes on.
     pub fn asker_gone(&mut self, peer: Peer) {
         self.forwarding.farewells.asker_gone(peer);
-        for worker in 0..self.workers {
-            self.task(worker, move |there| there.forward_down(peer.node));
-        }
+        self.task_everywhere(move |there| there.forward_down(peer.node));
         let askers = &self.forwarding.askers;
         let Some(gone) = askers.iter().position(|asker| *asker == peer) else {
             return;
         };
         let here = self.number;
-        for worker in 0..self.workers {
-            self.task(worker, move |there| {
-                let is_of_it = |&(worker, asker, _): &(u16, u16, u16)| {
-                    worker == here && usize::from(asker) == gone
-                };
-                let refused = &mut there.forwarding.refused;
-                refused.retain(|of, _| !is_of_it(of));
-            });
-        }
+        self.task_everywhere(move |there| {
+            let is_of_it = |&(worker, asker, _): &(u16, u16, u16)| {
+                worker == here && usize::from(asker) == gone
+            };
+            let refused = &mut there.forwarding.refused;
+            refused.retain(|of, _| !is_of_it(of));
+        });
     }
 
     // ---- for other nodes -----------------------------------------------------------------------------

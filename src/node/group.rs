@@ -143,6 +143,17 @@ impl Worker {
         self.flush_wanted = true;
     }
 
+    /// A node's process has ended, as far as can be told from here: the groups that it led need not wait until they notice.
+    pub fn node_is_gone(&mut self, node: NodeId) {
+        for shard in &mut self.shards {
+            if let (Some(leader), true) =
+                (shard.replica.leader(), shard.leader_node() == Some(node))
+            {
+                shard.replica.note_gone(leader);
+            }
+        }
+    }
+
     /// Followers cannot refuse what they are sent, so they stop before the disk is full.
     pub(super) fn look_whether_to_follow(&mut self) {
         let follows = |shard: &Shard| shard.standing.is_held && !shard.standing.decides_alone;

@@ -153,12 +153,7 @@ impl Host for NodeHost {
         if self.shared.snapshots_running.load(Relaxed) > 0 {
             return false;
         }
-        let workers = self.shared.inboxes.len() as u16;
-        self.later(move |worker| {
-            for number in 0..workers {
-                worker.task(number, |there| there.snapshot_all());
-            }
-        });
+        self.later(|worker| worker.task_everywhere(|there| there.snapshot_all()));
         true
     }
 
@@ -193,12 +188,7 @@ impl Host for NodeHost {
     }
 
     fn want_follower_reads(&self) {
-        let workers = self.shared.inboxes.len() as u16;
-        self.later(move |worker| {
-            for number in 0..workers {
-                worker.task(number, Worker::want_follower_reads);
-            }
-        });
+        self.later(|worker| worker.task_everywhere(Worker::want_follower_reads));
     }
 
     fn slot_of(&self, key: &[u8]) -> u16 {

@@ -133,6 +133,27 @@ fn a_replica_that_was_noted_and_never_began_gives_way_to_the_next() {
     );
 }
 
+/// The node was removed between the note and the beginning: it held that replica for ever, in its state, and never came to hold nothing.
+#[test]
+fn a_replica_that_was_noted_and_never_began_is_dropped_with_its_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = Alone::start(dir.path(), "everysec");
+    alone.worker.drop_replica(ZERO, FIRST).unwrap();
+    let shared = alone.worker.shared.clone();
+    let state = shared.cluster_state().clone();
+    let second = ReplicaId(2);
+    state.begin_replicas(&[(ZERO, second)]).unwrap();
+    let _ = alone.worker.take_up_topology();
+    let mut topology = Topology::clone(&shared.topology.current());
+    topology.epoch = topology.epoch.next();
+    topology.removed.insert(shared.node_id(), topology.epoch);
+    assert!(shared.topology.offer(Arc::new(topology)));
+    let taken = alone.worker.take_up_topology().expect("it is newer");
+    assert!(taken.drop.contains(&(ZERO, second)), "{:?}", taken.drop);
+    alone.worker.drop_replica_soon(ZERO, second).unwrap();
+    assert_eq!(state.replica(ZERO), None);
+}
+
 #[test]
 fn a_snapshot_under_way_does_not_outlive_its_replica() {
     let dir = tempfile::tempdir().unwrap();

@@ -233,7 +233,10 @@ impl Worker {
         let mut taken = self.duties_here(&topology, me);
         taken.peers = peers_of(&topology, me);
         self.topology_epoch = topology.epoch;
-        self.is_removed = topology.removed.contains_key(&me);
+        let is_removed = topology.removed.contains_key(&me);
+        if is_removed && !std::mem::replace(&mut self.is_removed, is_removed) {
+            self.give_up_as_removed();
+        }
         if taken.start.is_empty() {
             return Some(taken);
         }
@@ -304,11 +307,30 @@ impl Worker {
         let is_for_here = |replica: &(ShardId, ReplicaId)| {
             self.worker_of_group(replica.0) == Some(self.number) && !doubts.has(*replica)
         };
+        let mut drop = all.drop;
+        drop.extend(self.never_begun(topology, me, &here));
         TakenUp {
             peers: Vec::new(),
-            drop: all.drop,
+            drop,
             start: all.start.into_iter().filter(is_for_here).collect(),
         }
+    }
+
+    /// Replicas of this worker that were noted ahead ([`Worker::replicas_ahead`]) and are to be dropped before they have begun: the cluster has
+    /// thought better of it meanwhile.
+    fn never_begun(
+        &self,
+        topology: &Topology,
+        me: NodeId,
+        here: &BTreeMap<ShardId, ReplicaId>,
+    ) -> Vec<(ShardId, ReplicaId)> {
+        let keeper = self.shared.cluster_state();
+        let groups = self.shards.iter().map(|shard| shard.replica.shard());
+        let noted = groups.filter_map(|group| Some((group, keeper.replica(group)?)));
+        let noted = noted
+            .filter(|(group, id)| here.get(group) != Some(id))
+            .collect();
+        duties(topology, me, &noted, Since::Running).drop
     }
 }
 

@@ -454,9 +454,7 @@ impl Worker {
     /// Notes how long the disk held the worker up; gives the time.
     #[inline]
     fn disk_took(&mut self, event: &'static str, begun: u64) -> u64 {
-        let now = self.io.ticks.raw();
-        let nanos = self.io.ticks.delta_as_nanos(begun, now);
-        self.io.slow.note_event(event, nanos);
+        let (now, nanos) = self.note_event(event, begun);
         if nanos > SLOW_DISK_NS {
             tracing::warn!(
                 "the disk took {} ms to take in the log ({event}): clients waited",
@@ -464,6 +462,16 @@ impl Worker {
             );
         }
         now
+    }
+
+    /// Something that began at a reading of the worker's clock ends now: LATENCY shows it, if it took long. Gives the new reading, and
+    /// the nanoseconds.
+    #[inline]
+    pub(super) fn note_event(&self, event: &'static str, begun: u64) -> (u64, u64) {
+        let now = self.io.ticks.raw();
+        let nanos = self.io.ticks.delta_as_nanos(begun, now);
+        self.io.slow.note_event(event, nanos);
+        (now, nanos)
     }
 
     fn apply_committed(&mut self, place: usize) {
@@ -621,6 +629,13 @@ impl Worker {
         }
         self.io.outgoing[usize::from(worker)].push(Message::Task(Box::new(task)));
         self.flush_wanted = true;
+    }
+
+    /// Has every worker do it, this one too.
+    pub fn task_everywhere(&mut self, task: impl Fn(&mut Worker) + Clone + Send + 'static) {
+        for worker in 0..self.workers {
+            self.task(worker, task.clone());
+        }
     }
 }
 

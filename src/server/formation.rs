@@ -24,6 +24,7 @@ use crate::node::peer::{
 use crate::settings::{ClusterSettings, HostPort};
 
 use super::control::{Request, Response};
+use super::listener::listen;
 
 /// How often [`Forming::tick`] is called.
 const TICK: Duration = Duration::from_millis(100);
@@ -103,14 +104,16 @@ fn address_of(place: &HostPort) -> String {
     }
 }
 
-/// Brings the node into a cluster. Answers other nodes at `listeners` (those of the peer port) meanwhile; nothing of that is left
-/// when it returns or is dropped. Waits as long as it takes, and returns at once where there is nobody to ask.
+/// Brings the node into a cluster. Answers other nodes at `sockets` (those of the peer port, which need not listen yet) meanwhile; nothing of
+/// that is left when it returns or is dropped, but that they listen, with this backlog. Waits as long as it takes, and returns at once where
+/// there is nobody to ask.
 ///
 /// # Errors
 /// [`FormationError`]: the node cannot go on.
 pub async fn form(
     formation: Formation,
-    listeners: &[TcpListener],
+    sockets: &[TcpListener],
+    backlog: u32,
 ) -> Result<Formed, FormationError> {
     let Formation {
         home,
@@ -127,7 +130,7 @@ pub async fn form(
     let driver = Driver::new(home, Forming::new(setup, stored), store, waits);
     let driver = Rc::new(driver);
     let tasks = LocalSet::new();
-    let verdict = tasks.run_until(driver.decide(listeners)).await?;
+    let verdict = tasks.run_until(driver.decide(sockets, backlog)).await?;
     drop(tasks);
     driver.follow(verdict, found, has_addresses)
 }
@@ -212,7 +215,11 @@ impl Driver {
     }
 
     /// Serves and asks until there is a verdict.
-    async fn decide(self: &Rc<Self>, listeners: &[TcpListener]) -> Result<Verdict, FormationError> {
+    async fn decide(
+        self: &Rc<Self>,
+        sockets: &[TcpListener],
+        backlog: u32,
+    ) -> Result<Verdict, FormationError> {
         let serving = self.serving();
         let (hand_over, mut accepted) = mpsc::channel(ACCEPTED_MAX);
         let (failed, mut failure) = mpsc::unbounded_channel();
@@ -221,8 +228,9 @@ impl Driver {
         if let Some(outcome) = self.take_outcome() {
             return outcome;
         }
-        for listener in listeners {
-            let listener = listener.try_clone().map_err(FormationError::Listen)?;
+        for socket in sockets {
+            listen(socket, backlog).map_err(FormationError::Listen)?;
+            let listener = socket.try_clone().map_err(FormationError::Listen)?;
             let (home, hand_over, failed) = (self.home.clone(), hand_over.clone(), failed.clone());
             // Beyond the bound it is dropped: whoever asks asks again.
             let take = move |_, connection| drop(hand_over.try_send(connection));
@@ -410,6 +418,7 @@ impl Incoming for Deaf {
     fn incoming_down(&self, _: Peer, _: Channel) {}
     fn link_up(&self, _: NodeId, _: Channel) {}
     fn link_down(&self, _: NodeId, _: Channel) {}
+    fn nobody_listens(&self, _: NodeId) {}
     fn wrong_node(&self, _: NodeId, _: NodeId, _: &str) {}
 }
 

@@ -1,6 +1,9 @@
 //! Nodes form a cluster over loopback, by formation alone: each on its own thread, its promises kept in memory. Whoever belongs to a
 //! cluster answers as the meta group's leader does, on a topology of its own.
 
+#[path = "../../tests/support/ports.rs"]
+mod ports;
+
 use super::*;
 use std::collections::BTreeMap;
 use std::sync::mpsc as std_mpsc;
@@ -10,6 +13,7 @@ use std::time::Instant;
 use ringfort_cluster::forming::member::{answer, join_answer, MemberAnswer, Standing};
 use ringfort_cluster::MetaCommand;
 
+use self::ports::free_port;
 use crate::node::peer::{PeerSecurity, Timing};
 use crate::settings::Builder;
 
@@ -66,10 +70,6 @@ fn listen(port: u16) -> TcpListener {
     socket.bind(&address.into()).unwrap();
     socket.listen(64).unwrap();
     socket.into()
-}
-
-fn free_port() -> u16 {
-    listen(0).local_addr().unwrap().port()
 }
 
 fn kept(id: u128) -> Kept {
@@ -146,7 +146,7 @@ async fn live(kept: Kept, join: Vec<String>, expect: Option<u32>, told: &std_mps
         waits: Box::new(|_| {}),
     };
     let mut topology = Topology::default();
-    match form(formation, &[listener.try_clone().unwrap()]).await {
+    match form(formation, &[listener.try_clone().unwrap()], 64).await {
         Ok(Formed::Founded(cluster_id)) => {
             let init = MetaCommand::Init {
                 cluster_id,
@@ -312,7 +312,7 @@ fn a_promise_that_cannot_be_kept_stops_the_node() {
         .build()
         .unwrap();
     let error = runtime
-        .block_on(form(formation, &[]))
+        .block_on(form(formation, &[], 64))
         .err()
         .expect("a failure");
     assert!(error.to_string().contains("the disk is full"), "{error}");

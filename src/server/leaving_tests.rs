@@ -12,6 +12,7 @@ use ringfort_cluster::ReplicaId;
 
 use super::super::peers_tests::{keys, three, Client, Member, DEADLINE, SHARDS};
 use super::HANDOVER_MAX;
+use crate::node::Worker;
 
 fn led_by(nodes: &[Member]) -> usize {
     nodes.iter().map(|node| node.led().len()).sum()
@@ -86,35 +87,31 @@ fn key_led_by(node: &Member, client: &mut Client) -> String {
     led.expect("a key of each shard")
 }
 
-/// Says farewell while it still leads, which no node does that goes down in order: so it shows what the others do about it.
-fn say_farewell(node: &Member) {
+/// What each worker of a node answers, when all have.
+fn of_all_workers<T: Send + 'static>(
+    node: &Member,
+    ask: impl Fn(&mut Worker) -> T + Clone + Send + 'static,
+) -> Vec<T> {
     let (tell, told) = std::sync::mpsc::channel();
     for worker in 0..node.shared.inboxes.len() as u16 {
-        let tell = tell.clone();
-        node.shared.task(worker, move |there| {
-            there.say_farewell();
-            let _ = tell.send(());
-        });
+        let (tell, ask) = (tell.clone(), ask.clone());
+        node.shared
+            .task(worker, move |there| drop(tell.send(ask(there))));
     }
     drop(tell);
-    while told.recv().is_ok() {}
+    told.into_iter().collect()
+}
+
+/// Says farewell while it still leads, which no node does that goes down in order: so it shows what the others do about it.
+fn say_farewell(node: &Member) {
+    of_all_workers(node, Worker::say_farewell);
 }
 
 /// Waits until nobody expects anything of a node that has said farewell.
 fn until_released(node: &Member) {
     let ends = Instant::now() + DEADLINE;
-    loop {
-        let (tell, told) = std::sync::mpsc::channel();
-        for worker in 0..node.shared.inboxes.len() as u16 {
-            let tell = tell.clone();
-            node.shared.task(worker, move |there| {
-                let _ = tell.send(there.left_to_release());
-            });
-        }
-        drop(tell);
-        if told.iter().sum::<usize>() == 0 {
-            return;
-        }
+    let left = || of_all_workers(node, |there| there.left_to_release());
+    while left().iter().any(|left| *left > 0) {
         assert!(Instant::now() < ends, "it is released");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -220,22 +217,20 @@ fn a_handshake_under_way_does_not_hold_up_the_end() {
 /// Has a node give all that it leads to another, as the steward would.
 fn order_all(from: &Member, to: u64) {
     let node = from.shared.node_id();
-    for worker in 0..from.shared.inboxes.len() as u16 {
-        from.shared.task(worker, move |there| {
-            for report in there.group_reports() {
-                let Some(led) = report.leads else { continue };
-                let order = Order {
-                    to: node,
-                    shard: report.shard,
-                    term: report.term,
-                    based_on: led.changed,
-                    task: Task::TransferLeader(ReplicaId(to)),
-                };
-                // Where the other has not caught up this one goes on.
-                let _ = there.obey(&order);
-            }
-        });
-    }
+    of_all_workers(from, move |there| {
+        for report in there.group_reports() {
+            let Some(led) = report.leads else { continue };
+            let order = Order {
+                to: node,
+                shard: report.shard,
+                term: report.term,
+                based_on: led.changed,
+                task: Task::TransferLeader(ReplicaId(to)),
+            };
+            // Where the other has not caught up this one goes on.
+            let _ = there.obey(&order);
+        }
+    });
 }
 
 #[test]

@@ -34,12 +34,20 @@ pub struct Listener {
 pub fn bind(addresses: &[BindAddress], port: u16, backlog: u32) -> io::Result<Listener> {
     let listener = reserve(addresses, port)?;
     for socket in &listener.sockets {
-        SockRef::from(socket).listen(backlog.min(i32::MAX as u32) as i32)?;
+        listen(socket, backlog)?;
     }
     Ok(listener)
 }
 
-/// Binds `port` on all addresses as [`bind`] does, but does not listen: whoever connects is refused at once, until somebody does.
+/// Has a reserved socket listen: so many connections may wait to be accepted.
+///
+/// # Errors
+/// When somebody else listens on its port meanwhile.
+pub fn listen(socket: &StdListener, backlog: u32) -> io::Result<()> {
+    SockRef::from(socket).listen(backlog.min(i32::MAX as u32) as i32)
+}
+
+/// Binds `port` on all addresses as [`bind`] does, but does not listen: whoever connects is refused at once, until somebody does ([`listen`]).
 ///
 /// # Errors
 /// When an address cannot be bound; the text names it.
@@ -183,7 +191,7 @@ mod tests {
         let address = listener.addresses()[0];
         let refused = StdTcpStream::connect(address).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        SockRef::from(&listener.sockets[0]).listen(1).unwrap();
+        listen(&listener.sockets[0], 1).unwrap();
         assert!(StdTcpStream::connect(address).is_ok());
     }
 }

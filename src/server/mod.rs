@@ -37,7 +37,7 @@ use crate::node::{ConnKey, Shared, Worker, WorkerParts};
 
 pub use govern::Office;
 pub use leaving::{hand_over, leave_clients};
-pub use listener::{bind, reserve, Listener};
+pub use listener::{bind, listen, reserve, Listener};
 pub use peers::PeerSetup;
 
 /// Connections accepted and not yet taken over by their worker.

@@ -146,6 +146,10 @@ impl Incoming for Sink {
         });
     }
 
+    fn nobody_listens(&self, to: NodeId) {
+        self.with(|local| local.worker.borrow_mut().node_is_gone(to));
+    }
+
     fn wrong_node(&self, expected: NodeId, found: NodeId, address: &str) {
         tracing::warn!("at {address} node {found} answers, not node {expected}");
     }

@@ -39,12 +39,7 @@ pub async fn carry_out(local: &Rc<Local>, pending: Pending) -> Vec<u8> {
 
 /// Has every worker do something.
 fn on_all_workers(local: &Local, task: impl Fn(&mut Worker) + Clone + Send + 'static) {
-    let mut worker = local.worker.borrow_mut();
-    for number in 0..worker.workers {
-        let task = task.clone();
-        worker.task(number, move |there| task(there));
-    }
-    drop(worker);
+    local.worker.borrow_mut().task_everywhere(task);
     local.want_turn();
 }
 

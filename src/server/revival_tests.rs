@@ -103,7 +103,7 @@ async fn find_place(
         waits: Box::new(|_| {}),
     };
     let listeners = [listener.try_clone().unwrap()];
-    let (topology, announcing) = match form(formation, &listeners).await.unwrap() {
+    let (topology, announcing) = match form(formation, &listeners, 64).await.unwrap() {
         Formed::Founded(_) => (directory.topology().unwrap(), None),
         Formed::Joined(topology) => (Some(*topology), None),
         Formed::Member(announcing) => (known, Some(announcing)),

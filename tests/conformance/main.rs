@@ -3,6 +3,8 @@
 
 mod client;
 mod expect;
+#[path = "../support/ports.rs"]
+mod ports;
 mod reply;
 mod run;
 mod script;

@@ -1,10 +1,10 @@
 //! The server under test: one started here, or one that runs already.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::client::Client;
+use super::ports::free_port;
 use super::reply::Reply;
 use super::script::Only;
 
@@ -160,10 +160,4 @@ impl Server {
 fn answers(address: &str) -> bool {
     let reply = Client::connect(address).and_then(|mut client| client.call(&["TYPE", "none"]));
     matches!(reply, Ok(Reply::Simple(_)))
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
 }

@@ -12,6 +12,8 @@ mod differences;
 mod generate;
 mod keyspace;
 mod pair;
+#[path = "../support/ports.rs"]
+mod ports;
 mod random;
 mod resp;
 mod server;

@@ -1,11 +1,12 @@
 //! Starts the two servers on free ports and speaks with them. Ends only what it started.
 
 use std::io::{self, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::ports::free_port;
 use crate::resp::{self, Value};
 
 const START_SECONDS_MAX: u64 = 30;
@@ -70,10 +71,10 @@ impl Server {
         port_flags: &[&str],
     ) -> io::Result<Self> {
         let directory = tempfile::tempdir()?;
-        let port = free_port()?;
+        let port = free_port();
         let mut all: Vec<String> = arguments.iter().map(|text| text.to_string()).collect();
         for flag in port_flags {
-            all.extend([flag.to_string(), free_port()?.to_string()]);
+            all.extend([flag.to_string(), free_port().to_string()]);
         }
         let dir = directory.path().display().to_string();
         all.extend(["--bind", "127.0.0.1", "--dir", &dir].map(String::from));
@@ -147,10 +148,6 @@ impl Drop for Server {
 struct Connection {
     reader: BufReader<TcpStream>,
     writer: TcpStream,
-}
-
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn spawn(

@@ -202,6 +202,8 @@ pub struct Plan {
     pub faults: Vec<Fault>,
     /// Changes of voters are cut off now and then.
     pub cuts_changes: bool,
+    /// Replicas are told, now and then, that their leader's process has ended: it may have or not.
+    pub has_rumours: bool,
     pub network: NetworkSettings,
     /// Between two commands of a client, at most.
     pub think_us: Micros,
@@ -249,6 +251,7 @@ impl Plan {
             faults,
             // A chance of its own, so that the other seeds stay what they were.
             cuts_changes: SimRng::new(seed ^ 0xC07).one_in(4),
+            has_rumours: SimRng::new(seed ^ 0x607E).one_in(2),
             network: NetworkSettings {
                 delay_us: (50, rng.between(200, 3000)),
                 ..NetworkSettings::default()

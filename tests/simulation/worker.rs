@@ -28,6 +28,9 @@ use crate::plan::Bug;
 use crate::reads::Held;
 use crate::snapshots::{self, Capture};
 
+/// Of how many ticks of a replica one brings the word that its leader is gone.
+const TICKS_BETWEEN_RUMOURS: u64 = 20;
+
 /// Why a process is no more.
 #[derive(Debug)]
 pub enum Ended {
@@ -247,6 +250,11 @@ impl Worker {
         for at in 0..self.places.len() {
             let shard = &mut self.places[at].shard;
             if shard.standing.is_held {
+                if context.plan.has_rumours && context.rng.one_in(TICKS_BETWEEN_RUMOURS) {
+                    if let Some(leader) = shard.replica.leader() {
+                        shard.replica.note_gone(leader);
+                    }
+                }
                 shard.replica.tick(now);
                 self.look_at_leadership(at, context)?;
             }

@@ -1,12 +1,13 @@
 //! What the tests share that start real nodes: a node that ends with its test, and connections to it.
 
-use std::io::BufReader;
-use std::net::{TcpListener, TcpStream};
+pub mod connection;
+pub mod ports;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-pub const START_MAX: Duration = Duration::from_secs(30);
+use connection::{connect_to, Connection};
+use ports::free_port;
 
 /// A node that ends with the test.
 pub struct Node {
@@ -50,34 +51,9 @@ impl Node {
     }
 }
 
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    free.expect("a free port").port()
-}
-
-/// A connection to a port on which a node listens, or will in a moment.
-pub fn connect_to(port: u16) -> Connection {
-    let ends = Instant::now() + START_MAX;
-    loop {
-        match TcpStream::connect(("127.0.0.1", port)) {
-            Ok(stream) => {
-                let timeout = stream.set_read_timeout(Some(START_MAX));
-                timeout.expect("a time limit");
-                return Connection(BufReader::new(stream));
-            }
-            Err(error) => assert!(Instant::now() < ends, "the node does not listen: {error}"),
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
-
-/// A connection with a time limit for each read.
-pub struct Connection(pub BufReader<TcpStream>);

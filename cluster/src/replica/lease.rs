@@ -233,6 +233,7 @@ impl Replica {
                 if message.term >= self.raw.raft.term {
                     let end = self.now.plus_us(self.timing.election_timeout_us);
                     self.promise.until = self.promise.until.max(end);
+                    self.hear_of_leader();
                 }
                 true
             }
@@ -246,6 +247,7 @@ impl Replica {
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
                 // Only a candidate that the leader itself has chosen is heard, and that leader has no lease.
                 let chosen = message.context == CAMPAIGN_TRANSFER;
+                self.let_go_of_leader();
                 !self.is_silent() && (chosen || !self.is_bound())
             }
             _ => true,

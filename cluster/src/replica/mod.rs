@@ -32,6 +32,7 @@ mod config;
 mod confined;
 mod follower;
 mod forced;
+mod haste;
 mod heard;
 mod lease;
 mod log_store;
@@ -68,6 +69,7 @@ use config::Timing;
 use confined::Confined;
 use follower::Freshness;
 use forced::Forcing;
+use haste::Haste;
 use heard::Heard;
 use lease::{Lease, Promise};
 use log_store::LogStore;
@@ -124,6 +126,7 @@ pub struct Replica {
     now: Monotonic,
     last_tick: Option<Monotonic>,
     jitter: Jitter,
+    haste: Haste,
     lease: Lease,
     promise: Promise,
     freshness: Freshness,
@@ -201,6 +204,7 @@ impl Replica {
             now: Monotonic::ZERO,
             last_tick: None,
             jitter: Jitter::new(config.election_jitter_ticks, config.seed),
+            haste: Haste::default(),
             lease: Lease::default(),
             promise: Promise::default(),
             freshness: Freshness::default(),

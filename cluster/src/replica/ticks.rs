@@ -9,6 +9,9 @@ use raft::StateRole;
 /// real votes. A whole election timeout would be lost otherwise, because of one late message.
 const CANDIDACY_TICKS_MIN: usize = 2;
 
+/// Below this is the jitter of a candidate that knows who stands before it.
+const LITTLE_TICKS: usize = 3;
+
 /// What an attempt to be elected waits for beyond `raft`'s timeout.
 #[derive(Debug)]
 pub(super) struct Jitter {
@@ -39,6 +42,12 @@ impl Jitter {
         mixed ^= mixed >> 31;
         self.drawn = (mixed % (self.ticks_max as u64 + 1)) as usize;
         self.waited = 0;
+    }
+
+    /// For candidates of whom few are expected at once.
+    pub(super) fn draw_little(&mut self) {
+        self.draw();
+        self.drawn %= LITTLE_TICKS;
     }
 
     /// One more tick of waiting, unless that and the drawn ones were enough.
@@ -92,6 +101,10 @@ impl Replica {
         let patience = match raft.state {
             StateRole::PreCandidate => CANDIDACY_TICKS_MIN,
             StateRole::Candidate => 2 * CANDIDACY_TICKS_MIN,
+            _ if self.hurries() => {
+                self.tick_in_haste();
+                return false;
+            }
             _ if raft.election_elapsed + 1 < raft.randomized_election_timeout() => {
                 self.jitter.waited = 0;
                 return true;

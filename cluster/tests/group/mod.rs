@@ -160,6 +160,15 @@ impl Group {
         node.waiting.clear();
     }
 
+    /// Tells the replicas that run that this one's process has ended, whether it has or not.
+    pub fn tell_gone(&mut self, id: u64) {
+        for node in self.nodes.values_mut().filter(|node| !node.paused) {
+            if let Some(replica) = &mut node.replica {
+                replica.note_gone(ReplicaId(id));
+            }
+        }
+    }
+
     pub fn pause(&mut self, id: u64) {
         self.nodes.get_mut(&id).expect("a node").paused = true;
     }
@@ -346,6 +355,7 @@ impl Group {
                 0 if self.nodes[&id].replica.is_some() => self.crash(id),
                 1 => self.isolate(id),
                 2 => self.pause(id),
+                10..=19 => self.tell_gone(id),
                 3..=9 => {
                     self.heal();
                     for id in ids {

@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -15,8 +14,6 @@ use super::Home;
 
 /// Handshakes at the same time; further connections wait in the kernel's queue. Each takes at most `Timing::handshake`.
 const HANDSHAKES_MAX: usize = 256;
-/// Connections that may wait in the kernel's queue.
-const QUEUE_MAX: i32 = 511;
 /// Wait after a failed accept (no file descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Refused connections are told of so often at most, so that nobody can flood the log.
@@ -28,7 +25,7 @@ pub struct Accepted {
     pub(super) examined: Examined,
 }
 
-/// Accepts on `listener` for good. It need not listen yet: before the node can answer, it is better to refuse connections. `hand_over` gets the number of the worker that is to take the connection over
+/// Accepts on `listener` for good. `hand_over` gets the number of the worker that is to take the connection over
 /// ([`Serving::take_over`](super::Serving::take_over)); it must not block.
 ///
 /// # Errors
@@ -46,7 +43,6 @@ where
     home.security
         .may_listen(listener.local_addr()?.ip())
         .map_err(|error| std::io::Error::new(std::io::ErrorKind::PermissionDenied, error))?;
-    SockRef::from(&listener).listen(QUEUE_MAX)?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let hand_over = Arc::new(hand_over);

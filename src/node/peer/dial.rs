@@ -45,6 +45,11 @@ impl DialError {
         matches!(self, Self::Tls(_))
             || matches!(self, Self::Handshake(error) if !matches!(error, Io(_) | Busy))
     }
+
+    /// Nobody listens there, says the machine itself: the process that did has ended.
+    pub(super) fn is_nobody_there(&self) -> bool {
+        matches!(self, Self::Unreachable(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
 }
 
 /// Connects for a purpose. Returns the connection and who is there.

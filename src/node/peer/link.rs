@@ -334,6 +334,10 @@ fn failed(
     told: &mut String,
 ) {
     let node = link.node;
+    // The other link may be lent its connections, and then dials late.
+    if link.channel == Channel::Forward && error.is_nobody_there() {
+        context.sink.nobody_listens(node);
+    }
     let text = format!("no connection to node {node} at {address}: {error}");
     // All links to a node fail for the same reason: one that always dials speaks for them.
     let is_news = *told != text;

@@ -138,6 +138,9 @@ pub trait Incoming {
     /// What was sent since `link_up` and not answered may have arrived or not; nothing of it arrives after the next `link_up`.
     /// Comes once for every `link_up`. From the failure on, `send` has answered `Down`.
     fn link_down(&self, to: NodeId, channel: Channel);
+    /// Nobody listens where `to` should be: its process has ended, or has not begun to answer. Told again with every attempt, and by nothing but
+    /// the word of the machine there, or of something on the way.
+    fn nobody_listens(&self, to: NodeId);
     /// Where `expected` should be, `found` answers, and has proved that it belongs to this cluster's secret: a new node
     /// under an old address. Told once, until something else is found there.
     fn wrong_node(&self, expected: NodeId, found: NodeId, address: &str);

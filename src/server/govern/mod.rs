@@ -318,16 +318,8 @@ impl Govern {
         ask: impl Fn(&mut Worker) -> T + Clone + Send + 'static,
     ) -> Vec<T> {
         let (sender, mut receiver) = mpsc::unbounded_channel();
-        {
-            let mut worker = self.local.worker.borrow_mut();
-            for number in 0..worker.workers {
-                let (sender, ask) = (sender.clone(), ask.clone());
-                worker.task(number, move |there| {
-                    let _ = sender.send(ask(there));
-                });
-            }
-        }
-        drop(sender);
+        let tell = move |there: &mut Worker| drop(sender.send(ask(there)));
+        self.local.worker.borrow_mut().task_everywhere(tell);
         self.local.want_turn();
         let deadline = Instant::now() + ACCOUNT_LIMIT;
         let mut all = Vec::new();

@@ -14,7 +14,7 @@ use crate::node::operator::{Done, OperatorAnswer, OperatorError, Refusal};
 
 use super::names::{find_node, find_removed};
 use super::operate::{conflict, no_shard, not_leading, unknown, Answer};
-use super::overview::Overview;
+use super::overview::{Led, Overview};
 use super::problems::short;
 use super::Govern;
 
@@ -140,13 +140,7 @@ impl Govern {
         };
         let until = Instant::now() + TRANSFER_TRY;
         loop {
-            let is_led = self.overview(|all| Ok(all.led(id).is_some())).await?;
-            if !is_led && Instant::now() < until {
-                // Its leader may be moving just now.
-                sleep(TRANSFER_LOOK).await;
-                continue;
-            }
-            let order = self.overview(|all| transfer_order(all, id, &node)).await?;
+            let order = self.find_transfer(id, &node, until).await?;
             let hold = || self.with_stewardship(|held, now| held.steward.hold_leader(id, now));
             let Some(order) = order else {
                 hold();
@@ -165,6 +159,31 @@ impl Govern {
                     )));
                 }
                 Err(_) => sleep(TRANSFER_LOOK).await,
+            }
+        }
+    }
+
+    /// What to order of the shard's leader, as soon as it has one; nothing where the node leads it already.
+    async fn find_transfer(
+        &self,
+        shard: ShardId,
+        to: &Node,
+        until: Instant,
+    ) -> Result<Option<Order>, OperatorError> {
+        loop {
+            let found = self.overview(|all| {
+                let led = all.led(shard);
+                Ok(led.map(|led| transfer_order(all, led, shard, to)))
+            });
+            match found.await? {
+                Some(order) => return order,
+                // Its leader may be moving just now.
+                None if Instant::now() < until => sleep(TRANSFER_LOOK).await,
+                None => {
+                    return Err(conflict(format!(
+                        "nobody leads shard {shard} now: wait until it has a leader"
+                    )));
+                }
             }
         }
     }
@@ -199,14 +218,10 @@ impl Govern {
 /// What to order of a shard's leader; nothing where the node leads it already.
 fn transfer_order(
     all: &Overview,
+    led: &Led,
     shard: ShardId,
     to: &Node,
 ) -> Result<Option<Order>, OperatorError> {
-    let Some(led) = all.led(shard) else {
-        return Err(conflict(format!(
-            "nobody leads shard {shard} now: wait until it has a leader"
-        )));
-    };
     if led.node == to.id {
         return Ok(None);
     }

@@ -170,7 +170,7 @@ fn run(
         waits: Box::new(|_| {}),
     };
     let listeners = [listener.try_clone().unwrap()];
-    let formed = runtime.block_on(form(formation, &listeners)).unwrap();
+    let formed = runtime.block_on(form(formation, &listeners, 64)).unwrap();
     let is_first = match formed {
         Formed::Founded(_) => true,
         Formed::Joined(topology) => !shared.topology.offer(Arc::from(topology)),

@@ -129,7 +129,8 @@ fn nobody_and_those_who_are_down_are_told_apart_from_those_who_are_behind() {
         tokio::time::sleep(Duration::from_millis(30)).await;
         let down = local.links.send(REMOTE, Channel::Raft, b"x");
         assert_eq!(down, Err(SendError::Down));
-        assert!(local.recorder.events().is_empty());
+        let is_news = |event: &Event| *event != Event::NobodyListens(REMOTE);
+        assert!(!local.recorder.events().iter().any(is_news));
         assert_eq!(local.links.address(REMOTE).unwrap(), "127.0.0.1:1");
     });
 }
@@ -244,6 +245,20 @@ fn a_node_that_moved_is_dialed_at_its_new_address() {
         local.send(Channel::Raft, b"here");
         new.recorder.wait_for_frames(1).await;
         assert!(old.recorder.frames().is_empty());
+    });
+}
+
+#[test]
+fn that_nobody_listens_any_more_is_told_with_every_attempt_and_not_before() {
+    on_a_worker(async {
+        let remote = Remote::start(home(REMOTE, timing()));
+        let local = Local::new(timing());
+        local.lead_to(&remote.address);
+        local.is_up(1).await;
+        let nobody = Event::NobodyListens(REMOTE);
+        assert_eq!(local.recorder.count(&nobody), 0);
+        drop(remote);
+        local.recorder.wait_for_times(nobody, 3).await;
     });
 }
 

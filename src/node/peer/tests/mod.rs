@@ -41,6 +41,7 @@ enum Event {
     LinkUp(NodeId, Channel),
     LinkDown(NodeId, Channel),
     WrongNode(NodeId, NodeId),
+    NobodyListens(NodeId),
 }
 
 #[derive(Clone, Default)]
@@ -120,6 +121,10 @@ impl Incoming for Recorder {
 
     fn link_down(&self, to: NodeId, channel: Channel) {
         self.push(Event::LinkDown(to, channel));
+    }
+
+    fn nobody_listens(&self, to: NodeId) {
+        self.push(Event::NobodyListens(to));
     }
 
     fn wrong_node(&self, expected: NodeId, found: NodeId, _address: &str) {

@@ -116,19 +116,15 @@ pub fn is_mark_lost(copies: &[Copy], index: Index) -> bool {
     !met && copies.iter().any(is_behind)
 }
 
-/// Whether to compare a shard again, of which the topology has these replicas now: it was not all compared, and what kept it from being
-/// so may have passed. Copies that differ do so whatever became of the others.
-pub fn is_worth_again(copies: &[Copy], now: &BTreeSet<ReplicaId>) -> bool {
-    let found = verified(ShardId(0), copies);
+/// Whether to compare a shard again, where that was `found` of its copies and the topology has these replicas now: it was not all compared,
+/// and what kept it from being so may have passed. Copies that differ do so whatever became of the others.
+pub fn is_worth_again(copies: &[Copy], found: &VerifiedShard, now: &BTreeSet<ReplicaId>) -> bool {
     let has_passed = |(copy, shown): (&Copy, &VerifiedReplica)| match copy.stand {
         Stand::Failed(_) | Stand::Asked(_) => !now.contains(&copy.replica),
         _ => shown.digest.is_none(),
     };
     let mut pairs = copies.iter().zip(&found.replicas);
-    match view(vec![found.clone()]) {
-        view if view.incomplete == 0 => false,
-        _ => copies.is_empty() || pairs.any(has_passed),
-    }
+    verdict(found) == Verdict::Incomplete && (copies.is_empty() || pairs.any(has_passed))
 }
 
 /// What was found of a shard. Compared is what most copies looked at, the state behind one entry.
@@ -175,19 +171,32 @@ fn shown(copy: &Copy, index: Index) -> VerifiedReplica {
     }
 }
 
+#[derive(PartialEq, Eq)]
+enum Verdict {
+    Equal,
+    Differ,
+    Incomplete,
+}
+
+fn verdict(shard: &VerifiedShard) -> Verdict {
+    let digests = || shard.replicas.iter().map(|copy| copy.digest.as_ref());
+    let first = digests().flatten().next();
+    match () {
+        () if digests().flatten().any(|digest| Some(digest) != first) => Verdict::Differ,
+        () if first.is_none() || digests().any(|digest| digest.is_none()) => Verdict::Incomplete,
+        () => Verdict::Equal,
+    }
+}
+
 /// All that was found, counted.
 pub fn view(mut shards: Vec<VerifiedShard>) -> VerifyView {
     shards.sort_by_key(|shard| shard.shard);
     let mut view = VerifyView::default();
     for shard in &shards {
-        let digests = || shard.replicas.iter().map(|copy| copy.digest.as_ref());
-        let first = digests().flatten().next();
-        let count = match () {
-            () if digests().flatten().any(|digest| Some(digest) != first) => &mut view.differ,
-            () if first.is_none() || digests().any(|digest| digest.is_none()) => {
-                &mut view.incomplete
-            }
-            () => &mut view.equal,
+        let count = match verdict(shard) {
+            Verdict::Equal => &mut view.equal,
+            Verdict::Differ => &mut view.differ,
+            Verdict::Incomplete => &mut view.incomplete,
         };
         *count += 1;
     }
@@ -292,7 +301,10 @@ mod tests {
     #[test]
     fn a_shard_is_compared_again_when_what_kept_it_from_being_compared_may_have_passed() {
         let all: BTreeSet<ReplicaId> = (1..4).map(ReplicaId).collect();
-        let again = |stands| is_worth_again(&copies::<3>(stands), &all);
+        let is_again = |copies: &[Copy], now: &BTreeSet<ReplicaId>| {
+            is_worth_again(copies, &verified(ShardId(4), copies), now)
+        };
+        let again = |stands| is_again(&copies::<3>(stands), &all);
         let missed = || Stand::Missed("moved".into());
         let failed = || Stand::Failed("down".into());
         assert!(!again([done(5, 1), done(5, 1), done(5, 1)]));
@@ -304,6 +316,6 @@ mod tests {
         // The one that failed is none of the shard's any more.
         let now = (2..4).map(ReplicaId).collect();
         let stands = copies([failed(), done(5, 1), done(5, 1)]);
-        assert!(is_worth_again(&stands, &now));
+        assert!(is_again(&stands, &now));
     }
 }

@@ -108,9 +108,10 @@ impl Govern {
             let copies = self.compare(shard, until).await;
             let now = self.copies_of(shard);
             let now = now.iter().map(|copy| copy.replica).collect();
+            let found = verified(shard, &copies);
             let is_late = Instant::now() + AGAIN_PAUSE >= until;
-            if is_late || !is_worth_again(&copies, &now) {
-                return verified(shard, &copies);
+            if is_late || !is_worth_again(&copies, &found, &now) {
+                return found;
             }
             sleep(AGAIN_PAUSE).await;
         }
