@@ -72,6 +72,11 @@ impl Failure {
         }
     }
 
+    /// Whether whoever asks again may get another answer: nobody was there. A refusal stays one.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Unknown(_))
+    }
+
     /// Nobody has to be told of a reader who has seen enough.
     pub(super) fn is_silent(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)

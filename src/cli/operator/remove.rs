@@ -28,19 +28,21 @@ const TAKEN_BACK_AFTER: u32 = 5;
 const STILL_FOR: Duration = Duration::from_secs(30);
 const PROBLEMS_SHOWN_MAX: usize = 20;
 
-pub(super) fn remove(
+/// Drains a node. With `lets_go` the cluster forgets it when it holds nothing.
+pub(super) fn leave(
     session: &Session,
     terminal: &mut Terminal,
     leave: &Leave,
+    lets_go: bool,
 ) -> Result<Outcome, Failure> {
-    begin_removal(session, terminal, leave).map_err(unread)
+    let left = match lets_go {
+        true => remove(session, terminal, leave),
+        false => drain(session, terminal, leave),
+    };
+    left.map_err(unread)
 }
 
-fn begin_removal(
-    session: &Session,
-    terminal: &mut Terminal,
-    leave: &Leave,
-) -> Result<Outcome, Failure> {
+fn remove(session: &Session, terminal: &mut Terminal, leave: &Leave) -> Result<Outcome, Failure> {
     let node = match begin(session, terminal, leave) {
         // An earlier run may have come to its end after it was cut off.
         Err(Failure::Refused {
@@ -63,19 +65,7 @@ fn begin_removal(
     Following::new(session, &node, true).follow(terminal, leave.within, &Stop::catch()?)
 }
 
-pub(super) fn drain(
-    session: &Session,
-    terminal: &mut Terminal,
-    leave: &Leave,
-) -> Result<Outcome, Failure> {
-    begin_drain(session, terminal, leave).map_err(unread)
-}
-
-fn begin_drain(
-    session: &Session,
-    terminal: &mut Terminal,
-    leave: &Leave,
-) -> Result<Outcome, Failure> {
+fn drain(session: &Session, terminal: &mut Terminal, leave: &Leave) -> Result<Outcome, Failure> {
     let node = begin(session, terminal, leave)?;
     if !leave.waits {
         terminal.print("It is being drained. `ringfort status` shows how far it is.\n")?;
@@ -288,10 +278,10 @@ impl<'a> Following<'a> {
         progress: &Progress,
         failure: Failure,
     ) -> Result<Option<String>, Failure> {
-        let reason = match failure {
-            Failure::Unreachable(reason) | Failure::Unknown(reason) => reason,
-            failure => return Err(failure),
-        };
+        if !failure.may_pass() {
+            return Err(failure);
+        }
+        let reason = failure.to_string();
         let now = Instant::now();
         let since = *self.silent_since.get_or_insert(now);
         if now.duration_since(since) >= UNREACHABLE_MAX {

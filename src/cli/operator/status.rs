@@ -15,7 +15,7 @@ use crate::admin::api::{ClusterView, NodeState, NodeView};
 
 const CLUSTER: &str = "/v1/cluster";
 
-/// Once, or every `watch` until it is stopped. With `is_check`, problems are something wrong.
+/// Once, or every `watch` until it is stopped or refused. With `is_check`, problems are something wrong.
 pub(super) fn status(
     session: &Session,
     terminal: &mut Terminal,
@@ -39,8 +39,8 @@ pub(super) fn status(
                 Format::Json => terminal.print(&format!("{}\n", clean_json(&answer.body)))?,
                 Format::Text => terminal.redraw(&render(&answer.value, terminal.paint))?,
             },
-            // Watching goes on: it may come back.
-            Err(failure) => terminal.note(&failure.to_string())?,
+            Err(failure) if failure.may_pass() => terminal.note(&failure.to_string())?,
+            Err(failure) => return Err(failure),
         }
     }
     Ok(Outcome::Done)

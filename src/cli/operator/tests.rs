@@ -358,6 +358,28 @@ fn a_password_on_the_command_line_is_warned_of() {
     );
 }
 
+/// Whoever had mistyped the password was told so again and again, and a script that waited for the end waited for good.
+#[test]
+fn watching_bears_a_silence_and_ends_with_a_refusal() {
+    let asked = AtomicU32::new(0);
+    let server = Server::start(move |_| match asked.fetch_add(1, Relaxed) {
+        0 => json(&cluster()),
+        1 => reply(500, "a proxy"),
+        _ => reply(401, "{}"),
+    });
+    let (tell, told) = std::sync::mpsc::channel();
+    let words = ["status", "--watch", "1"];
+    std::thread::spawn(move || tell.send(ran(&server.address, &words)));
+    let ended = told.recv_timeout(Duration::from_secs(30));
+    let (code, out, err) = ended.expect("it ends");
+    assert_eq!(code, 1, "{err}");
+    assert_eq!(out.matches("3 nodes").count(), 1, "{out}");
+    let lines: Vec<&str> = err.lines().collect();
+    assert!(lines[0].contains("HTTP status 500"), "{err}");
+    assert!(lines[1].starts_with("ringfort: ") && lines[1].contains("asks for a password"));
+    assert_eq!(lines.len(), 2, "{err}");
+}
+
 /// A cluster in which node a1 gives away a copy with each look, once it is told to.
 struct Shrinking {
     looks: AtomicU32,

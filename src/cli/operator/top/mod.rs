@@ -19,7 +19,7 @@ const SHARDS_EVERY: Duration = Duration::from_secs(2);
 /// Asking for thousands of shards may cost the cluster something: it is left in peace this many times as long as it took.
 const SHARDS_PAUSE_FACTOR: u32 = 10;
 
-/// Until it is told to stop.
+/// Until it is told to stop, or refused.
 pub(super) fn top(session: &Session, terminal: &mut Terminal) -> Result<Outcome, Failure> {
     if !terminal.out_is_terminal {
         return Err(Failure::Usage(
@@ -49,10 +49,7 @@ pub(super) fn top(session: &Session, terminal: &mut Terminal) -> Result<Outcome,
         let mut is_new = false;
         while let Some(observation) = clusters.ready() {
             is_new = true;
-            match observation {
-                Ok(answer) => view.seen(answer.value),
-                Err(failure) => view.trouble = Some(failure.to_string()),
-            }
+            view.heard(observation.map(|answer| answer.value))?;
         }
         while let Some(Ok(answer)) = shards.ready() {
             is_new = true;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use console::measure_text_width;
 
+use super::super::failure::Failure;
 use super::super::status::{address, digits, moves_line, p99, sorted, state};
 use super::super::table::{Align, Cell, Mood, Paint, Table};
 use super::super::text::{bytes, clean, count, counted, short};
@@ -66,7 +67,7 @@ pub(super) struct View {
     pub(super) rates: HashMap<u32, u64>,
     pub(super) sort: Sort,
     /// Why nothing newer is known.
-    pub(super) trouble: Option<String>,
+    trouble: Option<String>,
 }
 
 impl View {
@@ -80,9 +81,17 @@ impl View {
         }
     }
 
-    pub(super) fn seen(&mut self, cluster: ClusterView) {
-        self.cluster = cluster;
-        self.trouble = None;
+    /// Takes in what came of asking for the cluster; a failure that does not pass is given back.
+    pub(super) fn heard(&mut self, answer: Result<ClusterView, Failure>) -> Result<(), Failure> {
+        match answer {
+            Ok(cluster) => {
+                self.cluster = cluster;
+                self.trouble = None;
+            }
+            Err(failure) if failure.may_pass() => self.trouble = Some(failure.to_string()),
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
     }
 
     /// As many lines as the window has rows.
@@ -324,6 +333,23 @@ mod tests {
             ["a1 b2 c3", "c3 a1 b2", "a1 b2 c3", "a1 b2 c3", "a1 b2 c3"]
         );
         assert_eq!(view.sort, Sort::Ops);
+    }
+
+    #[test]
+    fn a_silence_is_shown_until_there_is_an_answer_and_a_refusal_ends_it() {
+        let mut view = View::new(cluster());
+        view.heard(Err(Failure::Unreachable("nobody answers".into())))
+            .unwrap();
+        let shows = |view: &View| {
+            view.head(Paint(false))
+                .join("\n")
+                .contains("nobody answers")
+        };
+        assert!(shows(&view));
+        view.heard(Ok(cluster())).unwrap();
+        assert!(!shows(&view));
+        let failure = view.heard(Err(Failure::refused("no"))).unwrap_err();
+        assert_eq!(failure.exit_code(), 1);
     }
 
     #[test]
