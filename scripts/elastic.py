@@ -13,6 +13,7 @@ import groups
 import history
 import operator_api
 import server as servers
+import stalls
 from elastic_load import Load, LoadError
 from fault_nodes import Cluster
 from resp import ProtocolError, ReplyError
@@ -34,6 +35,9 @@ COMMAND_END_SECONDS_MAX = 30.0
 EXIT_CODES_AGAIN = (3, 4)
 RESTART_SECONDS = (2.0, 5.0)
 ONE_SHARD_RATE = 500
+# A thread that only sleeps is held up for so long, and the processors stand idle for the most part: that is the machine, and not the load.
+HELD_SECONDS_MIN = 0.2
+HELD_BUSY_SHARE_MAX = 0.5
 WORDS_AT_END_MAX = 10
 
 
@@ -78,6 +82,7 @@ class Run:
         self.failures = []
         self.missed = []
         self.kills = []
+        self.clock = stalls.Clock(lambda _: None, HELD_SECONDS_MIN)
 
     def say(self, text):
         print(f"elastic: {time.monotonic() - self.began:7.1f} s  {text}", flush=True)
@@ -162,12 +167,22 @@ class Run:
         time.sleep(max(0.0, self.options.seconds_per_phase - (time.monotonic() - began)))
         self.watch.look()
         row = self.load.ask("phase between")
-        row.update(moved=self.watch.moved - moved, balanced=balanced)
+        row.update(moved=self.watch.moved - moved, balanced=balanced, held=self.held_since(began))
         self.rows.append(row)
         self.say(f"{name}: {row['per_second']:,.0f} ops/s, lowest {row['lowest_second']:,} at {row['lowest_at']:.1f} s, p50 {row['p50_us'] / 1000:.2f} ms, "
                  f"p99 {row['p99_us'] / 1000:.2f} ms, longest gap {row['gap_us'] / 1000:.0f} ms, moved {row['moved'] / 2**20:,.0f} MiB"
-                 + (f", done after {balanced:.1f} s" if balanced else "") + (f", tried again: {row['retried']}" if row["retried"] else ""))
+                 + (f", done after {balanced:.1f} s" if balanced else "") + (f", tried again: {row['retried']}" if row["retried"] else "") + self.described_held(row))
         return row
+
+    @staticmethod
+    def described_held(row):
+        """Told, never forgiven: a run in which the machine stood still is to be made again."""
+        return "".join(f"; the machine itself stood still for {seconds * 1000:.0f} ms, {at:.1f} s in" for at, seconds in row["held"])
+
+    def held_since(self, began):
+        """When, in seconds since then, the machine itself let nothing run, and for how long."""
+        return [(at - began, seconds) for at, seconds, used in list(self.clock.stalls)
+                if at >= began and used < HELD_BUSY_SHARE_MAX]
 
     def quiet(self):
         return None
@@ -332,9 +347,9 @@ class Run:
                 continue
             if row["lowest_second"] < LOWEST_SHARE * before["per_second"]:
                 self.missed.append(f"{name}: {row['lowest_second']:,} commands in the worst second, less than {LOWEST_SHARE:.0%} of "
-                                   f"{before['per_second']:,.0f}")
+                                   f"{before['per_second']:,.0f}{self.described_held(row)}")
             if row["p99_us"] >= P99_TIMES * before["p99_us"]:
-                self.missed.append(f"{name}: p99 {row['p99_us'] / 1000:.1f} ms, {row['p99_us'] / before['p99_us']:.0f} times that of before")
+                self.missed.append(f"{name}: p99 {row['p99_us'] / 1000:.1f} ms, {row['p99_us'] / before['p99_us']:.0f} times that of before{self.described_held(row)}")
 
     def table(self):
         print(f"\n| {'phase':10} | ops/s | lowest second | p50 ms | p99 ms | slowest ms | longest gap ms | moved MiB | done after s | tried again | errors |")

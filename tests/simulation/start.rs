@@ -46,6 +46,7 @@ pub fn config(group: ShardId, id: ReplicaId, context: &mut Context) -> Config {
         seed: context.rng.next_u64(),
         // Little, so that followers that lag need snapshots.
         tail_bytes_max: 12 * 1024,
+        absence_us: 500_000,
         tail_bytes_small: 4 * 1024,
         drift_margin_us: margin,
         lease_interval_us: tick_us / 2,

@@ -49,8 +49,11 @@ pub struct Config {
     /// always allowed.
     pub uncommitted_bytes_max: u64,
     /// Applied entries kept in memory for followers that are silent, in bytes; four times as much for those that are behind and take
-    /// part. A group of one replica keeps none.
+    /// part, or have done so within `absence_us`. A group of one replica keeps none.
     pub tail_bytes_max: usize,
+    /// How long a silent follower counts as one that may soon be back, in microseconds: as a process takes that is started anew. Log costs
+    /// less than a snapshot, for everybody, as long as it is less than the shard's data.
+    pub absence_us: u64,
     /// Applied entries kept in memory while nobody is behind, in bytes. So little that they stay in the processor's cache: what is
     /// written again and again costs a fraction of what goes to memory that was long not used.
     pub tail_bytes_small: usize,
@@ -84,6 +87,7 @@ impl Config {
             promote_lag_entries_max: 256,
             uncommitted_bytes_max: 64 * 1024 * 1024,
             tail_bytes_max: 2 * 1024 * 1024,
+            absence_us: 30_000_000,
             tail_bytes_small: 128 * 1024,
             log_bytes_max: 512 * 1024 * 1024,
         }

@@ -10,6 +10,8 @@ use raft::StateRole;
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     term: u64,
+    /// When the first of them came, shortly after this leader began.
+    since: Monotonic,
     /// Members only, so there are never more than these.
     at: Vec<(ReplicaId, Monotonic)>,
 }
@@ -18,6 +20,7 @@ impl Heard {
     fn note(&mut self, term: u64, from: ReplicaId, now: Monotonic) {
         if self.term != term {
             self.term = term;
+            self.since = now;
             self.at.clear();
         }
         match self.at.iter_mut().find(|(id, _)| *id == from) {
@@ -59,5 +62,13 @@ impl Replica {
         let since = self.heard.last(self.raw.raft.term, id);
         let lately = |at: Monotonic| self.now < at.plus_us(self.timing.election_timeout_us);
         id == self.id() || since.is_some_and(lately)
+    }
+
+    /// Whether a member that may be silent now has answered this leader so lately, or this leader is so new, that it may soon be back where it
+    /// was: a process that is started anew, a machine that rebooted. Meant for members that do not answer.
+    pub(super) fn may_soon_be_back(&self, id: ReplicaId) -> bool {
+        let term = self.raw.raft.term;
+        let since = self.heard.last(term, id).unwrap_or(self.heard.since);
+        self.heard.term == term && self.now < since.plus_us(self.absence_us)
     }
 }

@@ -82,7 +82,7 @@ use ticks::Jitter;
 /// Messages that arrive between `ready` and `persisted` and wait for it; further ones are dropped, which Raft forgives.
 pub const MESSAGES_HELD_MAX: usize = 1024;
 
-/// For followers that are behind, but take part, the log in memory may have so many times the bytes of its tail.
+/// For followers that are behind, but take part or did until a moment ago, the log in memory may have so many times the bytes of its tail.
 const LAG_TAILS: usize = 4;
 
 /// Why a proposal was not taken. It is certain then that it will not be applied.
@@ -118,6 +118,7 @@ pub struct Replica {
     /// Whether it is the only replica.
     alone: bool,
     tail_bytes_max: usize,
+    absence_us: u64,
     tail_bytes_small: usize,
     log_bytes_max: usize,
     promote_lag_entries_max: u64,
@@ -197,6 +198,7 @@ impl Replica {
             one_voter: false,
             alone: false,
             tail_bytes_max: config.tail_bytes_max,
+            absence_us: config.absence_us,
             tail_bytes_small: config.tail_bytes_small.min(config.tail_bytes_max),
             log_bytes_max: config.log_bytes_max.max(config.tail_bytes_max),
             promote_lag_entries_max: config.promote_lag_entries_max,
@@ -466,7 +468,7 @@ impl Replica {
     }
 
     /// Drops applied entries from memory. A replica that is alone keeps none; any other keeps a tail, bounded in bytes: a short one, a
-    /// longer one for followers that are silent, and more for a time for those that are just catching up (`Replica::kept_for_followers`).
+    /// longer one for followers that are silent, and more for a time for those that are just catching up or may soon be back (`Replica::kept_for_followers`).
     /// Memory alone: the written log is the driver's to shorten, behind a snapshot.
     #[inline]
     fn compact(&mut self) {

@@ -134,7 +134,7 @@ impl Replica {
         store.wants_newer() && self.applied > store.durable().index
     }
 
-    /// What the followers that take part still need of the log in memory. Those that are silent for long get a snapshot when they are back.
+    /// What the followers that take part, or did until a moment ago, still need of the log in memory. Those that are silent for long get a snapshot when they are back.
     pub(super) fn kept_for_followers(&self) -> Kept {
         let raft = &self.raw.raft;
         let mut kept = Kept {
@@ -150,16 +150,20 @@ impl Replica {
         let wants_newer = store.wants_newer();
         let others = raft.prs().iter().filter(|(&id, _)| id != raft.id);
         for (&id, progress) in others {
-            let id = ReplicaId(id);
+            let (id, matched) = (ReplicaId(id), Index(progress.matched));
             // One that takes a snapshot in needs what comes behind it, however busy it is with that: bounded in bytes and in time.
             let is_receiving = self.sending.iter().any(|sending| sending.to == id);
             let settling = self.settling.iter().find(|settling| settling.to == id);
             let settling = settling.filter(|settling| progress.matched < settling.until.get());
             if !is_receiving && settling.is_none() && !self.answers(id) {
-                kept.some_are_silent = true;
+                // Where it is, nobody knows in a new term: `matched` is 0 then. Who is known to need a snapshot has nothing of the log.
+                let needs_snapshot = matched > Index::ZERO && matched < first;
+                match self.may_soon_be_back(id) && !needs_snapshot {
+                    true => kept.missing = kept.missing.min(matched),
+                    false => kept.some_are_silent = true,
+                }
                 continue;
             }
-            let matched = Index(progress.matched);
             if progress.state == ProgressState::Snapshot {
                 let pending = Index(progress.pending_snapshot);
                 kept.behind_snapshot = kept.behind_snapshot.min(pending);

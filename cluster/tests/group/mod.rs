@@ -141,6 +141,7 @@ impl Group {
         let config = Config {
             seed: self.seed << 8 | id,
             tail_bytes_max: 2_000,
+            absence_us: 0,
             snapshot_timeout_us: 2_000_000,
             ..Config::new(SHARD, ReplicaId(id))
         };

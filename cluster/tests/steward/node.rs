@@ -99,6 +99,7 @@ impl Node {
         let config = Config {
             seed: u64::from(shard.get()) << 8 | disk.id.get(),
             tail_bytes_max: 4_000,
+            absence_us: 0,
             ..Config::new(shard, disk.id)
         };
         let replica = Replica::new(&config, disk.restored.clone()).expect("what was written");

@@ -14,6 +14,7 @@ fn steady() -> Config {
         election_ticks: 1000,
         election_ticks_own: 1000,
         tail_bytes_max: 1_000,
+        absence_us: 0,
         log_bytes_max: 2_000,
         ..config(1)
     }

@@ -12,6 +12,7 @@ const ENTRY_BYTES: usize = 100;
 fn small() -> Config {
     Config {
         tail_bytes_max: TAIL,
+        absence_us: 0,
         tail_bytes_small: SMALL,
         log_bytes_max: LOG,
         ..config(1)
@@ -19,9 +20,13 @@ fn small() -> Config {
 }
 
 fn acknowledge(replica: &mut Replica, from: u64, index: Index) {
+    acknowledge_at(replica, from, index, START);
+}
+
+fn acknowledge_at(replica: &mut Replica, from: u64, index: Index, now: Monotonic) {
     let mut written = answer(MessageType::MsgAppendResponse, from);
     written.index = index.get();
-    replica.step(written, START);
+    replica.step(written, now);
 }
 
 fn is_heard(replica: &mut Replica, from: u64) {
@@ -30,11 +35,15 @@ fn is_heard(replica: &mut Replica, from: u64) {
 
 /// Writes entries that replica 2 acknowledges at once; gives the most bytes that the log had.
 fn write(replica: &mut Replica, outputs: &mut Outputs, count: usize) -> usize {
+    write_at(replica, outputs, count, START)
+}
+
+fn write_at(replica: &mut Replica, outputs: &mut Outputs, count: usize, now: Monotonic) -> usize {
     let mut most = 0;
     for _ in 0..count {
         replica.propose(vec![0; ENTRY_BYTES]).unwrap();
         turn(replica, outputs);
-        acknowledge(replica, 2, replica.last_index());
+        acknowledge_at(replica, 2, replica.last_index(), now);
         turn(replica, outputs);
         assert_eq!(replica.applied_index(), replica.last_index());
         most = most.max(replica.log_bytes());
@@ -76,6 +85,42 @@ fn a_silent_follower_costs_no_memory_and_no_snapshot() {
     let most = write(&mut replica, &mut outputs, 1_000);
     assert!(most <= TAIL + 2 * ENTRY_BYTES, "{most}");
     assert!(!replica.wants_snapshot());
+}
+
+/// A node that was killed and came back seconds later was sent every shard anew by snapshot, 770 MB at once, because a silent follower's tail
+/// was full after five seconds of writes.
+#[test]
+fn for_a_follower_that_may_soon_be_back_as_much_is_kept_as_for_one_that_is_behind() {
+    const ABSENCE_US: u64 = 10_000_000;
+    let mut settings = small();
+    settings.absence_us = ABSENCE_US;
+    let (mut replica, mut outputs) = leader_with(&settings);
+    let last = replica.last_index();
+    acknowledge(&mut replica, 3, last);
+    let before = START.plus_us(ABSENCE_US - 1);
+    let most = write_at(&mut replica, &mut outputs, 30, before);
+    assert!(
+        most > TAIL && replica.first_index() <= last.next(),
+        "{most}"
+    );
+
+    let after = START.plus_us(ABSENCE_US);
+    write_at(&mut replica, &mut outputs, 3, after);
+    assert!(replica.log_bytes() <= TAIL + 2 * ENTRY_BYTES);
+}
+
+#[test]
+fn who_is_known_to_need_a_snapshot_has_nothing_of_the_log_while_it_is_away() {
+    let mut settings = small();
+    settings.absence_us = 10_000_000;
+    let (mut replica, mut outputs) = leader_with(&settings);
+    let last = replica.last_index();
+    acknowledge(&mut replica, 3, last);
+    let soon = START.plus_us(settings.election_timeout_us());
+    let most = write_at(&mut replica, &mut outputs, 300, soon);
+    assert!(most > LAG / 2 && most <= LAG + 2 * ENTRY_BYTES, "{most}");
+    assert!(replica.first_index() > last.next());
+    assert!(replica.log_bytes() <= TAIL + 2 * ENTRY_BYTES);
 }
 
 #[test]
