@@ -1,7 +1,9 @@
 //! Free ports for nodes that are about to start.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
+
+use socket2::{Domain, Socket, Type};
 
 /// Below the ports that the system gives to outgoing connections (32768 and above on Linux): one of those would be taken, now and
 /// then, between this moment and the node's own.
@@ -21,9 +23,19 @@ pub fn free_port() -> u16 {
         let given = GIVEN.fetch_add(1, Ordering::Relaxed);
         let place = begin.wrapping_add(given.into()) % u32::from(COUNT);
         let port = FIRST + u16::try_from(place).expect("below COUNT");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if is_free(port) {
             return port;
         }
     }
     panic!("no port from {FIRST} on is free");
+}
+
+/// Bound and not listened on: a process that another test starts in this moment inherits the socket for as long as it takes it to
+/// become another program, and if it were one that listens, clients of the node to come were connected to it, and then reset.
+fn is_free(port: u16) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    // As the node will: what is left of ended connections is no hindrance.
+    let reused = socket.set_reuse_address(true);
+    reused.and_then(|()| socket.bind(&address.into())).is_ok()
 }
