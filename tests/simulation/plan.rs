@@ -274,8 +274,25 @@ impl Plan {
             false => plan,
         };
         match bug {
-            // It shows only while two replicas take themselves for the leader: clients must be quick then.
-            Some(Bug::ReadWithoutLease | Bug::LeaseKeptInTransfer) => Self {
+            // It shows only where who votes falls and comes back within one election.
+            Some(Bug::TermLostAtRestart) => Self {
+                calm_at: 6 * SECOND,
+                fault_every: 80 * MILLISECOND,
+                faults: vec![Fault::Crash, Fault::LeaderCutOff],
+                ..plan
+            },
+            // These two show only while two replicas take themselves for the leader: clients must be quick then.
+            Some(Bug::ReadWithoutLease) => Self {
+                clients: 8,
+                keys: 1,
+                calm_at: 6 * SECOND,
+                fault_every: 500 * MILLISECOND,
+                drift_ppm: DRIFT_PPM_MAX,
+                think_us: 4 * MILLISECOND,
+                faults: vec![Fault::Pause, Fault::LeaderCutOff],
+                ..plan
+            },
+            Some(Bug::LeaseKeptInTransfer) => Self {
                 clients: 8,
                 keys: 2,
                 calm_at: 6 * SECOND,
@@ -305,7 +322,6 @@ impl Plan {
 fn provoking(bug: Option<Bug>) -> Vec<Fault> {
     match bug {
         Some(Bug::AnswerBeforeSync | Bug::SuspectIgnored) => vec![Fault::PowerCut; 3],
-        Some(Bug::ReadWithoutLease) => vec![Fault::LeaderCutOff; 12],
         Some(Bug::LeaseKeptInTransfer) => vec![Fault::TransferCutOff; 12],
         Some(Bug::WipedVoterReturns | Bug::ReplicaIdReused) => vec![Fault::Wipe; 4],
         Some(Bug::MembershipForgotten) => vec![Fault::Crash, Fault::Join, Fault::Wipe],
