@@ -57,6 +57,32 @@ pub fn start_allocator_thread() {
     }
 }
 
+/// How much a thread in the background steps back, in the system's `nice` steps of 10 to 25 %: beside busy threads it
+/// gets a tenth of what they get, and all of a processor that would be idle.
+const NICENESS: i32 = 10;
+
+/// Does `work` on a thread that leaves the processors to others where they are short, and waits for it. Threads that `work` starts
+/// step back too, for as long as they live.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn in_the_background<T: Send>(work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
+    let stepping_back = || {
+        // Linux takes this for the calling thread alone.
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::debug!("no lower priority: {error}");
+        }
+        work()
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("ringfort-load".into())
+            .spawn_scoped(scope, stepping_back)?;
+        let done = thread.join();
+        Ok(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
 /// Gives memory that is free back to the system.
 pub fn purge_allocator() {
     // 4096 stands for all arenas (jemalloc's MALLCTL_ARENAS_ALL).
@@ -154,6 +180,15 @@ pub fn fill_random(bytes: &mut [u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_background_steps_back() {
+        let niceness = || rustix::process::getpriority_process(None).unwrap();
+        let before = niceness();
+        let inside = in_the_background(niceness).unwrap();
+        assert_eq!(inside, (before + NICENESS).min(19));
+        assert_eq!(niceness(), before);
+    }
 
     #[test]
     fn the_system_knows_this_process() {

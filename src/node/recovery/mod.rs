@@ -78,6 +78,8 @@ pub struct Loaded {
 
 /// Reads everything back. `topology` is what the node knows of its cluster; `limits` are those of shards that are new.
 ///
+/// Where other nodes serve meanwhile, this one may share a machine with them: it takes the time that they leave.
+///
 /// # Errors
 /// Damage, settings that do not fit the data: with what to do about it.
 pub fn load(
@@ -86,6 +88,26 @@ pub fn load(
     topology: &Topology,
     limits: Limits,
 ) -> Result<Loaded, StartError> {
+    let read = || read_back(directory, startup, topology, limits);
+    let (mut loaded, log) = match topology.nodes.len() > 1 {
+        true => super::process::in_the_background(read).map_err(StartError::from)??,
+        false => read()?,
+    };
+    if let Some((log, marker)) = log {
+        loaded.start_disk(startup, log, marker)?;
+    }
+    Ok(loaded)
+}
+
+/// What was read back, and of what was on a disk the log and the marker to go on with.
+type ReadBack = (Loaded, Option<(Log, Marker)>);
+
+fn read_back(
+    directory: Directory,
+    startup: &Startup,
+    topology: &Topology,
+    limits: Limits,
+) -> Result<ReadBack, StartError> {
     if directory.old_data().is_some() && startup.durability != Durability::None {
         return Err(StartError(format!(
             "{} holds the data of a node that stood alone, which no other cluster can take in: start without --join, or with another --dir",
@@ -99,7 +121,7 @@ pub fn load(
     if startup.durability == Durability::None {
         makings.start_all(&mut shards, None, &mut Rebuild::new(&makings, false))?;
         let lost = makings.all_lost(&directory.lost);
-        return Ok(loaded(directory, shards, Vec::new(), lost));
+        return Ok((loaded(directory, shards, Vec::new(), lost), None));
     }
     let [snapshots, logs] = directories(&directory.disk, &directory.dir)?;
     let marker = new_marker(&directory, &makings);
@@ -138,9 +160,8 @@ pub fn load(
     for number in &log.traces {
         directory.state.litter(makings.group(*number));
     }
-    let mut loaded = loaded(directory, shards, found.present, lost);
-    loaded.start_disk(startup, log, marker)?;
-    Ok(loaded)
+    let loaded = loaded(directory, shards, found.present, lost);
+    Ok((loaded, Some((log, marker))))
 }
 
 /// Notes which replicas may have forgotten what they acknowledged.
