@@ -66,5 +66,15 @@ def follow(client, prefix, errors):
     say(f"right {number}")
 
 
+def own_output():
+    """The standard output for our own lines alone. valkey-glide's core logs there, in the midst of a line too: that goes to the errors."""
+    own = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return own
+
+
+OUTPUT = own_output()
+
+
 def say(line):
-    print(line, flush=True)
+    print(line, file=OUTPUT, flush=True)
